@@ -1,0 +1,1 @@
+"""What touches the world: one class a concern, each method one step of a workflow."""

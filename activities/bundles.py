@@ -1,0 +1,96 @@
+"""Bundles by hash, kept in memory: they never change."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from temporalio import activity
+
+from config.project import NangoConfig
+from perdure.db.bundles import BundleStore, StoredBundle
+from perdure.ids import BundleHash
+from perdure.scripts.bundle import ScriptKind, script_path
+from perdure.scripts.loader import needed_files
+from perdure.temporal.payloads import Payload, ScriptFiles
+
+__all__ = ["BundleActivities", "BundleCache", "LoadScriptInput", "script_files"]
+
+_CACHED_BUNDLES = 64
+
+
+class BundleCache:
+    """Reads bundles once per process.
+
+    Args:
+        store: Where they lie.
+    """
+
+    def __init__(self, store: BundleStore) -> None:
+        self._store = store
+        self._bundles: OrderedDict[BundleHash, tuple[StoredBundle, NangoConfig]] = OrderedDict()
+
+    async def get(self, bundle_hash: BundleHash) -> StoredBundle:
+        """Return a bundle.
+
+        Raises:
+            NotFoundError: `unknown_bundle`.
+        """
+        return (await self._entry(bundle_hash))[0]
+
+    async def config(self, bundle_hash: BundleHash) -> NangoConfig:
+        """Return the parsed configuration of a bundle.
+
+        Raises:
+            NotFoundError: `unknown_bundle`.
+        """
+        return (await self._entry(bundle_hash))[1]
+
+    async def _entry(self, bundle_hash: BundleHash) -> tuple[StoredBundle, NangoConfig]:
+        entry = self._bundles.get(bundle_hash)
+        if entry is None:
+            stored = await self._store.get(bundle_hash)
+            entry = self._bundles[bundle_hash] = (stored, NangoConfig.from_json(stored.config))
+            if len(self._bundles) > _CACHED_BUNDLES:
+                self._bundles.popitem(last=False)
+        else:
+            self._bundles.move_to_end(bundle_hash)
+        return entry
+
+
+def script_files(
+    bundle: StoredBundle, integration: str, kind: ScriptKind, name: str
+) -> ScriptFiles:
+    """Return the files of a bundle that one script needs.
+
+    Raises:
+        NotFoundError: `script_not_found`.
+    """
+    path = script_path(bundle.files, integration, kind, name)
+    try:
+        files = needed_files(bundle.files, path)
+    except SyntaxError:
+        # The run itself reports it, with file and line.
+        files = bundle.files
+    return ScriptFiles(bundle=bundle.hash, path=path, files=files)
+
+
+class LoadScriptInput(Payload):
+    """Which script of which bundle."""
+
+    bundle: str
+    integration: str
+    kind: ScriptKind
+    name: str
+
+
+class BundleActivities:
+    """Steps that load scripts."""
+
+    def __init__(self, bundles: BundleCache) -> None:
+        self._bundles = bundles
+
+    @activity.defn
+    async def load_script(self, wanted: LoadScriptInput) -> ScriptFiles:
+        """Return a script's files; the same script of the same bundle gives the same payload."""
+        bundle = await self._bundles.get(BundleHash(wanted.bundle))
+        return script_files(bundle, wanted.integration, wanted.kind, wanted.name)

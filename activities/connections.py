@@ -1,0 +1,166 @@
+"""Connections as the other activities need them: with their provider and credentials.
+
+Credentials are read here and used here. They reach a history only where a script asked for them,
+and then encrypted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio import activity
+
+from perdure.connections.credentials import Credentials, parse_credentials
+from perdure.db.connections import Connection, ConnectionStore
+from perdure.errors import NotFoundError
+from perdure.ids import ConnectionKey, EnvironmentId
+from perdure.providers.provider import Provider
+from perdure.providers.provider_catalog import ProviderCatalog
+from perdure.temporal.payloads import ConnectionInput, Payload
+
+__all__ = [
+    "ConnectionActivities",
+    "ConnectionRef",
+    "ConnectionResolver",
+    "ConnectionView",
+    "MetadataView",
+    "ResolvedConnection",
+]
+
+_MEMO_SECONDS = 60.0
+_MEMO_SIZE = 10_000
+
+
+class ConnectionRef(Payload):
+    """Names a connection; holds nothing of it."""
+
+    environment_id: int
+    integration: str
+    connection_id: str
+
+
+class ConnectionView(Payload):
+    """A connection as scripts see it. It is encrypted wherever it travels.
+
+    Attributes:
+        connection: Everything but the credentials.
+        credentials: `type` and the fields of that type.
+    """
+
+    connection: dict[str, Any]
+    credentials: dict[str, Any]
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return True
+
+
+class MetadataView(Payload):
+    """A connection's metadata."""
+
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedConnection:
+    """What an outbound request needs to know of a connection."""
+
+    connection: Connection
+    provider: Provider
+    credentials: Credentials
+
+
+class ConnectionResolver:
+    """Resolves names to connections; what it found is good for a minute.
+
+    Args:
+        store: Connections.
+        catalog: Providers.
+    """
+
+    def __init__(self, store: ConnectionStore, catalog: ProviderCatalog) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._memo: OrderedDict[ConnectionRef, tuple[float, ResolvedConnection]] = OrderedDict()
+
+    async def resolve(self, ref: ConnectionRef, *, fresh: bool = False) -> ResolvedConnection:
+        """Return a connection with provider and credentials.
+
+        Args:
+            ref: Its name.
+            fresh: Read it anew even if it was read a moment ago.
+
+        Raises:
+            NotFoundError: `unknown_connection`, `unknown_provider_config` or `unknown_provider`.
+        """
+        now = time.monotonic()
+        known = self._memo.get(ref)
+        if known is not None and not fresh and now - known[0] < _MEMO_SECONDS:
+            return known[1]
+        connection = await self._store.get(
+            EnvironmentId(ref.environment_id), ref.integration, ref.connection_id
+        )
+        resolved = ResolvedConnection(
+            connection=connection,
+            provider=self._catalog.get(connection.provider),
+            credentials=parse_credentials(await self._store.credentials(connection)),
+        )
+        self._memo[ref] = (now, resolved)
+        self._memo.move_to_end(ref)
+        if len(self._memo) > _MEMO_SIZE:
+            self._memo.popitem(last=False)
+        return resolved
+
+    def forget(self, ref: ConnectionRef) -> None:
+        """Read the connection anew next time, because its credentials were refused."""
+        self._memo.pop(ref, None)
+
+
+class ConnectionActivities:
+    """Steps that read connections for scripts."""
+
+    def __init__(self, store: ConnectionStore) -> None:
+        self._store = store
+
+    @activity.defn
+    async def get_connection(self, ref: ConnectionRef) -> ConnectionView:
+        """Return a connection with its credentials."""
+        connection = await self._get(ref)
+        return ConnectionView(
+            connection={
+                "id": connection.key,
+                "connection_id": connection.connection_id,
+                "provider_config_key": connection.integration,
+                "provider": connection.provider,
+                "created_at": connection.created_at,
+                "updated_at": connection.updated_at,
+                "metadata": connection.metadata,
+                "connection_config": connection.connection_config,
+                "tags": connection.tags,
+                "end_user": connection.end_user,
+            },
+            credentials=await self._store.credentials(connection),
+        )
+
+    @activity.defn
+    async def get_metadata(self, ref: ConnectionRef) -> MetadataView:
+        """Return a connection's metadata."""
+        return MetadataView(metadata=(await self._get(ref)).metadata or {})
+
+    @activity.defn
+    async def delete_connection(self, target: ConnectionInput) -> None:
+        """Delete a connection with its syncs and records; one that is gone already is fine."""
+        with suppress(NotFoundError):
+            connection = await self._store.by_key(ConnectionKey(target.connection_key))
+            await self._store.delete(
+                connection.environment_id, connection.integration, connection.connection_id
+            )
+
+    async def _get(self, ref: ConnectionRef) -> Connection:
+        return await self._store.get(
+            EnvironmentId(ref.environment_id), ref.integration, ref.connection_id
+        )

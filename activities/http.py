@@ -1,0 +1,142 @@
+"""Requests to the providers' APIs, with the connection's credentials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import activity
+
+from activities.connections import ConnectionRef, ConnectionResolver, ResolvedConnection
+from activities.heartbeat import heartbeating
+from perdure.errors import UpstreamError
+from perdure.proxy.client import ProxyClient
+from perdure.proxy.pagination import PageState
+from perdure.proxy.requests import HttpRequest, HttpResponse, merge_paginate
+from perdure.temporal.payloads import Payload
+
+__all__ = ["FetchPageInput", "FetchedPage", "HttpActivities", "ProxyInput"]
+
+
+class ProxyInput(Payload):
+    """One request.
+
+    Attributes:
+        connection: Whose credentials it is made with.
+        sealed: Whether the request itself carries a secret.
+    """
+
+    connection: ConnectionRef
+    request: HttpRequest
+    sealed: bool = False
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return self.sealed
+
+
+class FetchPageInput(ProxyInput):
+    """A request for one page.
+
+    Attributes:
+        paginate: What the script says of the pagination, over the provider's own.
+        state: Where the page begins; None is the first.
+    """
+
+    paginate: dict[str, Any] = {}
+    state: PageState | None = None
+
+
+class FetchedPage(Payload):
+    """One page.
+
+    Attributes:
+        items: Its elements.
+        next: Where the next one begins, None after the last.
+        status: Status of the answer.
+        headers: Headers of the answer.
+        deliver: Whether the script gets the page: empty ones are handed out only where the
+            provider paginates by links.
+    """
+
+    items: list[Any]
+    next: PageState | None = None
+    status: int = 200
+    headers: dict[str, str] = {}
+    deliver: bool = True
+
+
+class HttpActivities:
+    """Steps that speak to providers. One call is one attempt; Temporal does the repeating.
+
+    Args:
+        connections: Finds credentials.
+        client: Makes the requests.
+    """
+
+    def __init__(self, connections: ConnectionResolver, client: ProxyClient) -> None:
+        self._connections = connections
+        self._client = client
+
+    @activity.defn
+    async def proxy(self, call: ProxyInput) -> HttpResponse:
+        """Make one request.
+
+        Raises:
+            UpstreamError: It failed; the error says whether and when to try again.
+        """
+        target = await self._connections.resolve(call.connection)
+        async with heartbeating():
+            try:
+                return await self._client.send(
+                    call.request,
+                    provider=target.provider,
+                    credentials=target.credentials,
+                    connection_config=target.connection.connection_config,
+                )
+            except UpstreamError as error:
+                self._note(error, call, target)
+                raise
+
+    @activity.defn
+    async def fetch_page(self, call: FetchPageInput) -> FetchedPage:
+        """Fetch one page.
+
+        Raises:
+            UpstreamError: As `proxy`.
+            InvalidInputError: Nothing says how the endpoint is paginated, or the answer has no
+                list where it should.
+        """
+        target = await self._connections.resolve(call.connection)
+        async with heartbeating():
+            try:
+                page = await self._client.fetch_page(
+                    call.request,
+                    merge_paginate(target.provider.proxy.paginate, call.paginate),
+                    call.state,
+                    provider=target.provider,
+                    credentials=target.credentials,
+                    connection_config=target.connection.connection_config,
+                )
+            except UpstreamError as error:
+                self._note(error, call, target)
+                raise
+        return FetchedPage(
+            items=page.items,
+            next=page.next,
+            status=page.status,
+            headers=dict(page.headers),
+            deliver=page.deliver,
+        )
+
+    def _note(self, error: UpstreamError, call: ProxyInput, target: ResolvedConnection) -> None:
+        if error.status == 401:
+            self._connections.forget(call.connection)
+        activity.logger.warning(
+            "request refused",
+            extra={
+                "provider": target.provider.name,
+                "status": error.status,
+                "retryable": error.retryable,
+                "attempt": activity.info().attempt,
+            },
+        )

@@ -1,0 +1,225 @@
+"""One Temporal Schedule for each sync of each connection: the only truth for what runs when."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleHandle,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleState,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+from temporalio.common import Priority, SearchAttributePair, TypedSearchAttributes
+from temporalio.service import RPCError, RPCStatusCode
+
+from config.intervals import Interval
+from perdure.ids import sync_workflow_id
+from perdure.temporal.names import SearchAttribute, TaskQueue, WorkflowType
+from perdure.temporal.payloads import SyncInput
+
+__all__ = ["ScheduleStatus", "SyncSchedules", "schedule_id", "schedule_spec"]
+
+# A run that was due while the server was down is made up for once, if it is not too long ago.
+_CATCH_UP = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleStatus:
+    """How a schedule stands.
+
+    Attributes:
+        paused: Whether it fires by itself.
+        next_run_at: When it fires next, None while it is paused.
+        running: Workflow ids of its runs that are under way.
+    """
+
+    paused: bool
+    next_run_at: datetime | None
+    running: tuple[str, ...]
+
+
+def schedule_id(sync: SyncInput) -> str:
+    """Return the id of a sync's schedule."""
+    return sync_workflow_id(
+        sync.environment, sync.integration, sync.connection_id, sync.sync, sync.variant
+    )
+
+
+def schedule_spec(interval: Interval, spread_by: str) -> ScheduleSpec:
+    """Return when a schedule fires.
+
+    Args:
+        interval: A period or a calendar.
+        spread_by: Text whose hash decides where within its period a schedule fires, so that a
+            thousand hourly syncs do not start in the same second.
+    """
+    jitter = timedelta(seconds=interval.jitter_seconds) if interval.jitter_seconds else None
+    if interval.every is None:
+        return ScheduleSpec(
+            cron_expressions=[interval.cron or ""],
+            time_zone_name=interval.timezone,
+            jitter=jitter,
+        )
+    digest = hashlib.sha256(spread_by.encode()).digest()
+    offset = int.from_bytes(digest[:8]) % max(1, int(interval.every.total_seconds()))
+    return ScheduleSpec(
+        intervals=[ScheduleIntervalSpec(every=interval.every, offset=timedelta(seconds=offset))],
+        jitter=jitter,
+    )
+
+
+class SyncSchedules:
+    """Makes, changes and reads the schedules of syncs.
+
+    Args:
+        client: A connected client; its errors pass through.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def ensure(self, sync: SyncInput, interval: Interval, *, auto_start: bool) -> bool:
+        """Make a sync's schedule, or bring an existing one up to date.
+
+        A new one starts its first run at once, unless `auto_start` is off: then it is paused.
+        An existing one stays paused or running as it is.
+
+        Returns:
+            Whether it is new.
+        """
+        schedule = Schedule(
+            action=self._action(sync),
+            spec=schedule_spec(interval, schedule_id(sync)),
+            policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_CATCH_UP),
+            state=ScheduleState(
+                paused=not auto_start, note=None if auto_start else "auto_start is false"
+            ),
+        )
+        try:
+            await self._client.create_schedule(
+                schedule_id(sync),
+                schedule,
+                trigger_immediately=auto_start,
+                search_attributes=_search_attributes(sync),
+            )
+        except ScheduleAlreadyRunningError:
+            await self._update(sync, schedule)
+            return False
+        return True
+
+    async def pause(self, sync: SyncInput) -> bool:
+        """Stop a schedule from firing and cancel its run; returns whether it exists."""
+        if not await self._if_exists(self._handle(sync).pause(note="paused by a user")):
+            return False
+        await self.cancel_runs(sync)
+        return True
+
+    async def start(self, sync: SyncInput) -> bool:
+        """Let a schedule fire again, at once if it was paused; returns whether it exists."""
+        status = await self.status(sync)
+        if status is None:
+            return False
+        if status.paused:
+            handle = self._handle(sync)
+            await handle.unpause(note="started by a user")
+            await handle.trigger(overlap=ScheduleOverlapPolicy.SKIP)
+        return True
+
+    async def trigger(self, sync: SyncInput) -> bool:
+        """Start a run now, or right after the one that is under way; works on paused schedules.
+
+        Returns:
+            Whether the schedule exists.
+        """
+        return await self._if_exists(
+            self._handle(sync).trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE)
+        )
+
+    async def delete(self, sync: SyncInput) -> bool:
+        """Delete a schedule and cancel its run; returns whether it existed."""
+        await self.cancel_runs(sync)
+        return await self._if_exists(self._handle(sync).delete())
+
+    async def status(self, sync: SyncInput) -> ScheduleStatus | None:
+        """Return how a schedule stands, None where there is none."""
+        try:
+            found = await self._handle(sync).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        paused = found.schedule.state.paused
+        upcoming = found.info.next_action_times
+        return ScheduleStatus(
+            paused=paused,
+            next_run_at=upcoming[0] if upcoming and not paused else None,
+            running=tuple(
+                action.workflow_id
+                for action in found.info.running_actions
+                if isinstance(action, ScheduleActionExecutionStartWorkflow)
+            ),
+        )
+
+    async def cancel_runs(self, sync: SyncInput) -> None:
+        """Ask the runs under way to stop; what they saved stays."""
+        status = await self.status(sync)
+        for workflow_id in status.running if status else ():
+            await self._if_exists(self._client.get_workflow_handle(workflow_id).cancel())
+
+    def _handle(self, sync: SyncInput) -> ScheduleHandle:
+        return self._client.get_schedule_handle(schedule_id(sync))
+
+    def _action(self, sync: SyncInput) -> ScheduleActionStartWorkflow:
+        return ScheduleActionStartWorkflow(
+            WorkflowType.SYNC,
+            sync,
+            id=schedule_id(sync),
+            task_queue=TaskQueue.SYNCS,
+            typed_search_attributes=_search_attributes(sync),
+            static_summary=f"{sync.integration} / {sync.sync} for {sync.connection_id}"[:180],
+            priority=Priority(fairness_key=f"{sync.environment}/{sync.connection_id}"[:64]),
+        )
+
+    async def _update(self, sync: SyncInput, wanted: Schedule) -> None:
+        async def change(found: ScheduleUpdateInput) -> ScheduleUpdate | None:
+            schedule = found.description.schedule
+            schedule.spec = wanted.spec
+            schedule.policy = wanted.policy
+            schedule.action = wanted.action
+            return ScheduleUpdate(schedule)
+
+        await self._handle(sync).update(change)
+
+    async def _if_exists(self, call: Awaitable[None]) -> bool:
+        try:
+            await call
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
+
+
+def _search_attributes(sync: SyncInput) -> TypedSearchAttributes:
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(SearchAttribute.ENVIRONMENT, sync.environment),
+            SearchAttributePair(SearchAttribute.INTEGRATION, sync.integration),
+            SearchAttributePair(SearchAttribute.CONNECTION, sync.connection_id),
+            SearchAttributePair(SearchAttribute.SCRIPT, sync.sync),
+            SearchAttributePair(SearchAttribute.KIND, WorkflowType.SYNC),
+        ]
+    )

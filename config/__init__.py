@@ -1,0 +1,1 @@
+"""What people write down: settings of the processes and `nango.yaml`."""

@@ -1,0 +1,71 @@
+"""Settings of the processes. The environment is read here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["ClientSettings", "Settings"]
+
+
+class Settings(BaseSettings):
+    """Settings of the api and worker processes; each field is `PERDURE_<NAME>`.
+
+    The Temporal address and namespace also go by Temporal's own variables.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PERDURE_", extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(
+        default=SecretStr("postgresql://postgres@localhost:5432/perdure"),
+        description="Postgres 14 or newer.",
+    )
+    database_pool_size: int = Field(default=10, ge=2, description="Connections per process.")
+    temporal_address: str = Field(default="localhost:7233", validation_alias="TEMPORAL_ADDRESS")
+    temporal_namespace: str = Field(default="default", validation_alias="TEMPORAL_NAMESPACE")
+    temporal_api_key: SecretStr | None = Field(default=None, validation_alias="TEMPORAL_API_KEY")
+    temporal_tls: bool = Field(default=False, validation_alias="TEMPORAL_TLS")
+    temporal_ui_url: str | None = Field(
+        default=None, description="Base URL of the Temporal UI, for links to runs."
+    )
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description=(
+            "Key ring `id:base64,...` of 32-byte AES keys. The first encrypts, all decrypt. "
+            "`perdure keys new` prints one."
+        ),
+    )
+    encrypt_payloads: Literal["secrets", "all"] = Field(
+        default="secrets",
+        description="Which Temporal payloads are encrypted: only those with secrets, or all.",
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="Secret key (a UUID) that the `dev` environment is given by `perdure migrate`.",
+    )
+    host: str = "127.0.0.1"
+    port: int = Field(default=3003, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "json"
+    allow_private_networks: bool = Field(
+        default=False,
+        description="Let outbound calls reach loopback and private addresses (local development).",
+    )
+    ready_file: Path | None = Field(
+        default=None, description="File that the worker touches when it takes work."
+    )
+    providers: Path | None = Field(
+        default=None, description="File or folder with further provider entries."
+    )
+
+
+class ClientSettings(BaseSettings):
+    """What the CLI needs to speak to a server; flags win over these, these over a `dev.json`."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    server: str | None = Field(default=None, validation_alias="NANGO_HOSTPORT")
+    secret_key: SecretStr | None = Field(default=None, validation_alias="NANGO_SECRET_KEY_DEV")

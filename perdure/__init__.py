@@ -1,0 +1,28 @@
+"""Perdure: a durable integration engine on Temporal.
+
+This package is what script authors import. It stays light: nothing here opens a connection.
+"""
+
+from perdure._version import __version__
+from perdure.nango import (
+    ActionError,
+    HelperError,
+    HttpError,
+    NangoAction,
+    NangoSync,
+    Pages,
+    RequestOptions,
+    Response,
+)
+
+__all__ = [
+    "ActionError",
+    "HelperError",
+    "HttpError",
+    "NangoAction",
+    "NangoSync",
+    "Pages",
+    "RequestOptions",
+    "Response",
+    "__version__",
+]

@@ -1,0 +1,1 @@
+"""The composition root: where processes are put together from their parts."""

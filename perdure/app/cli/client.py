@@ -1,0 +1,220 @@
+"""Speaks HTTP to a Perdure server; the only module of the command line that does.
+
+What a server refuses becomes an `ApiError` with the server's own code and message; a server that
+does not answer becomes a `CliError`. The secret key stands in no message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from perdure._version import __version__
+from perdure.app.cli.errors import ApiError, CliError, hint_for
+from perdure.app.cli.target import Target
+
+__all__ = ["ApiClient", "open_client"]
+
+Query = Mapping[str, str | int | Sequence[str] | None]
+
+_TIMEOUT = 60.0
+# An action may run for a quarter of an hour, and a deploy touches every connection's schedules.
+_LONG_TIMEOUT = 16 * 60.0
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_SHOWN_BODY = 200
+
+
+@asynccontextmanager
+async def open_client(target: Target) -> AsyncIterator[ApiClient]:
+    """Open a client for as long as the context lasts.
+
+    Raises:
+        CliError: The server's address is not a URL.
+    """
+    try:
+        host = urlsplit(target.server).hostname
+        http = httpx.AsyncClient(
+            base_url=target.server,
+            headers={
+                "authorization": f"Bearer {target.secret_key}",
+                "user-agent": f"perdure-cli/{__version__}",
+            },
+            timeout=_TIMEOUT,
+            # A proxy of the network does not lead to this machine.
+            trust_env=host not in _LOOPBACK,
+        )
+    except (ValueError, httpx.InvalidURL) as error:
+        msg = f"{target.server!r} is not the URL of a server"
+        raise CliError(msg, code="invalid_server", hint="write http://host:port") from error
+    async with http:
+        yield ApiClient(http, target.server)
+
+
+class ApiClient:
+    """The endpoints of a server, as the commands use them. Every answer is decoded JSON.
+
+    Args:
+        http: With base URL and key.
+        server: The base URL, for messages.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, server: str) -> None:
+        self._http = http
+        self._server = server
+
+    async def deploy(self, files: Mapping[str, str]) -> dict[str, Any]:
+        """Deploy the files of a project."""
+        body = {"files": dict(files)}
+        return await self._call("POST", "/deployments", body=body, timeout=_LONG_TIMEOUT)
+
+    async def create_integration(
+        self, unique_key: str, provider: str, display_name: str | None
+    ) -> dict[str, Any]:
+        """Make an integration."""
+        body = {"unique_key": unique_key, "provider": provider, "display_name": display_name}
+        return await self._call("POST", "/integrations", body=_given(body))
+
+    async def list_integrations(self) -> dict[str, Any]:
+        """Return all integrations."""
+        return await self._call("GET", "/integrations")
+
+    async def create_connection(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a connection."""
+        return await self._call("POST", "/connections", body=_given(body))
+
+    async def list_connections(self, integration: str | None = None) -> dict[str, Any]:
+        """Return connections, of all integrations or of one."""
+        return await self._call("GET", "/connections", query={"integrationId": integration})
+
+    async def get_connection(self, integration: str, connection_id: str) -> dict[str, Any]:
+        """Return a connection with its credentials."""
+        query = {"provider_config_key": integration}
+        return await self._call("GET", f"/connections/{quote(connection_id, safe='')}", query=query)
+
+    async def delete_connection(self, integration: str, connection_id: str) -> dict[str, Any]:
+        """Delete a connection with its schedules and records."""
+        path = f"/connections/{quote(connection_id, safe='')}"
+        return await self._call("DELETE", path, query={"provider_config_key": integration})
+
+    async def command_syncs(
+        self,
+        command: Literal["trigger", "pause", "start"],
+        integration: str,
+        syncs: Sequence[str],
+        connection_id: str | None,
+    ) -> dict[str, Any]:
+        """Trigger, pause or start syncs; no names stand for all of them."""
+        body = {
+            "provider_config_key": integration,
+            "syncs": list(syncs),
+            "connection_id": connection_id,
+        }
+        return await self._call("POST", f"/sync/{command}", body=_given(body))
+
+    async def sync_status(
+        self, integration: str, syncs: Sequence[str], connection_id: str | None
+    ) -> dict[str, Any]:
+        """Return how syncs stand; no names stand for all of them."""
+        query = {
+            "provider_config_key": integration,
+            "syncs": ",".join(syncs) or "*",
+            "connection_id": connection_id,
+        }
+        return await self._call("GET", "/sync/status", query=query)
+
+    async def list_records(
+        self, integration: str, connection_id: str, query: Query
+    ) -> dict[str, Any]:
+        """Return a page of records."""
+        headers = {"connection-id": connection_id, "provider-config-key": integration}
+        return await self._call("GET", "/records", query=query, headers=headers)
+
+    async def trigger_action(
+        self, integration: str, connection_id: str, action: str, input_: object
+    ) -> Any:
+        """Call an action and return its output."""
+        headers = {"connection-id": connection_id, "provider-config-key": integration}
+        body = {"action_name": action, "input": input_}
+        return await self._call(
+            "POST", "/action/trigger", body=body, headers=headers, timeout=_LONG_TIMEOUT
+        )
+
+    async def list_runs(self, query: Query) -> dict[str, Any]:
+        """Return runs, the newest first."""
+        return await self._call("GET", "/runs", query=query)
+
+    async def get_run(self, run_id: str) -> dict[str, Any]:
+        """Return a run with its log."""
+        return await self._call("GET", f"/runs/{quote(run_id, safe='')}")
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = _TIMEOUT,  # noqa: ASYNC109 - it is httpx that waits
+    ) -> Any:
+        try:
+            answer = await self._http.request(
+                method,
+                path,
+                params=_given(query or {}),
+                json=body,
+                headers=headers,
+                timeout=httpx.Timeout(timeout, connect=10.0),
+            )
+        except httpx.TimeoutException as error:
+            msg = f"{self._server} did not answer in time"
+            raise CliError(msg, code="server_timeout") from error
+        except httpx.TransportError as error:
+            msg = f"{self._server} does not answer"
+            code = "server_unreachable"
+            raise CliError(msg, code=code, hint=hint_for(code)) from error
+        if answer.is_success:
+            return _decoded(answer, self._server)
+        raise _api_error(answer, self._server)
+
+
+def _decoded(answer: httpx.Response, server: str) -> Any:
+    if not answer.content:
+        return None
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise _not_perdure(answer, server) from error
+
+
+def _api_error(answer: httpx.Response, server: str) -> CliError:
+    try:
+        error = answer.json()["error"]
+        code = str(error["code"])
+    except (ValueError, KeyError, TypeError):
+        return _not_perdure(answer, server)
+    payload = error.get("payload")
+    details = payload.get("problems") if isinstance(payload, Mapping) else None
+    if not details:
+        details = [
+            f"{'.'.join(map(str, item.get('path') or ()))}: {item.get('message', '')}".strip(": ")
+            for item in error.get("errors") or ()
+        ]
+    message = str(error.get("message") or code)
+    return ApiError(
+        message, code=code, status=answer.status_code, details=details, payload=payload
+    )
+
+
+def _not_perdure(answer: httpx.Response, server: str) -> CliError:
+    text = " ".join(answer.text[:_SHOWN_BODY].split())
+    msg = f"{server} answered {answer.status_code} without JSON of Perdure's: {text!r}"
+    return CliError(msg, code="not_perdure", hint="is it the address of a Perdure server?")
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

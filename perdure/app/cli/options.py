@@ -1,0 +1,113 @@
+"""Options that many commands share, and the forms in which values are given.
+
+A value that may be long or secret can come from elsewhere: `@FILE` is the content of a file, `-` is
+standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from perdure.app.cli.errors import UsageError
+
+__all__ = [
+    "DATA_DIR",
+    "DEFAULT_SERVER",
+    "AsJson",
+    "Connection",
+    "ServerOptions",
+    "json_value",
+    "key_values",
+]
+
+DATA_DIR = Path(".perdure")
+"""Data folder of `perdure dev` where none is named, below the current folder."""
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
+"""Whether a program reads the output."""
+
+Connection = Annotated[str, Parameter(name=["--connection", "-c"])]
+"""Id of a connection."""
+
+
+@Parameter(name="*", group=Group("Server", sort_key=10))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """Which server a command speaks to, and as whom.
+
+    What is not given is taken from the project's `.env` (NANGO_HOSTPORT, NANGO_SECRET_KEY_DEV), then
+    from the environment, then from a running `perdure dev`.
+    """
+
+    server: str | None = None
+    """URL of the server."""
+
+    secret_key: str | None = None
+    """Secret key of the environment."""
+
+    project: Path = Path()
+    """Project folder, whose `.env` counts."""
+
+    data_dir: Path | None = None
+    """Data folder of a running `perdure dev`."""
+
+
+DEFAULT_SERVER = ServerOptions()
+"""No option is given."""
+
+
+def json_value(text: str, what: str) -> Any:
+    """Return the JSON value that an argument stands for.
+
+    Args:
+        text: JSON, `@FILE` or `-`.
+        what: How to call the argument in a message.
+
+    Raises:
+        UsageError: It is no JSON, or the file cannot be read.
+    """
+    try:
+        return json.loads(_content(text, what))
+    except ValueError as error:
+        reason = f": {error.msg} at line {error.lineno}" if _has_place(error) else ""
+        msg = f"{what} is not valid JSON{reason}"
+        raise UsageError(msg, hint="write JSON, @FILE, or - for standard input") from None
+
+
+def key_values(items: list[str] | None, what: str) -> dict[str, str]:
+    """Return the mapping that a repeated `KEY=VALUE` option stands for.
+
+    Raises:
+        UsageError: One of them has no `=`.
+    """
+    pairs = {}
+    for item in items or ():
+        key, separator, value = item.partition("=")
+        if not separator or not key:
+            msg = f"{what} takes KEY=VALUE"
+            raise UsageError(msg)
+        pairs[key] = value
+    return pairs
+
+
+def _has_place(error: ValueError) -> bool:
+    return isinstance(error, json.JSONDecodeError)
+
+
+def _content(text: str, what: str) -> str:
+    if text == "-":
+        return sys.stdin.read()
+    if not text.startswith("@"):
+        return text
+    file = Path(text[1:])
+    try:
+        return file.read_text("utf-8")
+    except OSError as error:
+        msg = f"{what}: {file} cannot be read: {error.strerror}"
+        raise UsageError(msg) from error

@@ -1,0 +1,108 @@
+"""Puts the parts of a process together, and takes them apart again in order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from temporalio.client import Client
+
+from activities.bundles import BundleCache
+from activities.sync_schedules import SyncSchedules
+from config.settings import Settings
+from perdure.crypto.keyring import KeyRing
+from perdure.db.database import Database
+from perdure.errors import StartupError
+from perdure.providers.provider_catalog import ProviderCatalog
+from perdure.temporal.client import connect
+from perdure.temporal.converter import data_converter
+from perdure.temporal.external_storage import PostgresStorageDriver
+from perdure.temporal.plugin import PerdurePlugin
+from perdure.temporal.watchdog import Watchdog
+
+__all__ = ["Container", "open_container"]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What the api and worker processes share.
+
+    Attributes:
+        settings: As read from the environment.
+        database: Our own data.
+        temporal: A client; lazy in the api, so that it starts without Temporal.
+        bundles: Bundles by hash.
+        schedules: Schedules of syncs.
+        catalog: Providers.
+    """
+
+    settings: Settings
+    database: Database
+    temporal: Client
+    bundles: BundleCache
+    schedules: SyncSchedules
+    catalog: ProviderCatalog
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """Return the key ring of the settings.
+
+    Raises:
+        StartupError: There is none, or it is malformed.
+    """
+    if settings.encryption_keys is None:
+        msg = (
+            "PERDURE_ENCRYPTION_KEYS is not set. Make a key with `perdure keys new` and keep it: "
+            "what is encrypted with it cannot be read without it."
+        )
+        raise StartupError(msg, code="encryption_keys_missing")
+    return KeyRing.parse(settings.encryption_keys.get_secret_value())
+
+
+@asynccontextmanager
+async def open_container(
+    settings: Settings, *, name: str, watchdog: Watchdog | None = None, lazy: bool = False
+) -> AsyncIterator[Container]:
+    """Open everything a process needs, and close it again.
+
+    Args:
+        settings: As read from the environment.
+        name: Name of the process, as Postgres shows it.
+        watchdog: Of a worker.
+        lazy: Connect to Temporal at the first call.
+
+    Raises:
+        StartupError: A setting is missing or wrong, or Temporal does not answer.
+        UnavailableError: Postgres does not answer.
+    """
+    keyring = key_ring(settings)
+    api_key = settings.temporal_api_key
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            Database.open(
+                settings.database_url.get_secret_value(),
+                keyring=keyring,
+                pool_size=settings.database_pool_size,
+                application_name=name,
+            )
+        )
+        converter = data_converter(
+            keyring, PostgresStorageDriver(database.blobs), encrypt=settings.encrypt_payloads
+        )
+        temporal = await connect(
+            settings.temporal_address,
+            namespace=settings.temporal_namespace,
+            plugin=PerdurePlugin(converter, watchdog),
+            api_key=api_key.get_secret_value() if api_key else None,
+            tls=settings.temporal_tls,
+            lazy=lazy,
+        )
+        yield Container(
+            settings=settings,
+            database=database,
+            temporal=temporal,
+            bundles=BundleCache(database.bundles),
+            schedules=SyncSchedules(temporal),
+            catalog=ProviderCatalog.load(settings.providers),
+        )

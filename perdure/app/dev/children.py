@@ -1,0 +1,123 @@
+"""The processes of ours that `perdure dev` runs, told what they need by environment variables."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+
+from perdure.app.dev.contract import Programs
+from perdure.app.dev.folder import DataFolder, Secrets
+from perdure.embedded.ports import LOOPBACK
+from perdure.embedded.postgres import Postgres
+from perdure.embedded.process import Program, Service
+from perdure.embedded.temporal import NAMESPACE, Temporal
+
+__all__ = ["Children", "children"]
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """The processes of ours.
+
+    Attributes:
+        migrate: Ends by itself.
+        api: Serves the API.
+        worker: Runs the workers.
+    """
+
+    migrate: Program
+    api: Service
+    worker: Service
+
+
+def children(
+    *,
+    programs: Programs,
+    folder: DataFolder,
+    secrets: Secrets,
+    port: int,
+    postgres: Postgres,
+    temporal: Temporal,
+) -> Children:
+    """Describe our processes for a stack.
+
+    Args:
+        programs: Their commands.
+        folder: Where their logs go.
+        secrets: The API key and the encryption keys.
+        port: Port of the API.
+        postgres: The database they use.
+        temporal: The Temporal server they use.
+    """
+    environment = _inherited(os.environ) | {
+        "PERDURE_DATABASE_URL": postgres.database_url,
+        "TEMPORAL_ADDRESS": temporal.address,
+        "TEMPORAL_NAMESPACE": NAMESPACE,
+        "PERDURE_TEMPORAL_UI_URL": temporal.ui_url or "",
+        "PERDURE_SECRET_KEY": secrets.secret_key.get_secret_value(),
+        "PERDURE_ENCRYPTION_KEYS": secrets.encryption_keys.get_secret_value(),
+        "PERDURE_HOST": LOOPBACK,
+        "PERDURE_PORT": str(port),
+        "PERDURE_ALLOW_PRIVATE_NETWORKS": "true",
+    }
+
+    async def api_answers() -> bool:
+        return await asyncio.to_thread(_is_healthy, port)
+
+    async def worker_polls() -> bool:
+        return folder.worker_ready.exists()
+
+    def forget_readiness() -> None:
+        folder.worker_ready.unlink(missing_ok=True)
+
+    return Children(
+        migrate=Program(
+            name="migrate",
+            command=programs.migrate,
+            environment=environment,
+            log=folder.log("migrate"),
+        ),
+        api=Service(
+            name="api",
+            command=programs.api,
+            environment=environment,
+            log=folder.log("api"),
+            probe=api_answers,
+        ),
+        worker=Service(
+            name="worker",
+            command=programs.worker,
+            environment=environment | {"PERDURE_READY_FILE": str(folder.worker_ready)},
+            log=folder.log("worker"),
+            probe=worker_polls,
+            before=forget_readiness,
+        ),
+    )
+
+
+def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what children get of our environment.
+
+    Variables that are meant for another Temporal (TEMPORAL_TLS) or another Postgres (PGPORT) would
+    have them speak to ours in the wrong way.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("TEMPORAL_") and not (name.startswith("PG") and "_" not in name)
+    }
+    return {"PERDURE_LOG_FORMAT": "console", "PYTHONUNBUFFERED": "1"} | kept
+
+
+def _is_healthy(port: int) -> bool:
+    connection = HTTPConnection(LOOPBACK, port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,159 @@
+"""The worker process: syncs on one task queue, everything shorter on another."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+import structlog
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from activities.bundles import BundleActivities
+from activities.connections import ConnectionActivities, ConnectionResolver
+from activities.http import HttpActivities
+from activities.records import RecordActivities
+from activities.runs import RunActivities
+from activities.schedules import ScheduleActivities
+from activities.steps import StepActivities
+from config.settings import Settings
+from perdure.app.container import Container, open_container
+from perdure.proxy.client import ProxyClient
+from perdure.proxy.ssrf import AddressGuard
+from perdure.proxy.transport import HttpTransport
+from perdure.scripts import guard
+from perdure.scripts.loader import bundle_file, is_script_file
+from perdure.temporal.names import TaskQueue
+from perdure.temporal.watchdog import Blocked, Watchdog
+from workflows.connections import CreateConnection, DeleteConnection
+from workflows.deploy import Deploy
+from workflows.run_action import RunAction
+from workflows.run_sync import RunSync
+
+__all__ = ["ALL_WORKFLOWS", "activities_of", "locate_script", "run_worker", "workers"]
+
+SYNC_WORKFLOWS: tuple[type, ...] = (RunSync,)
+ACTION_WORKFLOWS: tuple[type, ...] = (RunAction, CreateConnection, DeleteConnection, Deploy)
+ALL_WORKFLOWS: tuple[type, ...] = (*SYNC_WORKFLOWS, *ACTION_WORKFLOWS)
+
+# A workflow whose worker died is given to another one after this long.
+_STICKY_TIMEOUT = timedelta(seconds=2)
+_GRACE = timedelta(seconds=5)
+# Progress that is seen late is progress that is lost at a kill: at most two beats a second.
+_HEARTBEAT_THROTTLE = timedelta(milliseconds=500)
+
+log = structlog.get_logger(__name__)
+
+
+def locate_script(frame: FrameType) -> str | None:
+    """Return `file:line` of a script's frame, None for any other."""
+    filename = frame.f_code.co_filename
+    return f"{bundle_file(filename)}:{frame.f_lineno}" if is_script_file(filename) else None
+
+
+def activities_of(container: Container, transport: HttpTransport) -> list[Callable[..., Any]]:
+    """Return every activity, bound to what it needs."""
+    database, bundles = container.database, container.bundles
+    resolver = ConnectionResolver(database.connections, container.catalog)
+    http = HttpActivities(resolver, ProxyClient(transport))
+    records = RecordActivities(database)
+    runs = RunActivities(database, bundles)
+    connections = ConnectionActivities(database.connections)
+    schedules = ScheduleActivities(database, bundles, container.schedules)
+    return [
+        http.proxy,
+        http.fetch_page,
+        records.batch_save,
+        records.batch_delete,
+        runs.start_sync,
+        runs.finish_sync,
+        runs.write_log,
+        connections.get_connection,
+        connections.get_metadata,
+        connections.delete_connection,
+        schedules.ensure_connection_schedules,
+        schedules.delete_connection_schedules,
+        schedules.reconcile_deployment,
+        BundleActivities(bundles).load_script,
+        StepActivities(bundles).run,
+    ]
+
+
+def workers(container: Container, transport: HttpTransport) -> list[Worker]:
+    """Return one worker for each task queue."""
+    guard.install()
+    activities = activities_of(container, transport)
+    queues = {TaskQueue.SYNCS: SYNC_WORKFLOWS, TaskQueue.ACTIONS: ACTION_WORKFLOWS}
+    return [
+        Worker(
+            container.temporal,
+            task_queue=queue,
+            workflows=workflows,
+            activities=activities,
+            sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
+            max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+            default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+            graceful_shutdown_timeout=_GRACE,
+        )
+        for queue, workflows in queues.items()
+    ]
+
+
+async def run_worker(settings: Settings) -> None:
+    """Run the worker until SIGTERM or SIGINT, then let its activities end in a few seconds.
+
+    Raises:
+        StartupError: A setting is missing or wrong, or a server does not answer.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    terminations: set[asyncio.Task[None]] = set()
+
+    def on_stuck(blocked: Blocked) -> None:
+        loop.call_soon_threadsafe(terminate, blocked)
+
+    watchdog = Watchdog(locate_script, on_stuck)
+    async with AsyncExitStack() as stack:
+        container = await stack.enter_async_context(
+            open_container(settings, name="perdure-worker", watchdog=watchdog)
+        )
+        transport = await stack.enter_async_context(
+            HttpTransport(AddressGuard(allow_private_networks=settings.allow_private_networks))
+        )
+
+        def terminate(blocked: Blocked) -> None:
+            task = loop.create_task(_terminate(container, blocked))
+            terminations.add(task)
+            task.add_done_callback(terminations.discard)
+
+        for worker in workers(container, transport):
+            await stack.enter_async_context(worker)
+        log.info("worker_started", task_queues=[queue.value for queue in TaskQueue])
+        if settings.ready_file is not None:
+            settings.ready_file.touch()
+        await stop.wait()
+        log.info("worker_stopping")
+    if watchdog.has_lost_threads:
+        # A thread that cannot be interrupted would keep the interpreter from ending.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+async def _terminate(container: Container, blocked: Blocked) -> None:
+    handle = container.temporal.get_workflow_handle(blocked.workflow_id, run_id=blocked.run_id)
+    try:
+        await handle.terminate(blocked.message)
+    except RPCError as error:
+        log.warning("termination_failed", run_id=blocked.run_id, status=error.status.name)
+    else:
+        log.error("run_terminated", run_id=blocked.run_id, where=blocked.where)

@@ -1,0 +1,1 @@
+"""Credentials of connections and the templates that use them: pure, without I/O."""

@@ -1,0 +1,1 @@
+"""Everything that is kept in Postgres; the only package that speaks SQL."""

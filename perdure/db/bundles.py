@@ -1,0 +1,145 @@
+"""Bundles, which never change, and the history of their deployments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from perdure.db.pool import Pool, borrowed
+from perdure.errors import NotFoundError
+from perdure.ids import BundleHash, EnvironmentId
+from perdure.records.canonical import JsonObject, to_json
+
+__all__ = ["BundleStore", "Deployment", "StoredBundle"]
+
+_PUT = """
+INSERT INTO bundles (hash, files, config) VALUES ($1, $2, $3)
+ON CONFLICT (hash) DO NOTHING
+"""
+
+_GET = "SELECT hash, files, config, created_at FROM bundles WHERE hash = $1"
+
+_DEPLOY = """
+WITH activated AS (
+    UPDATE environments SET active_bundle = $2 WHERE id = $1 RETURNING id
+)
+INSERT INTO deployments (environment_id, bundle_hash)
+SELECT id, $2 FROM activated
+RETURNING id, environment_id, bundle_hash, created_at
+"""
+
+_DEPLOYMENTS = """
+SELECT id, environment_id, bundle_hash, created_at
+  FROM deployments
+ WHERE environment_id = $1
+ ORDER BY id DESC
+ LIMIT $2
+"""
+
+_ACTIVE = """
+SELECT b.hash, b.files, b.config, b.created_at
+  FROM environments e JOIN bundles b ON b.hash = e.active_bundle
+ WHERE e.id = $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBundle:
+    """A bundle as it was deployed.
+
+    Attributes:
+        hash: Content hash.
+        files: Source by path below the project folder.
+        config: The parsed `nango.yaml`.
+        created_at: When it was first stored.
+    """
+
+    hash: BundleHash
+    files: dict[str, str]
+    config: JsonObject
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The moment at which a bundle became the active one of an environment."""
+
+    id: int
+    environment_id: EnvironmentId
+    bundle_hash: BundleHash
+    created_at: datetime
+
+
+class BundleStore:
+    """Stores bundles and records what is deployed where."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def put(
+        self, bundle_hash: BundleHash, files: Mapping[str, str], config: Mapping[str, Any]
+    ) -> None:
+        """Store a bundle; one with this hash that is there already is left alone."""
+        async with borrowed(self._pool) as conn:
+            await conn.execute(_PUT, bundle_hash, to_json(dict(files)), to_json(dict(config)))
+
+    async def get(self, bundle_hash: BundleHash) -> StoredBundle:
+        """Return a bundle.
+
+        Raises:
+            NotFoundError: `unknown_bundle`.
+        """
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_GET, bundle_hash)
+        if row is None:
+            raise _unknown(bundle_hash)
+        return _bundle(row)
+
+    async def deploy(self, environment_id: EnvironmentId, bundle_hash: BundleHash) -> Deployment:
+        """Make a stored bundle the active one of an environment.
+
+        Raises:
+            NotFoundError: `unknown_bundle` or `unknown_environment`.
+        """
+        try:
+            async with borrowed(self._pool) as conn:
+                row = await conn.fetchrow(_DEPLOY, environment_id, bundle_hash)
+        except asyncpg.ForeignKeyViolationError as error:
+            raise _unknown(bundle_hash) from error
+        if row is None:
+            msg = f"There is no environment {environment_id}."
+            raise NotFoundError(msg, code="unknown_environment")
+        return Deployment(*row.values())
+
+    async def active(self, environment_id: EnvironmentId) -> StoredBundle | None:
+        """Return the bundle that new runs of an environment start with, None before any deploy."""
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_ACTIVE, environment_id)
+        return None if row is None else _bundle(row)
+
+    async def deployments(
+        self, environment_id: EnvironmentId, *, limit: int = 50
+    ) -> Sequence[Deployment]:
+        """Return the deployments of an environment, newest first."""
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_DEPLOYMENTS, environment_id, limit)
+        return [Deployment(*row.values()) for row in rows]
+
+
+def _bundle(row: asyncpg.Record) -> StoredBundle:
+    return StoredBundle(
+        hash=row["hash"],
+        files=json.loads(row["files"]),
+        config=json.loads(row["config"]),
+        created_at=row["created_at"],
+    )
+
+
+def _unknown(bundle_hash: BundleHash) -> NotFoundError:
+    msg = f"There is no bundle {bundle_hash!r}; deploy the project to make it."
+    return NotFoundError(msg, code="unknown_bundle")

@@ -1,0 +1,448 @@
+"""Connections: one customer's account with one provider, and the credentials to act for it.
+
+Credentials stand encrypted in the table, bound to their row, and leave only when asked for by
+name; no row type carries them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from perdure.crypto.keyring import KeyRing
+from perdure.db.integrations import unknown_integration
+from perdure.db.pool import DbConnection, Pool, borrowed
+from perdure.errors import NotFoundError
+from perdure.ids import ConnectionKey, EnvironmentId
+from perdure.records.canonical import JsonObject, to_json
+
+__all__ = ["Connection", "ConnectionStore", "unknown_connection_key"]
+
+_INTEGRATION = "SELECT id FROM integrations WHERE environment_id = $1 AND unique_key = $2"
+
+_UPSERT = """
+WITH saved AS (
+    INSERT INTO connections AS c (
+        environment_id, integration_id, connection_id,
+        credentials, metadata, connection_config, tags, end_user
+    )
+    VALUES ($1, $2, $3, $4, $5, coalesce($6::jsonb, '{}'), coalesce($7::jsonb, '{}'), $8)
+    ON CONFLICT (integration_id, connection_id) DO UPDATE
+       SET credentials = excluded.credentials,
+           metadata = coalesce($5::jsonb, c.metadata),
+           connection_config = coalesce($6::jsonb, c.connection_config),
+           tags = coalesce($7::jsonb, c.tags),
+           end_user = coalesce($8::jsonb, c.end_user),
+           updated_at = now()
+    RETURNING c.*, xmax = 0 AS created
+)
+SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
+       c.metadata, c.connection_config, c.tags, c.end_user,
+       c.created_at, c.updated_at, c.last_fetched_at, c.created
+  FROM saved c JOIN integrations i ON i.id = c.integration_id
+"""
+
+_GET = """
+SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
+       c.metadata, c.connection_config, c.tags, c.end_user,
+       c.created_at, c.updated_at, c.last_fetched_at
+  FROM connections c JOIN integrations i ON i.id = c.integration_id
+ WHERE i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3
+"""
+
+_BY_KEY = """
+SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
+       c.metadata, c.connection_config, c.tags, c.end_user,
+       c.created_at, c.updated_at, c.last_fetched_at
+  FROM connections c JOIN integrations i ON i.id = c.integration_id
+ WHERE c.id = $1
+"""
+
+_LIST = """
+SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
+       c.metadata, c.connection_config, c.tags, c.end_user,
+       c.created_at, c.updated_at, c.last_fetched_at
+  FROM connections c JOIN integrations i ON i.id = c.integration_id
+ WHERE c.environment_id = $1
+   AND ($2::text[] IS NULL OR i.unique_key = ANY ($2))
+   AND ($3::text IS NULL OR c.connection_id = $3)
+   AND ($4::text IS NULL
+        OR strpos(lower(c.connection_id), lower($4)) > 0
+        OR strpos(lower(c.end_user ->> 'email'), lower($4)) > 0
+        OR strpos(lower(c.end_user ->> 'display_name'), lower($4)) > 0)
+   AND ($5::text IS NULL OR c.end_user ->> 'id' = $5)
+   AND ($6::text IS NULL OR c.end_user #>> '{organization,id}' = $6)
+   AND ($7::jsonb IS NULL OR c.tags @> $7)
+ ORDER BY c.id DESC
+ LIMIT $8 OFFSET $9
+"""
+
+_UPDATE = """
+UPDATE connections c
+   SET tags = coalesce($4::jsonb, c.tags),
+       end_user = coalesce($5::jsonb, c.end_user),
+       connection_config = coalesce($6::jsonb, c.connection_config),
+       updated_at = now()
+  FROM integrations i
+ WHERE i.id = c.integration_id
+   AND i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3
+RETURNING c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
+          c.metadata, c.connection_config, c.tags, c.end_user,
+          c.created_at, c.updated_at, c.last_fetched_at
+"""
+
+# Rows are locked in the order of their ids, so that two writers never wait in a circle.
+_LOCK = """
+SELECT c.id
+  FROM connections c JOIN integrations i ON i.id = c.integration_id
+ WHERE i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = ANY ($3::text[])
+ ORDER BY c.id
+   FOR UPDATE OF c
+"""
+
+_WRITE_METADATA = """
+UPDATE connections
+   SET metadata = CASE WHEN $3 THEN coalesce(metadata, '{}') || $2 ELSE $2 END, updated_at = now()
+ WHERE id = ANY ($1::bigint[])
+"""
+
+_CREDENTIALS = "SELECT credentials FROM connections WHERE id = $1"
+
+_SAVE_CREDENTIALS = """
+UPDATE connections SET credentials = $2, updated_at = now() WHERE id = $1 RETURNING id
+"""
+
+# Once a minute is exact enough for people, and spares a write for each call of a provider.
+_MARK_FETCHED = """
+UPDATE connections SET last_fetched_at = now()
+ WHERE id = $1 AND (last_fetched_at IS NULL OR last_fetched_at < now() - interval '1 minute')
+"""
+
+_DELETE = """
+DELETE FROM connections c
+ USING integrations i
+ WHERE i.id = c.integration_id
+   AND i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3
+RETURNING c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
+          c.metadata, c.connection_config, c.tags, c.end_user,
+          c.created_at, c.updated_at, c.last_fetched_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One customer's account with one provider, without its credentials.
+
+    Attributes:
+        key: Row id.
+        environment_id: Where it belongs.
+        integration_id: Row id of its integration.
+        integration: Key of its integration.
+        provider: Name of its provider.
+        connection_id: The name users gave it.
+        metadata: JSON object that belongs to the application, None where it never set one.
+        connection_config: Parameters of the provider, such as a subdomain.
+        tags: Strings by name, for reconciliation.
+        end_user: Whom it belongs to: `id`, `email`, `display_name`, `organization` and the like.
+        created_at: When it was made.
+        updated_at: When it was last changed.
+        last_fetched_at: When its credentials were last asked for, to the minute.
+    """
+
+    key: ConnectionKey
+    environment_id: EnvironmentId
+    integration_id: int
+    integration: str
+    provider: str
+    connection_id: str
+    metadata: JsonObject | None
+    connection_config: JsonObject
+    tags: dict[str, str]
+    end_user: JsonObject | None
+    created_at: datetime
+    updated_at: datetime
+    last_fetched_at: datetime | None
+
+
+class ConnectionStore:
+    """Keeps connections.
+
+    Args:
+        pool: See `perdure.db.pool.create_pool`.
+        keyring: Encrypts the credentials, bound to environment, integration and connection.
+    """
+
+    def __init__(self, pool: Pool, keyring: KeyRing) -> None:
+        self._pool = pool
+        self._keyring = keyring
+
+    async def save(
+        self,
+        environment_id: EnvironmentId,
+        integration: str,
+        connection_id: str,
+        credentials: Mapping[str, Any],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        connection_config: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        end_user: Mapping[str, Any] | None = None,
+    ) -> tuple[Connection, bool]:
+        """Make a connection, or give an existing one new credentials.
+
+        Args:
+            environment_id: Where it belongs.
+            integration: Key of its integration.
+            connection_id: Its name.
+            credentials: A JSON object; it is encrypted before it leaves this process.
+            metadata: As the attribute; None leaves what is there, as with the next three.
+            connection_config: As the attribute.
+            tags: As the attribute.
+            end_user: As the attribute.
+
+        Returns:
+            The connection, and whether it is new.
+
+        Raises:
+            NotFoundError: `unknown_provider_config`.
+            InvalidInputError: `unstorable_text`, such as a NUL character in the metadata.
+        """
+        async with borrowed(self._pool) as conn:
+            integration_id = await conn.fetchval(_INTEGRATION, environment_id, integration)
+            if integration_id is None:
+                raise unknown_integration(integration)
+            row = await conn.fetchrow(
+                _UPSERT,
+                environment_id,
+                integration_id,
+                connection_id,
+                self._seal(credentials, _aad(environment_id, integration_id, connection_id)),
+                metadata,
+                connection_config,
+                tags,
+                end_user,
+            )
+        if row is None:
+            raise unknown_integration(integration)
+        *values, created = row.values()
+        return Connection(*values), created
+
+    async def get(
+        self, environment_id: EnvironmentId, integration: str, connection_id: str
+    ) -> Connection:
+        """Return a connection.
+
+        Raises:
+            NotFoundError: `unknown_connection` or `unknown_provider_config`.
+        """
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_GET, environment_id, integration, connection_id)
+            if row is None:
+                raise await _unknown(conn, environment_id, integration, connection_id)
+        return Connection(*row.values())
+
+    async def by_key(self, key: ConnectionKey) -> Connection:
+        """Return a connection by its row id.
+
+        Raises:
+            NotFoundError: `unknown_connection`.
+        """
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_BY_KEY, key)
+        if row is None:
+            raise unknown_connection_key(key)
+        return Connection(*row.values())
+
+    async def list(
+        self,
+        environment_id: EnvironmentId,
+        *,
+        integrations: Sequence[str] | None = None,
+        connection_id: str | None = None,
+        search: str | None = None,
+        end_user_id: str | None = None,
+        end_user_organization_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        limit: int = 10_000,
+        offset: int = 0,
+    ) -> Sequence[Connection]:
+        """Return connections, newest first; all conditions hold at once.
+
+        Args:
+            environment_id: Where they belong.
+            integrations: Only those of these integrations.
+            connection_id: Only those of exactly this name.
+            search: Only those with this text in their name, or their end user's email or name.
+            end_user_id: Only those of this end user.
+            end_user_organization_id: Only those of this organization.
+            tags: Only those that have all of these tags.
+            limit: Most connections to return.
+            offset: How many to skip.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(
+                _LIST,
+                environment_id,
+                integrations,
+                connection_id,
+                search,
+                end_user_id,
+                end_user_organization_id,
+                tags,
+                limit,
+                offset,
+            )
+        return [Connection(*row.values()) for row in rows]
+
+    async def update(
+        self,
+        environment_id: EnvironmentId,
+        integration: str,
+        connection_id: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        end_user: Mapping[str, Any] | None = None,
+        connection_config: Mapping[str, Any] | None = None,
+    ) -> Connection:
+        """Replace what is given and leave the rest.
+
+        Raises:
+            NotFoundError: `unknown_connection` or `unknown_provider_config`.
+        """
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(
+                _UPDATE,
+                environment_id,
+                integration,
+                connection_id,
+                tags,
+                end_user,
+                connection_config,
+            )
+            if row is None:
+                raise await _unknown(conn, environment_id, integration, connection_id)
+        return Connection(*row.values())
+
+    async def set_metadata(
+        self,
+        environment_id: EnvironmentId,
+        integration: str,
+        connection_ids: Sequence[str],
+        metadata: Mapping[str, Any],
+    ) -> None:
+        """Replace the metadata of connections, of all of them or of none.
+
+        Raises:
+            NotFoundError: `unknown_connection` or `unknown_provider_config`.
+            InvalidInputError: `unstorable_text`.
+        """
+        await self._write_metadata(environment_id, integration, connection_ids, metadata, False)
+
+    async def merge_metadata(
+        self,
+        environment_id: EnvironmentId,
+        integration: str,
+        connection_ids: Sequence[str],
+        metadata: Mapping[str, Any],
+    ) -> None:
+        """Set single keys of the metadata of connections, of all of them or of none.
+
+        Raises:
+            NotFoundError: `unknown_connection` or `unknown_provider_config`.
+            InvalidInputError: `unstorable_text`.
+        """
+        await self._write_metadata(environment_id, integration, connection_ids, metadata, True)
+
+    async def credentials(self, connection: Connection) -> JsonObject:
+        """Return the decrypted credentials as they are at this moment.
+
+        Raises:
+            NotFoundError: `unknown_connection`, it was deleted meanwhile.
+            DecryptionError: The key ring cannot read them.
+        """
+        async with borrowed(self._pool) as conn:
+            sealed = await conn.fetchval(_CREDENTIALS, connection.key)
+        if sealed is None:
+            raise unknown_connection_key(connection.key)
+        opened: JsonObject = json.loads(self._keyring.decrypt(sealed, aad=_aad_of(connection)))
+        return opened
+
+    async def save_credentials(
+        self, connection: Connection, credentials: Mapping[str, Any]
+    ) -> None:
+        """Replace the credentials, as after a refresh.
+
+        Raises:
+            NotFoundError: `unknown_connection`, it was deleted meanwhile.
+        """
+        sealed = self._seal(credentials, _aad_of(connection))
+        async with borrowed(self._pool) as conn:
+            if await conn.fetchval(_SAVE_CREDENTIALS, connection.key, sealed) is None:
+                raise unknown_connection_key(connection.key)
+
+    async def mark_fetched(self, key: ConnectionKey) -> None:
+        """Note that the credentials were asked for; at most one write a minute."""
+        async with borrowed(self._pool) as conn:
+            await conn.execute(_MARK_FETCHED, key)
+
+    async def delete(
+        self, environment_id: EnvironmentId, integration: str, connection_id: str
+    ) -> Connection:
+        """Delete a connection with its syncs and records; its runs stay.
+
+        Returns:
+            The connection as it was.
+
+        Raises:
+            NotFoundError: `unknown_connection` or `unknown_provider_config`.
+        """
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_DELETE, environment_id, integration, connection_id)
+            if row is None:
+                raise await _unknown(conn, environment_id, integration, connection_id)
+        return Connection(*row.values())
+
+    async def _write_metadata(
+        self,
+        environment_id: EnvironmentId,
+        integration: str,
+        connection_ids: Sequence[str],
+        metadata: Mapping[str, Any],
+        merge: bool,
+    ) -> None:
+        names = sorted(set(connection_ids))
+        async with borrowed(self._pool) as conn, conn.transaction():
+            rows = await conn.fetch(_LOCK, environment_id, integration, names)
+            if len(rows) < len(names):
+                raise await _unknown(conn, environment_id, integration, ", ".join(names))
+            await conn.execute(_WRITE_METADATA, [row["id"] for row in rows], metadata, merge)
+
+    def _seal(self, credentials: Mapping[str, Any], aad: bytes) -> bytes:
+        return self._keyring.encrypt(to_json(dict(credentials)), aad=aad)
+
+
+def _aad(environment_id: EnvironmentId, integration_id: int, connection_id: str) -> bytes:
+    # Row ids where names can change: an integration may be renamed, a connection may not.
+    return f"perdure/connection/{environment_id}/{integration_id}/{connection_id}".encode()
+
+
+def _aad_of(connection: Connection) -> bytes:
+    return _aad(connection.environment_id, connection.integration_id, connection.connection_id)
+
+
+async def _unknown(
+    conn: DbConnection, environment_id: EnvironmentId, integration: str, connection_id: str
+) -> NotFoundError:
+    if await conn.fetchval(_INTEGRATION, environment_id, integration) is None:
+        return unknown_integration(integration)
+    msg = f"There is no connection {connection_id!r} of integration {integration!r}."
+    return NotFoundError(msg, code="unknown_connection")
+
+
+def unknown_connection_key(key: ConnectionKey) -> NotFoundError:
+    """Return the error that says that there is no connection with this row id."""
+    msg = f"The connection with key {key} does not exist any more."
+    return NotFoundError(msg, code="unknown_connection")

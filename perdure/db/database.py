@@ -1,0 +1,93 @@
+"""The whole data layer as one object, for the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from perdure.crypto.keyring import KeyRing
+from perdure.db.blobs import BlobStore
+from perdure.db.bundles import BundleStore
+from perdure.db.connections import ConnectionStore
+from perdure.db.environments import EnvironmentStore
+from perdure.db.integrations import IntegrationStore
+from perdure.db.pool import DbConnection, Pool, borrowed, create_pool
+from perdure.db.records import RecordStore
+from perdure.db.runs import RunStore
+from perdure.db.syncs import SyncStore
+
+__all__ = ["Database"]
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One pool and the repositories on it."""
+
+    pool: Pool
+    environments: EnvironmentStore
+    integrations: IntegrationStore
+    connections: ConnectionStore
+    bundles: BundleStore
+    syncs: SyncStore
+    runs: RunStore
+    records: RecordStore
+    blobs: BlobStore
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        database_url: str,
+        *,
+        keyring: KeyRing,
+        pool_size: int = 10,
+        application_name: str = "perdure",
+    ) -> AsyncIterator[Database]:
+        """Open the database for as long as the context lasts.
+
+        The schema must be there: see `perdure.db.migrate`.
+
+        Args:
+            database_url: `postgresql://` URL; a Unix socket's folder goes into `?host=`.
+            keyring: Encrypts and decrypts credentials.
+            pool_size: Most connections at a time.
+            application_name: What `pg_stat_activity` shows.
+
+        Raises:
+            UnavailableError: Postgres cannot be reached.
+        """
+        pool = await create_pool(database_url, pool_size, application_name=application_name)
+        async with pool:
+            yield cls(
+                pool=pool,
+                environments=EnvironmentStore(pool),
+                integrations=IntegrationStore(pool, keyring),
+                connections=ConnectionStore(pool, keyring),
+                bundles=BundleStore(pool),
+                syncs=SyncStore(pool),
+                runs=RunStore(pool),
+                records=RecordStore(pool),
+                blobs=BlobStore(pool),
+            )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[DbConnection]:
+        """Give a connection inside a transaction, for the methods that take `conn`.
+
+        It commits at the end and rolls back on any exception. Only database work belongs inside.
+
+        Raises:
+            UnavailableError: Nothing was committed; the whole of it may succeed later.
+        """
+        async with borrowed(self.pool) as conn, conn.transaction():
+            yield conn
+
+    async def ping(self) -> None:
+        """Ask Postgres for a sign of life.
+
+        Raises:
+            UnavailableError: There is none.
+        """
+        async with borrowed(self.pool) as conn:
+            await conn.fetchval("SELECT 1")

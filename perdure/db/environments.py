@@ -1,0 +1,115 @@
+"""Environments and their secret keys. A key is kept as a hash only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from perdure.db.pool import Pool, borrowed
+from perdure.errors import ConflictError, NotFoundError, UnauthorizedError
+from perdure.ids import BundleHash, EnvironmentId
+
+__all__ = ["Environment", "EnvironmentStore"]
+
+_ENSURE = """
+INSERT INTO environments (name, secret_key_hash) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET secret_key_hash = excluded.secret_key_hash
+RETURNING id, name, active_bundle, created_at
+"""
+
+_BY_KEY = "SELECT id, name, active_bundle, created_at FROM environments WHERE secret_key_hash = $1"
+
+_BY_NAME = "SELECT id, name, active_bundle, created_at FROM environments WHERE name = $1"
+
+_BY_ID = "SELECT id, name, active_bundle, created_at FROM environments WHERE id = $1"
+
+_ALL = "SELECT id, name, active_bundle, created_at FROM environments ORDER BY id"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A separate world of integrations, connections and deployments.
+
+    Attributes:
+        id: Row id.
+        name: Name, such as `dev`.
+        active_bundle: Hash of the bundle new runs start with, None before the first deploy.
+        created_at: When it was made.
+    """
+
+    id: EnvironmentId
+    name: str
+    active_bundle: BundleHash | None
+    created_at: datetime
+
+
+class EnvironmentStore:
+    """Reads and makes environments."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def ensure(self, name: str, secret_key: str) -> Environment:
+        """Make an environment, or give an existing one this secret key.
+
+        Raises:
+            ConflictError: `secret_key_taken`, another environment has this key.
+        """
+        try:
+            async with borrowed(self._pool) as conn:
+                row = await conn.fetchrow(_ENSURE, name, _hash(secret_key))
+        except asyncpg.UniqueViolationError as error:
+            msg = f"The secret key for {name!r} is the key of another environment already."
+            raise ConflictError(msg, code="secret_key_taken") from error
+        return _environment(row, name)
+
+    async def by_secret_key(self, secret_key: str) -> Environment:
+        """Return the environment that a secret key opens.
+
+        Raises:
+            UnauthorizedError: `unknown_account`, no environment has this key.
+        """
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_BY_KEY, _hash(secret_key))
+        if row is None:
+            msg = "No environment has this secret key."
+            raise UnauthorizedError(msg)
+        return Environment(*row.values())
+
+    async def by_name(self, name: str) -> Environment:
+        """Return an environment by its name.
+
+        Raises:
+            NotFoundError: `unknown_environment`.
+        """
+        async with borrowed(self._pool) as conn:
+            return _environment(await conn.fetchrow(_BY_NAME, name), name)
+
+    async def by_id(self, environment_id: EnvironmentId) -> Environment:
+        """Return an environment by its row id.
+
+        Raises:
+            NotFoundError: `unknown_environment`.
+        """
+        async with borrowed(self._pool) as conn:
+            return _environment(await conn.fetchrow(_BY_ID, environment_id), environment_id)
+
+    async def all(self) -> Sequence[Environment]:
+        """Return all environments, oldest first."""
+        async with borrowed(self._pool) as conn:
+            return [Environment(*row.values()) for row in await conn.fetch(_ALL)]
+
+
+def _hash(secret_key: str) -> bytes:
+    return hashlib.sha256(secret_key.encode()).digest()
+
+
+def _environment(row: asyncpg.Record | None, name: object) -> Environment:
+    if row is None:
+        msg = f"There is no environment {name!r}."
+        raise NotFoundError(msg, code="unknown_environment")
+    return Environment(*row.values())

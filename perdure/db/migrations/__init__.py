@@ -1,0 +1,1 @@
+"""Alembic's environment of the database; the schema itself is raw SQL."""

@@ -1,0 +1,1 @@
+"""One revision a file, each running one file of `sql/`."""

@@ -1,0 +1,86 @@
+"""The connection pool of a process, and how repositories borrow from it.
+
+On its connections `jsonb` columns are decoded JSON, and `json` columns are the very bytes that
+Postgres holds: whoever reads them decides whether to decode them at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from perdure.db.errors import mapped_errors
+from perdure.records.canonical import to_json
+
+__all__ = ["DbConnection", "Pool", "borrowed", "create_pool"]
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+DbConnection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+"""A connection of the pool, inside a transaction where a repository method takes one."""
+
+_CONNECT_TIMEOUT = 10.0
+_ACQUIRE_TIMEOUT = 30.0
+_COMMAND_TIMEOUT = 60.0
+
+
+async def create_pool(
+    database_url: str, size: int = 10, *, application_name: str = "perdure"
+) -> Pool:
+    """Open a pool; the first connection is made at once.
+
+    Args:
+        database_url: `postgresql://` URL; a Unix socket's folder goes into `?host=`.
+        size: Most connections at a time.
+        application_name: What `pg_stat_activity` shows.
+
+    Raises:
+        UnavailableError: Postgres cannot be reached.
+    """
+    with mapped_errors():
+        return await asyncpg.create_pool(
+            database_url,
+            min_size=1,
+            max_size=size,
+            timeout=_CONNECT_TIMEOUT,
+            command_timeout=_COMMAND_TIMEOUT,
+            server_settings={"application_name": application_name},
+            init=_set_codecs,
+        )
+
+
+@asynccontextmanager
+async def borrowed(pool: Pool, conn: DbConnection | None = None) -> AsyncIterator[DbConnection]:
+    """Give the caller's connection, or one of the pool for the duration.
+
+    Raises:
+        UnavailableError: As `mapped_errors`, or no connection came free in time.
+        InvalidInputError: As `mapped_errors`.
+    """
+    with mapped_errors():
+        if conn is not None:
+            yield conn
+        else:
+            async with pool.acquire(timeout=_ACQUIRE_TIMEOUT) as own:
+                yield own
+
+
+async def _set_codecs(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", encoder=_same, decoder=_same, format="binary"
+    )
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_to_text, decoder=json.loads, format="text"
+    )
+
+
+def _same(data: bytes) -> bytes:
+    return data
+
+
+def _to_text(value: object) -> str:
+    return to_json(value).decode()

@@ -1,0 +1,392 @@
+"""Runs of scripts: what ran, how it ended, what it did to records, and what it logged.
+
+It is the history that people read, not what decides what runs: that is Temporal's. Everything
+here may be repeated by a retried activity without counting, ending or logging twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, TypeAlias
+
+import asyncpg
+
+from perdure.db.pool import DbConnection, Pool, borrowed
+from perdure.db.records import ModelCounts
+from perdure.errors import NotFoundError
+from perdure.ids import BASE_VARIANT, ConnectionKey, EnvironmentId
+from perdure.records.canonical import JsonObject, to_json
+
+__all__ = ["LogLevel", "LogLine", "Run", "RunStart", "RunStatus", "RunStore", "StoredLogLine"]
+
+LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
+
+_START = """
+INSERT INTO runs (
+    id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+    script, variant, bundle_hash, started_at
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (id) DO NOTHING
+"""
+
+_FINISH = """
+UPDATE runs SET status = $2, finished_at = $3, error = $4
+ WHERE id = $1 AND finished_at IS NULL
+"""
+
+_ADD_COUNTS = """
+UPDATE runs
+   SET counts = counts || jsonb_build_object($2::text, jsonb_build_object(
+       'added',     coalesce((counts #>> ARRAY[$2, 'added'])::bigint, 0) + $3,
+       'updated',   coalesce((counts #>> ARRAY[$2, 'updated'])::bigint, 0) + $4,
+       'deleted',   coalesce((counts #>> ARRAY[$2, 'deleted'])::bigint, 0) + $5,
+       'unchanged', coalesce((counts #>> ARRAY[$2, 'unchanged'])::bigint, 0) + $6))
+ WHERE id = $1
+"""
+
+_GET = """
+SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error
+  FROM runs
+ WHERE id = $1 AND environment_id = $2
+"""
+
+_LIST = """
+SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error
+  FROM runs
+ WHERE environment_id = $1
+   AND ($2::text IS NULL OR kind = $2)
+   AND ($3::text IS NULL OR integration = $3)
+   AND ($4::text IS NULL OR connection_id = $4)
+   AND ($5::text IS NULL OR script = $5)
+   AND ($6::text IS NULL OR status = $6)
+   AND ($7::timestamptz IS NULL OR (started_at, id) < ($7, $8))
+ ORDER BY started_at DESC, id DESC
+ LIMIT $9
+"""
+
+_LATEST = """
+SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error
+  FROM runs
+ WHERE connection_key = $1 AND script = $2 AND variant = $3
+ ORDER BY started_at DESC
+ LIMIT 1
+"""
+
+_APPEND_LOGS = """
+INSERT INTO run_logs (run_id, at, level, message, data, step_id)
+SELECT $1, at, level, message, data, step_id
+  FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::json[], $6::text[])
+       AS u (at, level, message, data, step_id)
+ON CONFLICT (run_id, step_id) DO NOTHING
+"""
+
+_LOGS = """
+SELECT id, at, level, message, data
+  FROM run_logs
+ WHERE run_id = $1 AND id > $2
+ ORDER BY id
+ LIMIT $3
+"""
+
+
+class RunStatus(StrEnum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What is known of a run when it starts.
+
+    Attributes:
+        id: Run id in Temporal.
+        workflow_id: Workflow id in Temporal.
+        environment_id: Where it belongs.
+        kind: Workflow type: `sync`, `action`, `on-event`, `webhook`, ...
+        script: Name of the script.
+        started_at: When it started.
+        integration: Key of the integration, None where it has none.
+        connection_id: Name of the connection, None where it has none.
+        connection_key: Row id of the connection, None where it has none.
+        variant: Variant of the sync.
+        bundle_hash: The bundle the run is pinned to, None where it executes no script.
+    """
+
+    id: str
+    workflow_id: str
+    environment_id: EnvironmentId
+    kind: str
+    script: str
+    started_at: datetime
+    integration: str | None = None
+    connection_id: str | None = None
+    connection_key: ConnectionKey | None = None
+    variant: str = BASE_VARIANT
+    bundle_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it stands; the fields that `RunStart` has mean the same here.
+
+    Attributes:
+        status: How it stands.
+        finished_at: When it ended, None while it runs.
+        counts: What it did to records so far, by model.
+        error: Why it failed, as a JSON object; None where it did not.
+    """
+
+    id: str
+    workflow_id: str
+    environment_id: EnvironmentId
+    kind: str
+    integration: str | None
+    connection_id: str | None
+    connection_key: ConnectionKey | None
+    script: str
+    variant: str
+    bundle_hash: str | None
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime | None
+    counts: dict[str, ModelCounts]
+    error: JsonObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a run logs.
+
+    Attributes:
+        at: When it was said.
+        level: How grave it is.
+        message: What it says.
+        data: Any JSON value that belongs to it.
+        step_id: Names the line within its run; of lines with one name only the first is kept.
+            None always writes.
+    """
+
+    at: datetime
+    level: LogLevel
+    message: str
+    data: Any = None
+    step_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLogLine:
+    """A line as it was logged; `id` grows in the order of writing."""
+
+    id: int
+    at: datetime
+    level: LogLevel
+    message: str
+    data: Any
+
+
+class RunStore:
+    """Keeps runs and their logs."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def start(self, run: RunStart) -> None:
+        """Note that a run has started; saying so again changes nothing."""
+        async with borrowed(self._pool) as conn:
+            await conn.execute(
+                _START,
+                run.id,
+                run.workflow_id,
+                run.environment_id,
+                run.kind,
+                run.integration,
+                run.connection_id,
+                run.connection_key,
+                run.script,
+                run.variant,
+                run.bundle_hash,
+                run.started_at,
+            )
+
+    async def finish(
+        self,
+        run_id: str,
+        status: RunStatus,
+        *,
+        finished_at: datetime,
+        error: Mapping[str, Any] | None = None,
+        conn: DbConnection | None = None,
+    ) -> bool:
+        """Note how a run ended. The first end counts.
+
+        Args:
+            run_id: Which run.
+            status: Any but `running`.
+            finished_at: When it ended.
+            error: Why it failed, as a JSON object without secrets.
+            conn: Connection whose transaction this joins.
+
+        Returns:
+            Whether this was the first end; False also for a run that is not known.
+        """
+        encoded = None if error is None else to_json(dict(error))
+        async with borrowed(self._pool, conn) as connection:
+            tag = await connection.execute(_FINISH, run_id, status, finished_at, encoded)
+        return tag == "UPDATE 1"
+
+    async def add_counts(
+        self, run_id: str, model: str, counts: ModelCounts, *, conn: DbConnection | None = None
+    ) -> None:
+        """Add to what a run did to the records of a model.
+
+        Args:
+            run_id: Which run.
+            model: Name of the model.
+            counts: `BatchResult.counts` of one write.
+            conn: Connection whose transaction this joins: with the write itself in the same
+                transaction, a retried step counts its changes once.
+        """
+        async with borrowed(self._pool, conn) as connection:
+            await connection.execute(
+                _ADD_COUNTS,
+                run_id,
+                model,
+                counts["added"],
+                counts["updated"],
+                counts["deleted"],
+                counts["unchanged"],
+            )
+
+    async def get(self, environment_id: EnvironmentId, run_id: str) -> Run:
+        """Return a run.
+
+        Raises:
+            NotFoundError: `unknown_run`.
+        """
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_GET, run_id, environment_id)
+        if row is None:
+            msg = f"There is no run {run_id!r} in this environment."
+            raise NotFoundError(msg, code="unknown_run")
+        return _run(row)
+
+    async def latest(
+        self, connection_key: ConnectionKey, script: str, variant: str = BASE_VARIANT
+    ) -> Run | None:
+        """Return the newest run of a script for a connection, None before the first."""
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_LATEST, connection_key, script, variant)
+        return None if row is None else _run(row)
+
+    async def list(
+        self,
+        environment_id: EnvironmentId,
+        *,
+        kind: str | None = None,
+        integration: str | None = None,
+        connection_id: str | None = None,
+        script: str | None = None,
+        status: RunStatus | None = None,
+        before: Run | None = None,
+        limit: int = 50,
+    ) -> Sequence[Run]:
+        """Return runs, newest first; all conditions hold at once.
+
+        Args:
+            environment_id: Where they belong.
+            kind: Only those of this kind.
+            integration: Only those of this integration.
+            connection_id: Only those of a connection with this name.
+            script: Only those of this script.
+            status: Only those that stand like this.
+            before: Only those older than this one: the last run of the page before.
+            limit: Most runs to return.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(
+                _LIST,
+                environment_id,
+                kind,
+                integration,
+                connection_id,
+                script,
+                status,
+                before and before.started_at,
+                before and before.id,
+                limit,
+            )
+        return [_run(row) for row in rows]
+
+    async def append_logs(
+        self, run_id: str, lines: Sequence[LogLine], *, conn: DbConnection | None = None
+    ) -> None:
+        """Write lines to a run's log, in one statement.
+
+        A line whose `step_id` the run has already is left out, so that a step that is repeated
+        after its lines were written does not write them again.
+
+        Raises:
+            NotFoundError: `unknown_run`.
+        """
+        if not lines:
+            return
+        try:
+            async with borrowed(self._pool, conn) as connection:
+                await connection.execute(
+                    _APPEND_LOGS,
+                    run_id,
+                    [line.at for line in lines],
+                    [line.level for line in lines],
+                    [_storable(line.message) for line in lines],
+                    [None if line.data is None else to_json(line.data) for line in lines],
+                    [line.step_id for line in lines],
+                )
+        except asyncpg.ForeignKeyViolationError as error:
+            msg = f"There is no run {run_id!r}."
+            raise NotFoundError(msg, code="unknown_run") from error
+
+    async def logs(
+        self, run_id: str, *, after_id: int = 0, limit: int = 1000
+    ) -> Sequence[StoredLogLine]:
+        """Return lines of a run in the order they were written.
+
+        Args:
+            run_id: Which run.
+            after_id: Only lines after this one; the last `id` of a page leads to the next.
+            limit: Most lines to return.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_LOGS, run_id, after_id, limit)
+        return [
+            StoredLogLine(row["id"], row["at"], row["level"], row["message"], _decoded(row["data"]))
+            for row in rows
+        ]
+
+
+def _run(row: asyncpg.Record) -> Run:
+    fields = dict(row.items())
+    fields["status"] = RunStatus(fields["status"])
+    fields["error"] = _decoded(fields["error"])
+    return Run(**fields)
+
+
+def _decoded(data: bytes | None) -> Any:
+    return None if data is None else json.loads(data)
+
+
+def _storable(message: str) -> str:
+    # A log line is never a reason to fail: what Postgres text cannot hold is replaced.
+    return message.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

@@ -1,0 +1,43 @@
+"""Names that identify things, and the one place where workflow ids are put together."""
+
+from __future__ import annotations
+
+from typing import NewType
+
+__all__ = [
+    "BASE_VARIANT",
+    "BundleHash",
+    "ConnectionKey",
+    "EnvironmentId",
+    "action_workflow_id",
+    "sync_workflow_id",
+]
+
+EnvironmentId = NewType("EnvironmentId", int)
+"""Row id of an environment."""
+
+ConnectionKey = NewType("ConnectionKey", int)
+"""Row id of a connection; `connection_id` is the name that users give it."""
+
+BundleHash = NewType("BundleHash", str)
+"""Content hash of a bundle, 64 hexadecimal digits."""
+
+BASE_VARIANT = "base"
+"""The variant of a sync that has no variants."""
+
+
+def sync_workflow_id(
+    environment: str, integration: str, connection: str, sync: str, variant: str = BASE_VARIANT
+) -> str:
+    """Return the id shared by the Temporal Schedule of a sync and by its runs."""
+    return f"sync/{environment}/{integration}/{connection}/{sync}/{variant}"
+
+
+def action_workflow_id(environment: str, key: str) -> str:
+    """Return the workflow id of an action run.
+
+    Args:
+        environment: Name of the environment.
+        key: A fresh UUID, or the caller's idempotency key.
+    """
+    return f"action/{environment}/{key}"

@@ -1,0 +1,132 @@
+"""The log of a process: one stream on standard error, one line an event, nothing secret by name.
+
+Our own events come from structlog, those of libraries (Temporal's SDK, uvicorn) from the standard
+library; both leave in the same form with the same fields. Values whose field is named like a secret
+are masked, at any depth. Tracebacks never show local variables, where secrets would be.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+__all__ = ["MASK", "LogSettings", "configure_logging", "mask_secrets"]
+
+MASK = "***"
+"""Stands in the place of a secret."""
+
+_SECRET = re.compile(
+    r"""
+      secret | passw(or)?d | authorization | credential | (api|access|encryption|private)[-_ ]?key
+    | (token|cookie|pwd|jwt)$
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_DEEPEST = 8
+
+# Libraries that tell of every single request at their "info".
+_CHATTY = ("httpx", "httpcore", "asyncio", "watchfiles")
+
+
+class LogSettings(Protocol):
+    """The settings that the log of a process depends on."""
+
+    @property
+    def log_level(self) -> Literal["debug", "info", "warning", "error"]:
+        """What is less severe is not written."""
+
+    @property
+    def log_format(self) -> Literal["console", "json"]:
+        """Lines for people, or one JSON object a line."""
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Set up the log of this process; the last call wins.
+
+    Args:
+        settings: Level and form.
+    """
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        mask_secrets,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(settings.log_format),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        # uvicorn brings handlers of its own; its lines belong into the same stream.
+        logger = logging.getLogger(name)
+        logger.handlers = []
+        logger.propagate = True
+    logging.captureWarnings(capture=True)
+
+
+def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask the values of fields that are named like secrets; a structlog processor."""
+    return {
+        name: value if name in {"event", "exc_info"} else _masked(name, value, 0)
+        for name, value in event.items()
+    }
+
+
+def _masked(name: object, value: object, depth: int) -> object:
+    if isinstance(name, str) and _SECRET.search(name) and value is not None:
+        return MASK
+    if depth == _DEEPEST:
+        return value if isinstance(value, str | int | float | None) else MASK
+    if isinstance(value, Mapping):
+        return {key: _masked(key, inner, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(None, inner, depth + 1) for inner in value]
+    return value
+
+
+def _renderers(form: Literal["console", "json"]) -> list[Processor]:
+    if form == "json":
+        return [
+            structlog.processors.EventRenamer("message"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(sort_keys=False, default=str),
+        ]
+    # The console renderer's own formatter of tracebacks shows local variables.
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    ]

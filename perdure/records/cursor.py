@@ -1,0 +1,41 @@
+"""The cursor of the change stream: opaque to whoever holds it.
+
+It stands for one change of one record. Following the stream from a cursor yields every change
+that was committed after that one, each record once, at its latest change.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+
+from perdure.errors import InvalidInputError
+
+__all__ = ["decode_cursor", "encode_cursor"]
+
+_CURSOR = re.compile(r"v1:(0|[1-9][0-9]{0,18})")
+_MAX_SEQ = 2**63 - 1
+
+
+def encode_cursor(change_seq: int) -> str:
+    """Return the cursor that stands for a change."""
+    return base64.urlsafe_b64encode(f"v1:{change_seq}".encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> int:
+    """Return the sequence number of the change that a cursor stands for.
+
+    Raises:
+        InvalidInputError: `invalid_cursor`, it is none that this engine gave out.
+    """
+    padding = "=" * (-len(cursor) % 4)
+    try:
+        text = base64.b64decode(cursor + padding, altchars=b"-_", validate=True).decode("ascii")
+    except ValueError:
+        text = ""
+    match = _CURSOR.fullmatch(text)
+    change_seq = int(match[1]) if match else _MAX_SEQ + 1
+    if change_seq > _MAX_SEQ:
+        msg = "This cursor was never given out; leave it out to read from the start."
+        raise InvalidInputError(msg, code="invalid_cursor")
+    return change_seq

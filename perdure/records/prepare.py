@@ -1,0 +1,155 @@
+"""From what a script hands over to what is written: every check of a batch happens here.
+
+A batch is taken whole or refused whole. Once it is prepared, each of its records has a usable id,
+a hash and a stored form whose first key is that id, as a string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perdure.errors import FieldError, InvalidInputError
+from perdure.records.canonical import JsonObject, canonical_hash, to_json
+
+__all__ = ["MAX_ID_BYTES", "PreparedBatch", "prepare_batch", "prepare_deletion"]
+
+MAX_ID_BYTES = 1024
+"""Longest id of a record, in bytes of UTF-8."""
+
+_METADATA_KEY = "_nango_metadata"
+_NAMED_IN_MESSAGE = 10
+_MAX_INT_BITS = 4 * MAX_ID_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBatch:
+    """Records that are ready to be written, sorted by id, each id once.
+
+    Attributes:
+        ids: Ids as strings, without NUL characters.
+        payloads: Stored form of each record: compact JSON that starts with `{"id":`.
+        hashes: 16-byte hash of each record; the order of its keys plays no part.
+        duplicates: Ids that came more than once, in the order they came again. The first
+            record of an id is the one that is kept.
+    """
+
+    ids: tuple[str, ...]
+    payloads: tuple[bytes, ...]
+    hashes: tuple[bytes, ...]
+    duplicates: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def prepare_batch(records: Sequence[object]) -> PreparedBatch:
+    """Check and encode records that are to be saved.
+
+    An id is a non-empty string or an integer other than 0; `7` and `"7"` are the same record.
+    A key `_nango_metadata`, which records that were read before carry, is dropped.
+
+    Args:
+        records: JSON objects.
+
+    Raises:
+        InvalidInputError: `missing_id` or `invalid_id`, with one error for each bad record, or
+            `invalid_record` where a record cannot be written as JSON.
+    """
+    entries: dict[str, tuple[bytes, bytes]] = {}
+    duplicates = []
+    problems = []
+    for index, (record_id, record) in enumerate(_identified(records)):
+        if record_id in entries:
+            duplicates.append(record_id)
+            continue
+        # The id first: whoever reads the stored text finds it without decoding the rest.
+        payload: JsonObject = {"id": record_id}
+        payload.update(record)
+        payload["id"] = record_id
+        payload.pop(_METADATA_KEY, None)
+        try:
+            entries[record_id] = (to_json(payload), canonical_hash(payload))
+        except TypeError as error:
+            problems.append(FieldError("invalid_record", str(error), (index,)))
+    if problems:
+        msg = f"{_positions(problems)} cannot be written as JSON: {problems[0].message}"
+        raise InvalidInputError(msg, code="invalid_record", errors=problems)
+    ordered = sorted(entries)
+    return PreparedBatch(
+        ids=tuple(ordered),
+        payloads=tuple(entries[record_id][0] for record_id in ordered),
+        hashes=tuple(entries[record_id][1] for record_id in ordered),
+        duplicates=tuple(duplicates),
+    )
+
+
+def prepare_deletion(records: Sequence[object]) -> PreparedBatch:
+    """Check the ids of records that are to be deleted; nothing else of them matters.
+
+    Args:
+        records: JSON objects with an `id`.
+
+    Raises:
+        InvalidInputError: `missing_id` or `invalid_id`, as `prepare_batch`.
+    """
+    return prepare_batch([{"id": record_id} for record_id, _ in _identified(records)])
+
+
+def _identified(records: Sequence[object]) -> list[tuple[str, Mapping[str, Any]]]:
+    identified = []
+    missing = []
+    invalid = []
+    for index, record in enumerate(records):
+        record_id = _record_id(record.get("id")) if isinstance(record, Mapping) else None
+        if record_id is None or not isinstance(record, Mapping):
+            missing.append(FieldError("missing_id", _missing(record), (index, "id")))
+        elif not _is_storable(record_id):
+            problem = f"an id has at most {MAX_ID_BYTES} bytes and no unpaired surrogates"
+            invalid.append(FieldError("invalid_id", problem, (index, "id")))
+        else:
+            identified.append((record_id, record))
+    if missing:
+        msg = (
+            f"{_positions(missing)} without a usable id: {missing[0].message}. "
+            "An id is a non-empty string or an integer other than 0. Nothing was written."
+        )
+        raise InvalidInputError(msg, code="missing_id", errors=[*missing, *invalid])
+    if invalid:
+        msg = f"{_positions(invalid)} with an unusable id: {invalid[0].message}."
+        raise InvalidInputError(msg, code="invalid_id", errors=invalid)
+    return identified
+
+
+def _record_id(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == 0:
+        return None
+    if isinstance(value, int) and value.bit_length() > _MAX_INT_BITS:
+        # Python refuses to write such a number; let the length check speak of it.
+        return "9" * (MAX_ID_BYTES + 1)
+    # Postgres text holds no NUL; Nango drops it from ids too.
+    return str(value).replace("\0", "") or None
+
+
+def _is_storable(record_id: str) -> bool:
+    try:
+        return len(record_id.encode()) <= MAX_ID_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+def _missing(record: object) -> str:
+    if not isinstance(record, Mapping):
+        return f"it is of type {type(record).__name__} instead of an object"
+    if "id" not in record:
+        return "it has no id"
+    return f"its id is of type {type(record['id']).__name__} and not usable"
+
+
+def _positions(problems: Sequence[FieldError]) -> str:
+    indexes = [str(problem.path[0]) for problem in problems]
+    named = ", ".join(indexes[:_NAMED_IN_MESSAGE])
+    rest = len(indexes) - _NAMED_IN_MESSAGE
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"Record{'s' if len(indexes) > 1 else ''} at index {named}{more}"

@@ -1,0 +1,1 @@
+"""Bundles of scripts: how they are built, addressed by content and loaded."""

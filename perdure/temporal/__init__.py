@@ -1,0 +1,1 @@
+"""How Perdure speaks to Temporal: names, policies, payloads, encryption, the client."""

@@ -1,0 +1,104 @@
+"""How values become payloads: pydantic JSON, secrets marked, script tracebacks kept readable."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from temporalio.api.common.v1 import Payload as PayloadProto
+from temporalio.api.failure.v1 import Failure
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverter,
+    DefaultPayloadConverter,
+    FailureConverter,
+    JSONPlainPayloadConverter,
+    PayloadConverter,
+    StorageDriver,
+)
+from temporalio.exceptions import ApplicationError
+
+from perdure.crypto.keyring import KeyRing
+from perdure.temporal.codec import SECRET_MARK, EncryptionCodec
+from perdure.temporal.external_storage import external_storage
+from perdure.temporal.payloads import Payload
+
+__all__ = ["ScriptError", "data_converter"]
+
+
+class ScriptError(ApplicationError):
+    """A script's own error. Its stack trace is the script's, not the engine's around it.
+
+    Args:
+        message: What failed, with the script's file and line.
+        details: Structured facts, shown by the API and the CLI.
+        type: Stable code of the error.
+        script_traceback: Traceback text of the script's frames.
+    """
+
+    def __init__(self, message: str, *details: Any, type: str, script_traceback: str) -> None:  # noqa: A002 - the SDK's own name
+        super().__init__(message, *details, type=type, non_retryable=True)
+        self.script_traceback = script_traceback
+
+
+class _JSONConverter(PydanticJSONPlainPayloadConverter):
+    """Marks what holds a secret, for the codec to encrypt."""
+
+    def to_payload(self, value: Any) -> PayloadProto | None:
+        payload = super().to_payload(value)
+        if payload is not None and isinstance(value, Payload) and value.holds_secret():
+            payload.metadata[SECRET_MARK] = b"true"
+        return payload
+
+
+class _PayloadConverter(CompositePayloadConverter):
+    def __init__(self) -> None:
+        json_converter = _JSONConverter()
+        super().__init__(
+            *(
+                json_converter if isinstance(converter, JSONPlainPayloadConverter) else converter
+                for converter in DefaultPayloadConverter.default_encoding_payload_converters
+            )
+        )
+
+
+class _FailureConverter(DefaultFailureConverter):
+    def to_failure(
+        self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        super().to_failure(exception, payload_converter, failure)
+        if isinstance(exception, ScriptError) and not self._encode_common_attributes:
+            failure.stack_trace = exception.script_traceback
+
+
+class _EncodingFailureConverter(_FailureConverter):
+    """Moves messages and stack traces into the part of a failure that the codec encrypts."""
+
+    def __init__(self) -> None:
+        super().__init__(encode_common_attributes=True)
+
+
+def data_converter(
+    keyring: KeyRing | None,
+    driver: StorageDriver | None,
+    *,
+    encrypt: Literal["secrets", "all"] = "secrets",
+) -> DataConverter:
+    """Put the converter together that every client, worker and replayer uses.
+
+    Args:
+        keyring: Keys of the codec. Without one a payload with a secret cannot be made, which
+            only a replayer of histories without secrets may want.
+        driver: Where large payloads go; None keeps them in the history.
+        encrypt: Which payloads are encrypted.
+    """
+    failures: type[FailureConverter] = (
+        _EncodingFailureConverter if encrypt == "all" else _FailureConverter
+    )
+    return DataConverter(
+        payload_converter_class=_PayloadConverter,
+        payload_codec=EncryptionCodec(keyring, encrypt) if keyring else None,
+        failure_converter_class=failures,
+        external_storage=external_storage(driver) if driver else None,
+    )

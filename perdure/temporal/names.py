@@ -1,0 +1,47 @@
+"""Names that stand in histories and schedules. Released names are never changed or reused."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from temporalio.common import SearchAttributeKey
+
+__all__ = ["SEARCH_ATTRIBUTES", "SearchAttribute", "TaskQueue", "WorkflowType"]
+
+
+class WorkflowType(StrEnum):
+    """Workflow types."""
+
+    SYNC = "sync"
+    ACTION = "action"
+    CONNECTION_CREATE = "connection-create"
+    CONNECTION_DELETE = "connection-delete"
+    DEPLOY = "deploy"
+
+
+class TaskQueue(StrEnum):
+    """Task queues: long syncs never starve actions."""
+
+    SYNCS = "perdure-syncs"
+    ACTIONS = "perdure-actions"
+
+
+class SearchAttribute:
+    """Typed keys by which runs are found in the Temporal UI; they hold no secret and no data."""
+
+    ENVIRONMENT = SearchAttributeKey.for_keyword("PerdureEnvironment")
+    INTEGRATION = SearchAttributeKey.for_keyword("PerdureIntegration")
+    CONNECTION = SearchAttributeKey.for_keyword("PerdureConnection")
+    SCRIPT = SearchAttributeKey.for_keyword("PerdureScript")
+    KIND = SearchAttributeKey.for_keyword("PerdureKind")
+    BUNDLE = SearchAttributeKey.for_keyword("PerdureBundle")
+
+
+SEARCH_ATTRIBUTES: tuple[SearchAttributeKey[str], ...] = (
+    SearchAttribute.ENVIRONMENT,
+    SearchAttribute.INTEGRATION,
+    SearchAttribute.CONNECTION,
+    SearchAttribute.SCRIPT,
+    SearchAttribute.KIND,
+    SearchAttribute.BUNDLE,
+)

@@ -1,0 +1,148 @@
+"""The base of everything that travels through Temporal.
+
+Rules that keep running workflows alive across releases: new fields have defaults, no field is
+ever renamed or retyped, and unknown fields are ignored by older workers.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from perdure.ids import BASE_VARIANT
+
+__all__ = [
+    "ActionInput",
+    "ActionResult",
+    "ConnectionInput",
+    "DeployInput",
+    "Payload",
+    "RunContext",
+    "ScriptFiles",
+    "SyncInput",
+    "SyncResult",
+]
+
+
+class Payload(BaseModel):
+    """One argument or result of a workflow or an activity."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def holds_secret(self) -> bool:
+        """Say whether this value must be encrypted before it leaves the process."""
+        return False
+
+
+class ScriptFiles(Payload):
+    """What a run executes: the files of its bundle that its script can reach.
+
+    Attributes:
+        bundle: Hash of the whole bundle.
+        path: The script's own file.
+        files: Source by path.
+    """
+
+    bundle: str
+    path: str
+    files: dict[str, str]
+
+
+class SyncInput(Payload):
+    """Which sync runs for which connection; the same for every run of a schedule."""
+
+    environment: str
+    environment_id: int
+    integration: str
+    connection_id: str
+    connection_key: int
+    sync: str
+    variant: str = BASE_VARIANT
+
+
+class RunContext(Payload):
+    """What a run knows about itself, fixed when it starts.
+
+    Attributes:
+        bundle: Hash of the bundle the run is pinned to.
+        started_at: When it started.
+        models: Output models of a sync.
+        last_sync_date: Start of the sync's last successful run.
+    """
+
+    run_id: str
+    workflow_id: str
+    started_at: datetime
+    environment: str
+    environment_id: int
+    integration: str
+    provider: str
+    connection_id: str
+    connection_key: int
+    kind: str
+    script: str
+    variant: str = BASE_VARIANT
+    bundle: str = ""
+    sync_id: str = ""
+    models: tuple[str, ...] = ()
+    last_sync_date: datetime | None = None
+
+
+class SyncResult(Payload):
+    """What a sync run came to.
+
+    Attributes:
+        counts: By model: `added`, `updated`, `deleted`, `unchanged`.
+        skipped: Why nothing was run, None where it was.
+    """
+
+    counts: dict[str, dict[str, int]] = {}
+    skipped: str | None = None
+
+
+class ActionInput(Payload):
+    """One call of an action; its script's files come as a second argument.
+
+    Attributes:
+        context: The run; its `run_id` is empty here, the workflow knows it.
+        input: The caller's input.
+    """
+
+    context: RunContext
+    input: Any = None
+
+
+class ActionResult(Payload):
+    """What an action returned.
+
+    Attributes:
+        output: The script's return value.
+        sealed: Whether it holds a secret of the connection.
+    """
+
+    output: Any = None
+    sealed: bool = False
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return self.sealed
+
+
+class ConnectionInput(Payload):
+    """A connection that is being created or deleted."""
+
+    environment: str
+    environment_id: int
+    integration: str
+    connection_id: str
+    connection_key: int
+
+
+class DeployInput(Payload):
+    """A bundle that became an environment's active one."""
+
+    environment: str
+    environment_id: int
+    bundle: str

@@ -1,0 +1,43 @@
+"""One plugin wires client, worker and replayer alike, so that they can never disagree."""
+
+from __future__ import annotations
+
+from temporalio.converter import DataConverter
+from temporalio.plugin import SimplePlugin
+from temporalio.worker import WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.workflow import SandboxImportNotificationPolicy
+
+from perdure.errors import PerdureError
+from perdure.temporal.interceptors import ErrorInterceptor
+from perdure.temporal.watchdog import Watchdog, WatchedRunner
+
+__all__ = ["PerdurePlugin"]
+
+# Our own modules hold no state of a run, so they are not loaded anew for each workflow. What
+# they import goes with them.
+_PASSTHROUGH = ("perdure", "workflows", "activities", "config", "orjson")
+
+
+class PerdurePlugin(SimplePlugin):
+    """Converter, sandbox and error mapping of Perdure.
+
+    Args:
+        converter: See `perdure.temporal.converter.data_converter`.
+        watchdog: Ends runs whose script blocks; workers have one.
+    """
+
+    def __init__(self, converter: DataConverter, watchdog: Watchdog | None = None) -> None:
+        # Scripts are loaded while their run is active; there is nothing unusual to warn about.
+        restrictions = SandboxRestrictions.default.with_passthrough_modules(
+            *_PASSTHROUGH
+        ).with_import_notification_policy(SandboxImportNotificationPolicy.SILENT)
+        sandbox = SandboxedWorkflowRunner(restrictions=restrictions)
+        runner: WorkflowRunner = WatchedRunner(sandbox, watchdog) if watchdog else sandbox
+        super().__init__(
+            "perdure",
+            data_converter=converter,
+            interceptors=[ErrorInterceptor()],
+            workflow_runner=runner,
+            workflow_failure_exception_types=[PerdureError],
+        )

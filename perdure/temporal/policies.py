@@ -1,0 +1,108 @@
+"""Timeouts and retries of every activity, by intent. Workflows build no retry policy themselves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityConfig
+
+__all__ = [
+    "ACTION_LIMIT",
+    "BOOKKEEPING",
+    "RECORDS",
+    "SCHEDULES",
+    "SYNC_LIMIT",
+    "TRANSIENT_BACKOFF",
+    "backoff",
+    "http_once",
+    "http_until",
+    "step",
+]
+
+SYNC_LIMIT = timedelta(hours=24)
+"""How long one step of a sync goes on trying before a transient fault fails the run."""
+
+ACTION_LIMIT = timedelta(minutes=15)
+"""The same for actions, whose caller waits."""
+
+# What a dead worker costs: its activities are given to another one after this long.
+_HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+_ATTEMPT_SLACK = timedelta(seconds=30)
+
+TRANSIENT_BACKOFF = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(minutes=10),
+)
+"""Waits between attempts when the other side did not say how long: 1 s, doubled, up to 10 min."""
+
+_DATABASE_BACKOFF = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(seconds=30),
+)
+
+BOOKKEEPING = ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=30),
+    schedule_to_close_timeout=SYNC_LIMIT,
+    retry_policy=_DATABASE_BACKOFF,
+)
+"""A few rows read or written in our own database."""
+
+RECORDS = ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=5),
+    schedule_to_close_timeout=SYNC_LIMIT,
+    heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+    retry_policy=_DATABASE_BACKOFF,
+)
+"""A batch of records written in our own database."""
+
+
+SCHEDULES = ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=30),
+    schedule_to_close_timeout=SYNC_LIMIT,
+    heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+    retry_policy=_DATABASE_BACKOFF,
+)
+"""Temporal schedules made, changed or deleted; thousands of them after a deploy."""
+
+
+def http_until(limit: timedelta, attempt_seconds: float) -> ActivityConfig:
+    """Return the policy of a request that may be repeated: try until `limit` is over."""
+    return ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=attempt_seconds) + _ATTEMPT_SLACK,
+        schedule_to_close_timeout=limit,
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        retry_policy=TRANSIENT_BACKOFF,
+    )
+
+
+def http_once(attempt_seconds: float) -> ActivityConfig:
+    """Return the policy of a request that must not be repeated blindly.
+
+    The workflow decides on the next attempt itself, since only it can tell an attempt that
+    failed before it was processed from one whose outcome is unknown.
+    """
+    return ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=attempt_seconds) + _ATTEMPT_SLACK,
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        retry_policy=RetryPolicy(maximum_attempts=1),
+    )
+
+
+def step(limit: timedelta) -> ActivityConfig:
+    """Return the policy of a `nango.run` step: repeated only when its process died."""
+    return ActivityConfig(
+        start_to_close_timeout=limit,
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        retry_policy=TRANSIENT_BACKOFF,
+    )
+
+
+def backoff(attempt: int) -> timedelta:
+    """Return the wait after the given failed attempt, counted from 1, as Temporal computes it."""
+    policy = TRANSIENT_BACKOFF
+    longest = policy.maximum_interval or timedelta(minutes=10)
+    exponent = min(attempt - 1, 32)
+    return min(policy.initial_interval * policy.backoff_coefficient**exponent, longest)

@@ -1,0 +1,224 @@
+"""Ends runs whose script blocks its worker again and again.
+
+The SDK fails a workflow task that does not yield within two seconds and the server tries it
+again, for ever. This runner counts such failures at the same point of a run's history and, after
+a few, lets the run itself fail with an error that names the script's file and line. A thread
+that cannot even be interrupted is reported through `on_stuck`, so that the worker can terminate
+the run; the thread is lost, the worker goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+
+__all__ = ["Blocked", "Watchdog", "WatchedRunner"]
+
+_DEADLOCK_SECONDS = 1.9  # the SDK gives up at 2.0
+_STUCK_SECONDS = 20.0
+_POLL_SECONDS = 0.1
+_ALLOWED_FAILURES = 3
+
+LocateScript = Callable[[FrameType], str | None]
+"""Returns `file:line` of the script for a frame, None where it is not a script's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A run whose script blocks.
+
+    Attributes:
+        workflow_id: Its workflow.
+        run_id: Its run.
+        where: `file:line` of the script when it was seen blocking.
+    """
+
+    workflow_id: str
+    run_id: str
+    where: str
+
+    @property
+    def message(self) -> str:
+        """What happened and what to do, for people."""
+        return (
+            f"{self.where}: the script blocked its worker for more than 2 seconds without "
+            "awaiting anything, several times in a row. Long computations and blocking calls "
+            "belong in a function called as a step: `await nango.run(fn, ...)`."
+        )
+
+
+@dataclass(slots=True)
+class _Activation:
+    workflow_id: str
+    run_id: str
+    history_length: int
+    thread_id: int
+    started: float
+    counted: bool = False
+    reported: bool = False
+
+
+@dataclass(slots=True)
+class _Count:
+    history_length: int
+    failures: int
+    blocked: Blocked
+
+
+@dataclass
+class Watchdog:
+    """Watches the activations of a worker process.
+
+    Args:
+        locate: Finds the script's line in a stack.
+        on_stuck: Called from the watchdog's thread, once per thread that cannot be interrupted.
+    """
+
+    locate: LocateScript
+    on_stuck: Callable[[Blocked], None] = field(default=lambda _: None)
+    _active: dict[int, _Activation] = field(default_factory=dict, init=False)
+    _counts: dict[str, _Count] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+
+    def verdict(self, run_id: str) -> Blocked | None:
+        """Return why a run must not be tried again, None where it may."""
+        with self._lock:
+            count = self._counts.get(run_id)
+            if count is None or count.failures < _ALLOWED_FAILURES:
+                return None
+            del self._counts[run_id]
+            return count.blocked
+
+    @property
+    def has_lost_threads(self) -> bool:
+        """Whether a thread is stuck for good, so that the process cannot end in the usual way."""
+        with self._lock:
+            return any(activation.reported for activation in self._active.values())
+
+    def enter(self, workflow_id: str, run_id: str, history_length: int) -> int:
+        """Note that the calling thread begins an activation; returns a token for `leave`."""
+        thread_id = threading.get_ident()
+        now = time.monotonic()
+        with self._lock:
+            self._active[thread_id] = _Activation(
+                workflow_id, run_id, history_length, thread_id, now
+            )
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._watch, name="perdure-watchdog", daemon=True
+                )
+                self._thread.start()
+        return thread_id
+
+    def leave(self, token: int) -> None:
+        """Note that the activation ended."""
+        with self._lock:
+            self._active.pop(token, None)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_POLL_SECONDS)
+            for blocked in self._look():
+                self.on_stuck(blocked)
+
+    def _look(self) -> list[Blocked]:
+        now = time.monotonic()
+        stuck = []
+        with self._lock:
+            for activation in self._active.values():
+                lasted = now - activation.started
+                if lasted >= _DEADLOCK_SECONDS and not activation.counted:
+                    activation.counted = True
+                    self._count(activation)
+                if lasted >= _STUCK_SECONDS and not activation.reported:
+                    activation.reported = True
+                    stuck.append(self._describe(activation))
+        return stuck
+
+    def _count(self, activation: _Activation) -> None:
+        blocked = self._describe(activation)
+        count = self._counts.get(activation.run_id)
+        if count is None or count.history_length != activation.history_length:
+            count = _Count(activation.history_length, 0, blocked)
+        count.failures += 1
+        count.blocked = blocked
+        self._counts[activation.run_id] = count
+
+    def _describe(self, activation: _Activation) -> Blocked:
+        frame = sys._current_frames().get(activation.thread_id)
+        where = None
+        while frame is not None and where is None:
+            where = self.locate(frame)
+            frame = frame.f_back
+        return Blocked(activation.workflow_id, activation.run_id, where or "the script")
+
+
+class WatchedRunner(WorkflowRunner):
+    """Runs workflows through another runner under the eyes of a watchdog."""
+
+    def __init__(self, runner: WorkflowRunner, watchdog: Watchdog) -> None:
+        self._runner = runner
+        self._watchdog = watchdog
+
+    def prepare_workflow(self, defn: Any) -> None:
+        """See base class."""
+        self._runner.prepare_workflow(defn)
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        """See base class; refuses a run that blocked too often, which fails it for good.
+
+        Raises:
+            ApplicationError: The run's script blocked its worker several times in a row.
+        """
+        blocked = self._watchdog.verdict(det.info.run_id)
+        if blocked is not None:
+            raise ApplicationError(
+                blocked.message,
+                {"file": blocked.where.rpartition(":")[0], "traceback": None},
+                type="script_blocked",
+                non_retryable=True,
+            )
+        instance = self._runner.create_instance(det)
+        return _WatchedInstance(instance, self._watchdog, det.info.workflow_id, det.info.run_id)
+
+    def set_worker_level_failure_exception_types(self, types: Any) -> None:
+        """See base class."""
+        self._runner.set_worker_level_failure_exception_types(types)
+
+
+class _WatchedInstance(WorkflowInstance):
+    def __init__(
+        self, instance: WorkflowInstance, watchdog: Watchdog, workflow_id: str, run_id: str
+    ) -> None:
+        self._instance = instance
+        self._watchdog = watchdog
+        self._workflow_id = workflow_id
+        self._run_id = run_id
+
+    def activate(self, act: Any) -> Any:
+        token = self._watchdog.enter(self._workflow_id, self._run_id, act.history_length)
+        try:
+            return self._instance.activate(act)
+        finally:
+            self._watchdog.leave(token)
+
+    def get_serialization_context(self, command_info: Any) -> Any:
+        return self._instance.get_serialization_context(command_info)
+
+    def get_external_store_context(self, command_info: Any) -> Any:
+        return self._instance.get_external_store_context(command_info)
+
+    def get_info(self) -> Any:
+        return self._instance.get_info()
+
+    def get_thread_id(self) -> int | None:
+        return self._instance.get_thread_id()

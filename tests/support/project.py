@@ -1,0 +1,62 @@
+"""Small projects to deploy in tests."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+CONFIG = """
+integrations:
+  tracker:
+    syncs:
+      issues:
+        description: All issues
+        runs: every day
+        sync_type: full
+        output: Issue
+        endpoint: GET /issues
+        auto_start: {auto_start}
+    actions:
+      echo:
+        description: Returns its input
+        input: Echo
+        output: Echo
+        endpoint: POST /echo
+models:
+  Issue:
+    id: string
+    title: string
+  Echo:
+    text: string
+"""
+
+PAGINATED = """
+from perdure import NangoSync
+from models import Issue
+
+
+async def fetch_data(nango: NangoSync) -> None:
+    async for page in nango.paginate(
+        endpoint="/issues",
+        paginate={
+            "type": "cursor",
+            "cursor_name_in_request": "cursor",
+            "cursor_path_in_response": "next",
+            "response_path": "items",
+        },
+    ):
+        await nango.batch_save([Issue(id=i["id"], title=i["title"]) for i in page], "Issue")
+"""
+
+ECHO = """
+async def run_action(nango, input):
+    return {"text": input["text"]}
+"""
+
+
+def project(sync: str = PAGINATED, action: str = ECHO, *, auto_start: bool = False) -> dict[str, str]:
+    """Return a project whose integration `tracker` has the sync `issues` and the action `echo`."""
+    return {
+        "nango.yaml": CONFIG.format(auto_start=str(auto_start).lower()),
+        "tracker/syncs/issues.py": dedent(sync),
+        "tracker/actions/echo.py": dedent(action),
+    }

@@ -1,0 +1,161 @@
+"""Perdure on real servers: what a test does with it, in a few words."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import SecretStr
+from temporalio.client import WorkflowHandle
+
+from config.compile import compile_project
+from config.settings import Settings
+from perdure.app.container import Container
+from perdure.crypto.keyring import new_key
+from perdure.db.connections import Connection
+from perdure.db.environments import Environment
+from perdure.db.records import RecordFilter, RecordSet
+from perdure.ids import EnvironmentId
+from perdure.scripts.bundle import ScriptKind
+from activities.bundles import script_files
+from perdure.temporal.names import TaskQueue, WorkflowType
+from perdure.temporal.payloads import ActionInput, RunContext, SyncInput, SyncResult
+from perdure.clock import utcnow
+
+
+def settings_for(database_url: str, temporal_address: str, **changes: Any) -> Settings:
+    """Return settings of a process, with keys of its own unless given."""
+    values: dict[str, Any] = {
+        "database_url": SecretStr(database_url),
+        "TEMPORAL_ADDRESS": temporal_address,
+        "encryption_keys": SecretStr(new_key()),
+        "allow_private_networks": True,
+        "log_format": "console",
+    }
+    return Settings(**{**values, **changes})
+
+
+@dataclass
+class Stack:
+    """One environment of a running Perdure."""
+
+    container: Container
+    environment: Environment
+    secret_key: str
+
+    @classmethod
+    async def create(cls, container: Container) -> Stack:
+        """Make an environment of its own for a test."""
+        key = str(uuid.uuid4())
+        environment = await container.database.environments.ensure(f"t{key[:8]}", key)
+        return cls(container, environment, key)
+
+    async def deploy(self, files: Mapping[str, str]) -> str:
+        """Make a project the active bundle; returns its hash."""
+        compiled = compile_project(files)
+        database = self.container.database
+        await database.bundles.put(compiled.hash, compiled.files, compiled.config.to_json())
+        await database.bundles.deploy(self.environment.id, compiled.hash)
+        return compiled.hash
+
+    async def connect(
+        self,
+        url: str,
+        *,
+        connection_id: str = "acme",
+        api_key: str = "key-of-acme",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Connection:
+        """Connect the integration `tracker` to a local API."""
+        database = self.container.database
+        known = {i.unique_key for i in await database.integrations.list(self.environment.id)}
+        if "tracker" not in known:
+            await database.integrations.create(
+                self.environment.id, "tracker", "generic-api-key"
+            )
+        connection, _ = await database.connections.save(
+            self.environment.id,
+            "tracker",
+            connection_id,
+            {"type": "API_KEY", "apiKey": api_key},
+            metadata=metadata,
+            connection_config={"baseUrl": url},
+        )
+        return connection
+
+    def sync_input(self, connection: Connection, sync: str = "issues") -> SyncInput:
+        return SyncInput(
+            environment=self.environment.name,
+            environment_id=self.environment.id,
+            integration=connection.integration,
+            connection_id=connection.connection_id,
+            connection_key=connection.key,
+            sync=sync,
+        )
+
+    async def start_sync(
+        self, connection: Connection, sync: str = "issues"
+    ) -> WorkflowHandle[Any, SyncResult]:
+        """Start one run of a sync, beside any schedule."""
+        return await self.container.temporal.start_workflow(
+            WorkflowType.SYNC,
+            self.sync_input(connection, sync),
+            id=f"sync/{self.environment.name}/{uuid.uuid4()}",
+            task_queue=TaskQueue.SYNCS,
+            result_type=SyncResult,
+        )
+
+    async def run_sync(self, connection: Connection, sync: str = "issues") -> SyncResult:
+        """Run a sync to its end."""
+        return await (await self.start_sync(connection, sync)).result()
+
+    async def start_action(
+        self, connection: Connection, input: Any, action: str = "echo"
+    ) -> WorkflowHandle[Any, Any]:
+        active = await self.container.database.bundles.active(self.environment.id)
+        assert active is not None
+        workflow_id = f"action/{self.environment.name}/{uuid.uuid4()}"
+        context = RunContext(
+            run_id="",
+            workflow_id=workflow_id,
+            started_at=utcnow(),
+            environment=self.environment.name,
+            environment_id=self.environment.id,
+            integration=connection.integration,
+            provider=connection.provider,
+            connection_id=connection.connection_id,
+            connection_key=connection.key,
+            kind=WorkflowType.ACTION,
+            script=action,
+            bundle=active.hash,
+        )
+        return await self.container.temporal.start_workflow(
+            WorkflowType.ACTION,
+            args=[
+                ActionInput(context=context, input=input),
+                script_files(active, connection.integration, ScriptKind.ACTION, action),
+            ],
+            id=workflow_id,
+            task_queue=TaskQueue.ACTIONS,
+        )
+
+    async def records(
+        self, connection: Connection, model: str = "Issue", **conditions: Any
+    ) -> list[dict[str, Any]]:
+        """Return all records of a model, decoded."""
+        page = await self.container.database.records.list(
+            RecordSet(connection.key, model), limit=10_000, **conditions
+        )
+        return [orjson.loads(record) for record in page.records]
+
+    async def run(self, handle: WorkflowHandle[Any, Any]) -> Any:
+        """Return the run's row."""
+        run_id = handle.result_run_id
+        assert run_id is not None
+        return await self.container.database.runs.get(EnvironmentId(self.environment.id), run_id)
+
+
+__all__ = ["RecordFilter", "Stack", "settings_for"]

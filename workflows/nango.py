@@ -1,0 +1,432 @@
+"""The durable helper: what stands behind `nango` when a script runs as workflow code.
+
+Every call is an activity with a sentence as its summary. What a call needs of the outside world
+(credentials, the provider's rules, the database) is looked up by the activity; here only what
+must be remembered is kept: pages, counts and the script's own values.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, ParamSpec, TypeVar, Unpack, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
+from temporalio import workflow
+from temporalio.common import Priority
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.workflow import ActivityConfig
+
+with workflow.unsafe.imports_passed_through():
+    from activities.connections import ConnectionActivities, ConnectionRef
+    from activities.http import FetchedPage, FetchPageInput, HttpActivities, ProxyInput
+    from activities.records import BatchInput, BatchOutcome, RecordActivities
+    from activities.runs import LogEntry, LogInput, RunActivities
+    from activities.steps import StepActivities, StepInput
+    from perdure.nango import (
+        HelperError,
+        HttpError,
+        LogLevel,
+        NangoAction,
+        NangoSync,
+        Pages,
+        PaginateOptions,
+        Record,
+        RequestOptions,
+        Response,
+    )
+    from perdure.proxy.pagination import PageState
+    from perdure.proxy.requests import HttpRequest, HttpResponse
+    from perdure.scripts.loader import bundle_file, is_script_file
+    from perdure.temporal import policies
+    from perdure.temporal.failures import leaf_failure
+    from perdure.temporal.payloads import RunContext
+    from workflows.log_buffer import LogBuffer
+    from workflows.secrets import KnownSecrets
+    from workflows.steps import run_step, shortened
+
+__all__ = ["DurableAction", "DurableSync"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ArgumentT = TypeVar("ArgumentT")
+ResultT = TypeVar("ResultT")
+
+_LOG_LENGTH = 99_000
+_RECORDS_PER_BATCH = 1_000
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+
+class DurableAction(NangoAction):
+    """The helper of actions and on-event scripts.
+
+    Args:
+        context: The run.
+        limit: How long one step goes on trying while its failures are transient.
+        priority: Fairness key of the run's steps.
+    """
+
+    def __init__(self, context: RunContext, *, limit: timedelta, priority: Priority) -> None:
+        self.connection_id = context.connection_id
+        self.provider_config_key = context.integration
+        self.provider = context.provider
+        self.environment_name = context.environment
+        self.run_id = context.run_id
+        self.bundle = context.bundle
+        self.secrets = KnownSecrets()
+        self._context = context
+        self._limit = limit
+        self._priority = priority
+        self._log = LogBuffer(self._write_log)
+
+    async def close(self) -> None:
+        """Wait for what is written behind."""
+        await self._log.close()
+
+    async def proxy(
+        self,
+        endpoint: str,
+        *,
+        method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET",
+        **options: Unpack[RequestOptions],
+    ) -> Response:
+        """See base class."""
+        request = _request(endpoint, method, options)
+        call = ProxyInput(
+            connection=self._ref(request), request=request, sealed=self.secrets.within(request)
+        )
+        summary = f"{method} {endpoint}"
+        if method in _IDEMPOTENT:
+            answer = await self._repeatable(HttpActivities.proxy, call, summary, request)
+        else:
+            answer = await self._not_repeatable(call, summary, request)
+        return _response(answer)
+
+    def paginate(
+        self,
+        endpoint: str,
+        *,
+        method: Literal["GET", "POST", "PUT", "PATCH"] = "GET",
+        paginate: PaginateOptions | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Pages:
+        """See base class."""
+        return _DurablePages(self, _request(endpoint, method, options), dict(paginate or {}))
+
+    async def fetch_page(
+        self,
+        request: HttpRequest,
+        paginate: Mapping[str, Any],
+        state: PageState | None,
+        number: int,
+    ) -> FetchedPage:
+        """Fetch one page; the step is repeatable whatever the method, since it only reads."""
+        call = FetchPageInput(
+            connection=self._ref(request),
+            request=request,
+            paginate=dict(paginate),
+            state=state,
+            sealed=self.secrets.within(request),
+        )
+        summary = f"{request.method} {request.endpoint} · page {number}"
+        return await self._repeatable(HttpActivities.fetch_page, call, summary, request)
+
+    async def log(self, *args: Any, level: LogLevel = "info") -> None:
+        """See base class."""
+        words = (arg if isinstance(arg, str) else _json_text(arg) for arg in args)
+        message = self.secrets.mask(" ".join(words))
+        self._log.add(LogEntry(at=workflow.now(), level=level, message=message[:_LOG_LENGTH]))
+
+    async def get_connection(
+        self, provider_config_key: str | None = None, connection_id: str | None = None
+    ) -> dict[str, Any]:
+        """See base class."""
+        ref = self._ref_of(provider_config_key, connection_id)
+        view = await self._lookup(
+            ConnectionActivities.get_connection, ref, f"connection {ref.connection_id}"
+        )
+        self.secrets.learn({k: v for k, v in view.credentials.items() if k != "type"})
+        return dict(view.connection, credentials=view.credentials)
+
+    async def get_metadata(self) -> dict[str, Any]:
+        """See base class."""
+        ref = self._ref_of(None, None)
+        found = await self._lookup(
+            ConnectionActivities.get_metadata, ref, f"metadata of {ref.connection_id}"
+        )
+        return dict(found.metadata)
+
+    async def run(
+        self, fn: Callable[P, Awaitable[T]] | Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """See base class."""
+        path, name = _located(fn)
+        call = StepInput(
+            bundle=self.bundle,
+            path=path,
+            function=name,
+            arguments=list(args),
+            keywords=dict(kwargs),
+            sealed=self.secrets.within([args, kwargs]),
+        )
+        try:
+            result = await self._step(
+                StepActivities.run, call, f"run {name}", policies.step(self._limit)
+            )
+        except ActivityError as error:
+            raise _helper_error(error) from error
+        hint = get_type_hints(inspect.unwrap(fn)).get("return", Any)
+        return TypeAdapter(hint).validate_python(result.value)  # type: ignore[no-any-return]
+
+    async def _lookup(
+        self,
+        activity: Callable[[Any, ArgumentT], Awaitable[ResultT]],
+        argument: ArgumentT,
+        summary: str,
+    ) -> ResultT:
+        try:
+            return await self._step(activity, argument, summary)
+        except ActivityError as error:
+            raise _helper_error(error) from error
+
+    def _ref(self, request: HttpRequest) -> ConnectionRef:
+        return self._ref_of(request.provider_config_key, request.connection_id)
+
+    def _ref_of(self, integration: str | None, connection_id: str | None) -> ConnectionRef:
+        return ConnectionRef(
+            environment_id=self._context.environment_id,
+            integration=integration or self._context.integration,
+            connection_id=connection_id or self._context.connection_id,
+        )
+
+    async def _step(
+        self,
+        activity: Callable[[Any, ArgumentT], Awaitable[ResultT]],
+        argument: ArgumentT,
+        summary: str,
+        policy: ActivityConfig = policies.BOOKKEEPING,
+    ) -> ResultT:
+        return await run_step(
+            activity,
+            argument,
+            summary=self.secrets.mask(summary),
+            policy=policy,
+            priority=self._priority,
+        )
+
+    async def _repeatable(
+        self,
+        activity: Callable[[Any, ArgumentT], Awaitable[ResultT]],
+        call: ArgumentT,
+        summary: str,
+        request: HttpRequest,
+    ) -> ResultT:
+        """Let Temporal repeat a request until it succeeds or the limit is over."""
+        policy = policies.http_until(self._limit, request.timeout_s)
+        try:
+            return await self._step(activity, call, summary, policy)
+        except ActivityError as error:
+            raise _http_error(error) from error
+
+    async def _not_repeatable(
+        self, call: ProxyInput, summary: str, request: HttpRequest
+    ) -> HttpResponse:
+        """Repeat only what provably was not processed, waiting with durable timers."""
+        deadline = workflow.now() + self._limit
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._step(
+                    HttpActivities.proxy, call, summary, policies.http_once(request.timeout_s)
+                )
+            except ActivityError as error:
+                wait = _wait_before_repeating(error, attempt)
+                if wait is None or workflow.now() + wait > deadline:
+                    raise _http_error(error) from error
+            await workflow.sleep(
+                wait, summary=shortened(self.secrets.mask(f"wait before repeating {summary}"))
+            )
+
+    async def _write_log(self, batch: int, lines: Sequence[LogEntry]) -> None:
+        await self._step(
+            RunActivities.write_log,
+            LogInput(context=self._context, batch=batch, lines=list(lines)),
+            f"log {len(lines)} lines",
+        )
+
+
+class DurableSync(DurableAction, NangoSync):
+    """The helper of syncs."""
+
+    def __init__(self, context: RunContext, *, limit: timedelta, priority: Priority) -> None:
+        super().__init__(context, limit=limit, priority=priority)
+        self.sync_id = context.sync_id
+        self.variant = context.variant
+        self.last_sync_date: datetime | None = context.last_sync_date
+        self._counts: dict[str, dict[str, int]] = {}
+
+    async def batch_save(self, records: Sequence[Record], model: str) -> bool:
+        """See base class."""
+        await self._batches(RecordActivities.batch_save, "save", records, model)
+        return True
+
+    async def batch_delete(self, records: Sequence[Record], model: str) -> bool:
+        """See base class."""
+        await self._batches(RecordActivities.batch_delete, "delete", records, model)
+        return True
+
+    async def _batches(
+        self,
+        activity: Callable[[Any, BatchInput], Awaitable[BatchOutcome]],
+        verb: str,
+        records: Sequence[Record],
+        model: str,
+    ) -> None:
+        if model not in self._context.models:
+            known = ", ".join(self._context.models) or "none"
+            msg = f"{model!r} is not an output model of {self._context.script!r}; it has: {known}"
+            raise HelperError(msg, code="unknown_model")
+        plain = [_plain_record(record, index) for index, record in enumerate(records)]
+        for start in range(0, len(plain), _RECORDS_PER_BATCH):
+            batch = plain[start : start + _RECORDS_PER_BATCH]
+            step = BatchInput(
+                context=self._context,
+                model=model,
+                records=batch,
+                sealed=self.secrets.within(batch),
+            )
+            try:
+                result = await self._step(
+                    activity, step, f"{verb} {len(batch):,} {model}", policies.RECORDS
+                )
+            except ActivityError as error:
+                raise _helper_error(error) from error
+            self._count(model, result.counts)
+            if result.duplicates:
+                ids = ", ".join(result.duplicates[:10])
+                await self.log(
+                    f"{len(result.duplicates)} records of {model} had an id that was in the same "
+                    f"batch already; the first of each was kept: {ids}",
+                    level="warn",
+                )
+
+    def _count(self, model: str, counts: Mapping[str, int]) -> None:
+        total = self._counts.setdefault(model, {})
+        for name, number in counts.items():
+            total[name] = total.get(name, 0) + number
+        rows = (
+            f"| {name} | " + " | ".join(f"{c.get(k, 0):,}" for k in _COUNTED) + " |"
+            for name, c in self._counts.items()
+        )
+        header = "| model | " + " | ".join(_COUNTED) + " |\n" + "|---" * (len(_COUNTED) + 1) + "|"
+        workflow.set_current_details("\n".join((header, *rows)))
+
+
+_COUNTED = ("added", "updated", "deleted", "unchanged")
+
+
+class _DurablePages(Pages):
+    def __init__(
+        self, nango: DurableAction, request: HttpRequest, paginate: dict[str, Any]
+    ) -> None:
+        self._nango = nango
+        self._request = request
+        self._on_page = paginate.pop("on_page", None)
+        self._paginate = paginate
+
+    async def __aiter__(self) -> AsyncIterator[list[Any]]:
+        state: PageState | None = None
+        number = 0
+        while number == 0 or state is not None:
+            number += 1
+            page = await self._nango.fetch_page(self._request, self._paginate, state, number)
+            if page.deliver:
+                yield page.items
+            if self._on_page is not None:
+                response = Response(page.status, page.headers, page.items)
+                following = page.next.next_page_param if page.next else None
+                await self._on_page({"next_page_param": following, "response": response})
+            state = page.next
+
+
+def _request(endpoint: str, method: str, options: RequestOptions) -> HttpRequest:
+    fields: dict[str, Any] = dict(options)
+    if "timeout" in fields:
+        fields["timeout_s"] = fields.pop("timeout")
+    unknown = fields.keys() - HttpRequest.model_fields.keys()
+    if unknown:
+        msg = f"Unknown request options: {', '.join(sorted(unknown))}"
+        raise HelperError(msg, code="invalid_options")
+    try:
+        return HttpRequest(method=method, endpoint=endpoint, **fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        msg = f"Request option {where}: {first['msg']}"
+        raise HelperError(msg, code="invalid_options") from error
+
+
+def _response(answer: HttpResponse) -> Response:
+    data = answer.content() if answer.is_base64 else answer.data
+    return Response(answer.status, answer.headers, data)
+
+
+def _plain_record(record: Record, index: int) -> dict[str, Any]:
+    if isinstance(record, BaseModel):
+        return record.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if isinstance(record, Mapping):
+        return dict(record)
+    msg = f"records[{index}] is a {type(record).__name__}, not a model or a mapping"
+    raise HelperError(msg, code="invalid_record")
+
+
+def _located(fn: Callable[..., Any]) -> tuple[str, str]:
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    name = getattr(fn, "__qualname__", "")
+    if code is None or not is_script_file(code.co_filename) or "<locals>" in name:
+        msg = (
+            f"nango.run needs a function defined at the top level of the script or of a module "
+            f"of the project, not {name or fn!r}. Wrap the call in one: `def step(): ...`."
+        )
+        raise HelperError(msg, code="invalid_step")
+    return bundle_file(code.co_filename), name
+
+
+def _json_text(value: Any) -> str:
+    return to_json(value, fallback=str).decode()
+
+
+def _wait_before_repeating(error: ActivityError, attempt: int) -> timedelta | None:
+    cause = error.cause
+    if not isinstance(cause, ApplicationError) or cause.non_retryable:
+        return None
+    return cause.next_retry_delay or policies.backoff(attempt)
+
+
+def _http_error(error: ActivityError) -> BaseException:
+    if is_cancelled_exception(error):
+        return error
+    leaf = leaf_failure(error)
+    if not isinstance(leaf, ApplicationError):
+        return HttpError(
+            "The request was given up: its outcome is unknown or no attempt succeeded in time"
+        )
+    details = leaf.details[0] if leaf.details else None
+    if not isinstance(details, dict) or "status" not in details:
+        return HelperError(leaf.message, code=leaf.type or "server_error")
+    response = None
+    if details["status"] is not None:
+        response = Response(details["status"], details["headers"], details["body"])
+    return HttpError(leaf.message, response)
+
+
+def _helper_error(error: ActivityError) -> BaseException:
+    if is_cancelled_exception(error):
+        return error
+    leaf = leaf_failure(error)
+    if isinstance(leaf, ApplicationError):
+        return HelperError(leaf.message, code=leaf.type or "server_error")
+    return HelperError(str(leaf), code="server_error")

@@ -1,0 +1,96 @@
+"""The `sync` workflow: one run of one sync for one connection."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.common import Priority
+from temporalio.exceptions import is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.bundles import BundleActivities, LoadScriptInput
+    from activities.runs import FinishRunInput, RunActivities, RunStatus, StartSyncInput
+    from perdure.scripts.bundle import ScriptKind
+    from perdure.temporal import policies
+    from perdure.temporal.failures import describe_failure
+    from perdure.temporal.names import SearchAttribute, WorkflowType
+    from perdure.temporal.payloads import RunContext, SyncInput, SyncResult
+    from workflows.nango import DurableSync
+    from workflows.scripts import run_script
+    from workflows.steps import run_step
+
+__all__ = ["RunSync"]
+
+
+@workflow.defn(name=WorkflowType.SYNC)
+class RunSync:
+    """Starts the run's record, executes the script, and notes how it ended."""
+
+    @workflow.run
+    async def run(self, sync: SyncInput) -> SyncResult:
+        """Run the sync once.
+
+        Raises:
+            ScriptError: The script failed; the failure names its file and line.
+        """
+        priority = Priority(fairness_key=f"{sync.environment}/{sync.connection_id}"[:64])
+        context = await run_step(
+            RunActivities.start_sync,
+            StartSyncInput(sync=sync, started_at=workflow.now()),
+            summary=f"start {sync.sync} for {sync.connection_id}",
+            policy=policies.BOOKKEEPING,
+            priority=priority,
+        )
+        if context is None:
+            return SyncResult(skipped="the connection or the sync does not exist any more")
+        workflow.upsert_search_attributes([SearchAttribute.BUNDLE.value_set(context.bundle)])
+        nango = DurableSync(context, limit=policies.SYNC_LIMIT, priority=priority)
+        try:
+            await self._run_script(context, nango, priority)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancelled_exception(error):
+                await self._finish(context, nango, RunStatus.CANCELLED)
+            else:
+                await self._finish(context, nango, RunStatus.FAILED, error)
+            raise
+        return await self._finish(context, nango, RunStatus.SUCCESS)
+
+    async def _run_script(
+        self, context: RunContext, nango: DurableSync, priority: Priority
+    ) -> None:
+        script = await run_step(
+            BundleActivities.load_script,
+            LoadScriptInput(
+                bundle=context.bundle,
+                integration=context.integration,
+                kind=ScriptKind.SYNC,
+                name=context.script,
+            ),
+            summary=f"load {context.script} of bundle {context.bundle[:12]}",
+            policy=policies.BOOKKEEPING,
+            priority=priority,
+        )
+        returned = await run_script(script, "fetch_data", nango, mask=nango.secrets.mask)
+        if returned is not None:
+            await nango.log("fetch_data returned a value; a sync's result is ignored", level="warn")
+
+    async def _finish(
+        self,
+        context: RunContext,
+        nango: DurableSync,
+        status: RunStatus,
+        error: BaseException | None = None,
+    ) -> SyncResult:
+        await nango.close()
+        counts = await run_step(
+            RunActivities.finish_sync,
+            FinishRunInput(
+                context=context,
+                status=status,
+                error=describe_failure(error) if error else None,
+            ),
+            summary=f"finish: {status}",
+            policy=policies.BOOKKEEPING,
+        )
+        return SyncResult(counts=counts)
