@@ -31,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 _EXTENDS = "__extends"
 _DYNAMIC = "__string"
 _MOST_ANCESTORS = 100
-_MOST_USES = 5_000_000
+_MOST_USES = 2_000_000
 
 
 class ModelReader:
@@ -48,6 +48,7 @@ class ModelReader:
         self._has_section = isinstance(section, Mapping)
         self._entries = section.entries if isinstance(section, Mapping) else {}
         self._words = (*NATIVE_WORDS, *self._entries)
+        self._hints: dict[str, str | None] = {}
         self._log = log
         self._fields: dict[str, tuple[Field, ...]] = {}
         self._being_read: list[str] = []
@@ -97,11 +98,9 @@ class ModelReader:
             path: How problems name the place.
         """
         type_, findings = parse_type(node.text, self._entries)
-        for finding in findings:
-            if finding.kind == "syntax":
-                self._syntax_error(finding, node, path)
-            elif isinstance(type_, UnionType):
-                self._literal_word(NoteCode.UNKNOWN_WORD, finding, node, path)
+        literals = self._syntax_errors(findings, node, path)
+        if literals and isinstance(type_, UnionType):
+            self._literal_words(NoteCode.UNKNOWN_WORD, literals, node, path)
         fields = (Field(slot, type_),)
         unique, count = name, 1
         while unique in self._entries or self._is_other(unique, fields):
@@ -231,38 +230,46 @@ class ModelReader:
             self._log.warn(NoteCode.DATE_AS_TYPE, message, path, node.position, hint)
             return ObjectType(())
         if isinstance(value, float) and not math.isfinite(value):
-            message = f"`{node.text}` is not a type."
+            message = f"`{shorten(node.text)}` is not a type."
             self._log.error(SemanticCode.TYPE_SYNTAX, message, path, node.position)
             return LiteralType(None)
         return LiteralType(value)
 
     def _expression(self, node: Scalar, path: Path) -> TypeExpr:
         type_, findings = parse_type(node.text, self._entries)
+        if literals := self._syntax_errors(findings, node, path):
+            place = (path[0], literals[0].word)
+            self._literal_words(SemanticCode.WORD_IS_LITERAL, literals, node, place)
+        return type_
+
+    def _syntax_errors(self, findings: list[Finding], node: Scalar, path: Path) -> list[Finding]:
+        """Note those findings that are errors, and return the others."""
         for finding in findings:
             if finding.kind == "syntax":
                 self._syntax_error(finding, node, path)
-            else:
-                place = (path[0], finding.word)
-                self._literal_word(SemanticCode.WORD_IS_LITERAL, finding, node, place)
-        return type_
+        return [finding for finding in findings if finding.kind == "literal"]
 
     def _syntax_error(self, finding: Finding, node: Scalar, path: Path) -> None:
         word = finding.word
         message = f"`{shorten(word)}` is not a type." if word else "A type is missing here."
-        position = node.part(finding.start, finding.start + len(word)) if word else node.position
         hint = "name its fields instead: generic types are not read" if "<" in word else None
         for generic, advice in _INSTEAD_OF_GENERICS.items():
             if word.startswith(generic):
                 hint = advice
+        position = node.part(finding.start, finding.start + max(1, len(word)))
         self._log.error(SemanticCode.TYPE_SYNTAX, message, path, position, hint)
 
-    def _literal_word(self, code: str, finding: Finding, node: Scalar, path: Path) -> None:
-        word = finding.word
-        message = (
-            f"`{shorten(word)}` is neither a type nor a model; it is taken for that very text."
-        )
-        position = node.part(finding.start, finding.start + len(word))
-        self._log.warn(code, message, path, position, self.hint_for(word))
+    def _literal_words(self, code: str, findings: list[Finding], node: Scalar, path: Path) -> None:
+        words = ", ".join(f"`{finding.word}`" for finding in findings)
+        if len(findings) == 1:
+            message = f"{shorten(words)} is no type and no model, so it stands for itself, as text."
+        else:
+            message = f"{shorten(words)} are no types and no models, so they stand for themselves."
+        hints = (self.hint_for(finding.word) for finding in findings)
+        hint = next((hint for hint in hints if hint), None)
+        first, last = findings[0], findings[-1]
+        position = node.part(first.start, last.start + len(last.word))
+        self._log.warn(code, message, path, position, hint)
 
     def hint_for(self, word: str) -> str | None:
         """Return what was probably meant by a word that is no type, None if there is no telling."""
@@ -273,28 +280,29 @@ class ModelReader:
         trimmed = word.strip()
         if trimmed != word and (trimmed.lower() in NATIVE_WORDS or trimmed in self._entries):
             return f"`{trimmed}` is a type without the spaces around it"
-        return self._log.did_you_mean(word, self._words)
+        if word not in self._hints:
+            self._hints[word] = self._log.did_you_mean(word, self._words)
+        return self._hints[word]
 
     def _warn_of_cycles(self) -> None:
         done: set[str] = set()
         for root in self.models:
             # Depth first without recursion: a chain may be as long as the file has models.
-            trail = [root] if root not in done else []
-            rest = [iter(self._referenced(root))] if trail else []
+            trail = {} if root in done else {root: iter(self._referenced(root))}
             while trail:
-                name = next(rest[-1], None)
+                last, rest = next(reversed(trail.items()))
+                name = next(rest, None)
                 if name is None:
-                    done.add(trail.pop())
-                    rest.pop()
+                    done.add(last)
+                    del trail[last]
                 elif name in trail:
-                    self._warn_of_cycle(trail, name)
+                    self._warn_of_cycle([*trail], name)
                 elif name not in done:
-                    trail.append(name)
-                    rest.append(iter(self._referenced(name)))
+                    trail[name] = iter(self._referenced(name))
 
     def _warn_of_cycle(self, trail: list[str], back_to: str) -> None:
         last = trail[-1]
-        message = f"`{last}` leads back to `{back_to}`: these models contain each other."
+        message = f"`{last}` leads back to `{back_to}`: such models contain themselves."
         position = self._entries[last].key.position
         self._log.warn(SemanticCode.CYCLIC_MODEL, message, tuple(trail), position)
 

@@ -113,7 +113,7 @@ class _Module:
             if name not in found:
                 python = _identifier(name)
                 python = f"{python}_" if python in taken else python
-                found[name] = _unique(python, {*found.values()})
+                found[name] = _unique(python, {*taken, *found.values()})
         return found
 
     def _imports(self, body: list[str]) -> list[str]:

@@ -82,7 +82,7 @@ def _read(root: Node | None, source: str, file: str) -> ParseResult:
         config = NangoConfig(schema.version, integrations, tuple(models.models.values()))
     # What a broken model leads to elsewhere is no news.
     warnings = log.warnings if models.sound else []
-    return ParseResult(config, _in_order(log.errors), _in_order(warnings), source)
+    return ParseResult(config, _in_order(log.errors), _in_order(warnings), source, root)
 
 
 def _refused(*problems: Problem, source: str | None = None) -> ParseResult:

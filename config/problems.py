@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
 __all__ = [
@@ -32,7 +33,7 @@ Path = tuple[str | int, ...]
 """Where in the file something stands, as the names and list indexes that lead to it."""
 
 _SHOWN_COLUMNS = 140
-_MOST_SUGGESTIONS = 100
+_MOST_SUGGESTIONS = 50
 
 
 class FileCode(StrEnum):
@@ -155,10 +156,10 @@ class ProblemLog:
 
         Looking is dear, so a file with very many mistakes gets hints for the first ones only.
         """
+        if self._suggestions >= _MOST_SUGGESTIONS or len(word) > 100:
+            return None
         self._suggestions += 1
         near = [known for known in candidates if abs(len(known) - len(word)) <= 3]
-        if self._suggestions > _MOST_SUGGESTIONS or len(word) > 100:
-            return None
         folded = {known.casefold(): known for known in near}
         found = folded.get(word.casefold())
         if found is None:
@@ -176,21 +177,30 @@ def format_problem(problem: Problem, source: str | None = None) -> str:
     """
     position = problem.position
     where = f"{position.file}:{position.line}:{position.column}: " if position else ""
-    lines = [f"{where}{problem.severity}[{problem.code}]: {problem.message}"]
+    lines = [f"{where}{problem.severity}[{problem.code}]: {_printable(problem.message)}"]
     margin = ""
     if position and source is not None:
         margin = " " * len(str(position.line))
-        lines += _excerpt(position, source.splitlines(), margin)
+        lines += _excerpt(position, _lines(source), margin)
     if problem.hint:
-        lines.append(f"{margin}  = hint: {problem.hint}")
+        lines.append(f"{margin}  = hint: {_printable(problem.hint)}")
     return "\n".join(lines)
+
+
+@lru_cache(maxsize=1)
+def _lines(source: str) -> list[str]:
+    return source.splitlines()
+
+
+def _printable(text: str) -> str:
+    """Return `text` without what a terminal would act upon, at the same length."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def _excerpt(position: Position, source: list[str], margin: str) -> list[str]:
     if position.line > len(source):
         return []
-    # What a terminal would act upon (escape sequences, tabs) must not shift or colour the line.
-    text = "".join(char if char.isprintable() else " " for char in source[position.line - 1])
+    text = _printable(source[position.line - 1])
     start = position.column - 1
     end = position.end_column - 1 if position.end_line == position.line else len(text.rstrip())
     left = max(0, start - _SHOWN_COLUMNS // 2)

@@ -7,6 +7,7 @@ survives the way through JSON unchanged, since it is stored with each deployed b
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from pydantic import Discriminator, JsonValue, TypeAdapter
 
 from config.intervals import Interval
 from config.problems import Position, Problem, format_problem
+from config.yaml_nodes import Mapping, Node, Sequence
 
 __all__ = [
     "Action",
@@ -303,17 +305,37 @@ class ParseResult:
         errors: All errors, in the order of the file.
         warnings: All warnings, in the order of the file.
         source: Text of the file, for `format_problem`; None when it could not be read.
+        document: The file as it was written, for `locate`; None when it is no YAML.
     """
 
     config: NangoConfig | None
     errors: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
-    source: str | None = None
+    source: str | None = dataclasses.field(default=None, repr=False)
+    document: Node | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
         """Whether there is a config to work with."""
         return self.config is not None
+
+    def locate(self, *path: str | int) -> Position | None:
+        """Return where something stands in the file, None when it does not.
+
+        Args:
+            path: Keys and list indexes, as in `"integrations", "github", "syncs", "issues"`.
+        """
+        node = self.document
+        position = node.position if node else None
+        for step in path:
+            if isinstance(node, Mapping) and (entry := node.entries.get(str(step))):
+                node, position = entry.value, entry.key.position
+            elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
+                node = node.items[step]
+                position = node.position
+            else:
+                return None
+        return position
 
 
 def references(type_: TypeExpr) -> Iterator[str]:

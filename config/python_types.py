@@ -183,7 +183,8 @@ def quoted(text: str) -> str:
     """Return a Python string literal, with the quotes a formatter would choose."""
     if '"' in text and "'" not in text and text.isprintable() and "\\" not in text:
         return f"'{text}'"
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    escaped = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped)
 
 
 def _literal(value: str | float | bool | None) -> _Part:

@@ -59,6 +59,7 @@ _GENERIC = re.compile(
     r"|Promise|Readonly|Record|RegExp|Required|Set|Symbol|Uppercase|WeakMap|WeakSet)<"
 )
 _MOST_ARRAYS = 8
+_LONGEST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ def parse_type(text: str, models: Container[str]) -> tuple[TypeExpr, list[Findin
         models: Names of the models there are.
     """
     findings: list[Finding] = []
+    if len(text) > _LONGEST:
+        return LiteralType(text), [Finding("syntax", text, 0)]
     if "|" not in text:
         return _member(text, 0, models, findings), findings
     members = []

@@ -345,14 +345,15 @@ def _refuse_control_characters(text: str, file: str) -> None:
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line, mark.column) if mark else (0, 0)
-    lines = text.splitlines()
-    line = min(line, max(0, len(lines) - 1))
-    column = min(column, len(lines[line])) if lines else 0
+    lines = text.splitlines() or [""]
+    end = (len(lines) - 1, len(lines[-1]))
+    marks = [mark for mark in (error.problem_mark, error.context_mark) if mark]
+    places = [(mark.line, mark.column) for mark in marks]
+    # What the end of the file leaves open is told where it begins.
+    line, column = next((place for place in places if place < end), end)
     what = shorten(f"{error.context or ''} {error.problem or ''}", 200)
     position = Position(file, line + 1, column + 1, line + 1, column + 2)
-    at = lines[line][column : column + 1] if lines else ""
+    at = lines[line][column : column + 1]
     return Problem(
         FileCode.YAML, f"This is not valid YAML: {what}.", position=position, hint=_HINTS.get(at)
     )

@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.records import BatchInput, BatchOutcome, RecordActivities
     from activities.runs import LogEntry, LogInput, RunActivities
     from activities.steps import StepActivities, StepInput
+    from perdure.errors import InvalidInputError
     from perdure.nango import (
         HelperError,
         HttpError,
@@ -39,6 +40,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from perdure.proxy.pagination import PageState
     from perdure.proxy.requests import HttpRequest, HttpResponse
+    from perdure.records.prepare import check_ids
     from perdure.scripts.loader import bundle_file, is_script_file
     from perdure.temporal import policies
     from perdure.temporal.failures import leaf_failure
@@ -290,6 +292,10 @@ class DurableSync(DurableAction, NangoSync):
             msg = f"{model!r} is not an output model of {self._context.script!r}; it has: {known}"
             raise HelperError(msg, code="unknown_model")
         plain = [_plain_record(record, index) for index, record in enumerate(records)]
+        try:
+            check_ids(plain)
+        except InvalidInputError as error:
+            raise HelperError(error.message, code=error.code) from error
         for start in range(0, len(plain), _RECORDS_PER_BATCH):
             batch = plain[start : start + _RECORDS_PER_BATCH]
             step = BatchInput(

@@ -14,7 +14,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from perdure.ids import BundleHash
-    from perdure.nango import ActionError
+    from perdure.nango import HelperError
     from perdure.scripts.bundle import Bundle
     from perdure.scripts.execution import load_for_workflow
     from perdure.scripts.failures import is_control_flow, script_failure
@@ -51,8 +51,8 @@ def _entry_point(module: Any, path: str, name: str) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if function is None:
         msg = f"{path} defines no `async def {name}(...)`, which is where its run begins"
-        raise ActionError({"message": msg, "code": "entry_point_missing"})
+        raise HelperError(msg, code="entry_point_missing")
     if not inspect.iscoroutinefunction(function):
         msg = f"`{name}` in {path} must be an `async def` function"
-        raise ActionError({"message": msg, "code": "entry_point_invalid"})
+        raise HelperError(msg, code="entry_point_invalid")
     return function  # type: ignore[no-any-return]  # checked right above

@@ -426,7 +426,8 @@ class ConnectionStore:
 
 def _aad(environment_id: EnvironmentId, integration_id: int, connection_id: str) -> bytes:
     # Row ids where names can change: an integration may be renamed, a connection may not.
-    return f"perdure/connection/{environment_id}/{integration_id}/{connection_id}".encode()
+    text = f"perdure/connection/{environment_id}/{integration_id}/{connection_id}"
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _aad_of(connection: Connection) -> bytes:

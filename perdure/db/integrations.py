@@ -223,7 +223,8 @@ def unknown_integration(unique_key: str) -> NotFoundError:
 
 
 def _aad(environment_id: EnvironmentId, unique_key: str) -> bytes:
-    return f"perdure/integration/{environment_id}/{unique_key}".encode()
+    text = f"perdure/integration/{environment_id}/{unique_key}"
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _integration(row: asyncpg.Record | None, unique_key: str) -> Integration:

@@ -47,7 +47,7 @@ async def migrate(database_url: str, *, lock_timeout: float = 600.0) -> list[str
         Ids of the revisions that were applied, in order; empty when there was nothing to do.
 
     Raises:
-        StartupError: The server is older than Postgres 14.
+        StartupError: The server is older than Postgres 14, or the database newer than this code.
         UnavailableError: Postgres cannot be reached, or another process migrates for too long.
     """
     applied: list[str] = []
@@ -57,6 +57,7 @@ async def migrate(database_url: str, *, lock_timeout: float = 600.0) -> list[str
 
     def upgrade(connection: Connection) -> None:
         config = _config()
+        _current(connection, ScriptDirectory.from_config(config))
         config.attributes["connection"] = connection
         config.attributes["on_version_apply"] = note
         command.upgrade(config, "head")
@@ -71,18 +72,28 @@ async def pending(database_url: str) -> list[str]:
     """Return the ids of the revisions that `migrate` would apply, in order.
 
     Raises:
-        StartupError: The server is older than Postgres 14.
+        StartupError: The server is older than Postgres 14, or the database newer than this code.
         UnavailableError: Postgres cannot be reached.
     """
-
-    def current(connection: Connection) -> str | None:
-        return MigrationContext.configure(connection).get_current_revision()
-
+    scripts = ScriptDirectory.from_config(_config())
     with mapped_errors():
         async with _connection(database_url) as connection:
-            revision = await connection.run_sync(current)
-    missing = ScriptDirectory.from_config(_config()).iterate_revisions("head", revision or "base")
+            revision = await connection.run_sync(_current, scripts)
+    missing = scripts.iterate_revisions("head", revision or "base")
     return [script.revision for script in missing][::-1]
+
+
+def _current(connection: Connection, scripts: ScriptDirectory) -> str | None:
+    revision = MigrationContext.configure(connection).get_current_revision()
+    # Alembic commits only the transactions that it began itself.
+    connection.rollback()
+    if revision and revision not in {script.revision for script in scripts.walk_revisions()}:
+        msg = (
+            f"The database stands at revision {revision}, which this version of Perdure does not "
+            "know. Install the version that migrated it, or a newer one."
+        )
+        raise StartupError(msg, code="database_too_new")
+    return revision
 
 
 def _config() -> Config:

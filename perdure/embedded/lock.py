@@ -22,7 +22,7 @@ from perdure.errors import StartupError
 __all__ = ["FolderLock", "lock_folder"]
 
 _FILE = "lock"
-_GRACE = 0.5
+_GRACE = 1.0
 """Seconds a holder may still look alive: the guard needs a moment to notice that it was killed."""
 
 

@@ -1,7 +1,13 @@
-"""TCP ports on the loopback address: find out before anything is started whether they are free."""
+"""TCP ports on the loopback address: find out before anything is started whether they are free.
+
+A free port is looked for below those that systems hand out by themselves, to listeners without a
+wish and to the near end of every connection: nobody takes it before it is used for the first time,
+or while its process is started again.
+"""
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -11,6 +17,8 @@ from perdure.errors import StartupError
 __all__ = ["LOOPBACK", "accepts_connections", "choose_ports"]
 
 LOOPBACK = "127.0.0.1"
+_FREE_RANGE = range(10_000, 32_000)
+_TRIES = 200
 
 
 def accepts_connections(port: int) -> bool:
@@ -31,23 +39,39 @@ def choose_ports(wanted: Mapping[str, int]) -> dict[str, int]:
     Raises:
         StartupError: A port is taken, or not ours to take.
     """
-    chosen: dict[str, int] = {}
     with ExitStack() as held:
-        for option, port in wanted.items():
-            # On some systems a listener on all addresses does not stop a bind to one address.
-            if port and accepts_connections(port):
-                raise _taken(option, port, "it is already in use")
-            listener = held.enter_context(socket.socket())
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind((LOOPBACK, port))
-                listener.listen(1)
-            except PermissionError as error:
-                raise _taken(option, port, "this account may not listen on it") from error
-            except OSError as error:
-                raise _taken(option, port, "it is already in use") from error
-            chosen[option] = listener.getsockname()[1]
-    return chosen
+        listeners = {
+            option: held.enter_context(_listen(option, port) if port else _listen_anywhere(option))
+            for option, port in wanted.items()
+        }
+        return {option: listener.getsockname()[1] for option, listener in listeners.items()}
+
+
+def _listen(option: str, port: int) -> socket.socket:
+    # On some systems a listener on all addresses does not stop a bind to one address.
+    if accepts_connections(port):
+        raise _taken(option, port, "it is already in use")
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((LOOPBACK, port))
+        listener.listen(1)
+    except OSError as error:
+        listener.close()
+        refused = isinstance(error, PermissionError)
+        reason = "this account may not listen on it" if refused else "it is already in use"
+        raise _taken(option, port, reason) from error
+    return listener
+
+
+def _listen_anywhere(option: str) -> socket.socket:
+    for _ in range(_TRIES):
+        try:
+            return _listen(option, secrets.choice(_FREE_RANGE))
+        except StartupError:
+            continue
+    message = f"no free port was found for {option}; choose one"
+    raise StartupError(message, code="port_in_use")
 
 
 def _taken(option: str, port: int, reason: str) -> StartupError:

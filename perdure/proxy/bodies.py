@@ -63,7 +63,7 @@ def encode_body(data: JsonValue, content_type: str | None) -> RequestBody:
         if media_type == _MULTIPART:
             return RequestBody(fields=tuple((name, _field(value)) for name, value in data.items()))
         return RequestBody(urlencode(list(_form_pairs(data))).encode("ascii"), content_type)
-    return RequestBody(orjson.dumps(data), content_type or "application/json")
+    return RequestBody(_json(data), content_type or "application/json")
 
 
 def decode_body(
@@ -136,9 +136,17 @@ def _text(content: bytes, content_type: str) -> str:
         return content.decode("utf-8-sig")
 
 
+def _json(data: JsonValue) -> bytes:
+    try:
+        return orjson.dumps(data)
+    except orjson.JSONEncodeError:
+        # Integers beyond 64 bits and lone surrogates are JSON all the same.
+        return json.dumps(data).encode("ascii")
+
+
 def _field(value: JsonValue) -> str:
     if isinstance(value, dict | list):
-        return orjson.dumps(value).decode()
+        return _json(value).decode()
     return _scalar(value)
 
 

@@ -71,9 +71,9 @@ class ProxyClient:
 
         Raises:
             UpstreamError: If the answer has another status (code `script_http_error`), or there
-                was none (code `script_network_error`, or `url_not_allowed`, `too_many_redirects`,
-                `invalid_redirect`).
-            InvalidInputError: If the request cannot be made as it is.
+                was none (code `script_network_error`, `too_many_redirects`, `invalid_redirect`).
+            InvalidInputError: If the request cannot be made as it is, or its host is in a private
+                network (code `url_not_allowed`).
         """
         raw = await self._exchange(request, provider, credentials, connection_config)
         data, is_base64 = decode_body(raw.content, raw.headers, request.response_type)
@@ -111,7 +111,15 @@ class ProxyClient:
         raw = await self._exchange(asked, provider, credentials, connection_config)
         body, _ = decode_body(raw.content, raw.headers, "json")
         items = extract_items(body, paginate)
-        following = next_page(request, paginate, state, body=body, headers=raw.headers, items=items)
+        following = next_page(
+            request,
+            paginate,
+            state,
+            body=body,
+            headers=raw.headers,
+            items=items,
+            secret_params=provider.proxy.query.keys(),
+        )
         return Page(
             items=items,
             next=following,
@@ -152,8 +160,7 @@ class ProxyClient:
     ) -> NoReturn:
         decision = decide(Outcome(failure=error.failure), request, provider, now=self._clock())
         raised = UpstreamError(
-            f"{outgoing.method} {redactor.url(outgoing.url)} got no answer: "
-            f"{redactor.text(str(error))}",
+            f"{outgoing.method} {redactor.url(outgoing.url)} failed: {redactor.text(str(error))}",
             code=_NETWORK_CODES.get(error.failure, "script_network_error"),
             retryable=decision.retry,
             retry_after=decision.delay,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -25,7 +25,7 @@ from perdure.proxy.requests import (
     Paginate,
     Params,
 )
-from perdure.proxy.urls import query_pairs
+from perdure.proxy.urls import drop_query, query_pairs
 
 __all__ = ["Page", "PageState", "extract_items", "next_page", "page_request"]
 
@@ -154,6 +154,7 @@ def next_page(
     body: JsonValue,
     headers: Mapping[str, str],
     items: list[JsonValue],
+    secret_params: Collection[str] = (),
 ) -> PageState | None:
     """Return the state of the page after one that was read, None after the last.
 
@@ -164,6 +165,8 @@ def next_page(
         body: Its decoded body.
         headers: Its headers with lower-case names.
         items: Its elements.
+        secret_params: Query parameters with credentials, which must not stay in a link; they are
+            added anew to each request.
 
     Raises:
         UpstreamError: With code `pagination_loop` if the pages go in a circle, and
@@ -177,7 +180,9 @@ def next_page(
         case CursorPaginate():
             return _next_cursor(paginate, state, body, items, has_more=bool(has_more))
         case LinkPaginate():
-            return _next_link(paginate, state, body, headers, has_more=bool(has_more))
+            link = _link(paginate, body, headers)
+            link = None if link is None else drop_query(link, secret_params)
+            return _next_link(state, link, has_more=bool(has_more))
         case OffsetPaginate():
             return _next_offset(request, paginate, state, items, has_more=bool(has_more))
         case _:
@@ -213,20 +218,8 @@ def _next_cursor(
     return _advanced(state, str(cursor), cursor=cursor, previous_page=this_page)
 
 
-def _next_link(
-    paginate: LinkPaginate,
-    state: PageState,
-    body: JsonValue,
-    headers: Mapping[str, str],
-    *,
-    has_more: bool,
-) -> PageState | None:
-    link: object = None
-    if paginate.link_rel_in_response_header:
-        link = _header_link(headers.get("link", ""), paginate.link_rel_in_response_header)
-    if not link and paginate.link_path_in_response_body:
-        link = lookup(body, paginate.link_path_in_response_body)
-    if not isinstance(link, str) or not link.strip():
+def _next_link(state: PageState, link: str | None, *, has_more: bool) -> PageState | None:
+    if link is None:
         if has_more:
             raise _no_way_on("the place of the link")
         return None
@@ -282,6 +275,15 @@ def _has_more(body: JsonValue, paginate: Paginate) -> bool | None:
     if isinstance(flag, str):
         return flag.strip().lower() not in {"", "0", "false", "no"}
     return bool(flag)
+
+
+def _link(paginate: LinkPaginate, body: JsonValue, headers: Mapping[str, str]) -> str | None:
+    link: object = None
+    if paginate.link_rel_in_response_header:
+        link = _header_link(headers.get("link", ""), paginate.link_rel_in_response_header)
+    if not link and paginate.link_path_in_response_body:
+        link = lookup(body, paginate.link_path_in_response_body)
+    return link if isinstance(link, str) and link.strip() else None
 
 
 def _header_link(header: str, relation: str) -> str | None:

@@ -149,7 +149,8 @@ def _after_answer(
         return False, RetryReason.LASTING
     exhausted = status >= 400 and _remaining(headers, retry.remaining) == 0
     listed = retry.lists(status)
-    if status == 429 or (exhausted and status < 500):
+    refused_for_now = exhausted or "retry-after" in headers
+    if status == 429 or (refused_for_now and 400 <= status < 500 and status != 408):
         return True, RetryReason.RATE_LIMITED
     if not (exhausted or listed or status in _TRANSIENT_STATUSES or status >= 500):
         return False, RetryReason.LASTING

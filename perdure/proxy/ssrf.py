@@ -22,8 +22,8 @@ Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
-_AZURE_WIRE_SERVER = IPv4Address("168.63.129.16")
-"""Metadata of a cloud behind an address that is public by its number."""
+_METADATA = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
+"""Where clouds keep metadata behind addresses that older Pythons take for public."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -100,7 +100,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
         and not address.is_multicast
         and not address.is_reserved
         and not address.is_unspecified
-        and address != _AZURE_WIRE_SERVER
+        and not any(address in network for network in _METADATA)
     )
 
 

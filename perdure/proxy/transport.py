@@ -133,7 +133,8 @@ class HttpTransport:
             )
             try:
                 received = _headers(incoming)
-                body = await self._read(incoming, received)
+                # The headers of an answer to HEAD describe a body that does not come.
+                body = b"" if request.method == "HEAD" else await self._read(incoming, received)
             finally:
                 await incoming.aclose()
         return RawResponse(status=incoming.status, headers=received, content=body)
@@ -265,10 +266,11 @@ def _named_failures() -> Iterator[None]:
     try:
         yield
     except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
-        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        # httpcore makes its exceptions from the original ones, which it cuts off as their cause.
+        if error.args and isinstance(error.args[0], ssl.SSLCertVerificationError):
             raise NetworkError(
                 NetworkFailure.UNTRUSTED_CERTIFICATE,
-                f"its certificate is not trusted: {error.__cause__.verify_message}",
+                f"its certificate is not trusted: {error.args[0].verify_message}",
             ) from error
         raise NetworkError(
             NetworkFailure.NOT_CONNECTED, f"no connection came about ({_words(error)})"

@@ -7,9 +7,17 @@ elsewhere is refused, and a link that a provider's answer names elsewhere is fol
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import (
+    SplitResult,
+    parse_qsl,
+    quote,
+    unquote_plus,
+    urlencode,
+    urlsplit,
+    urlunsplit,
+)
 
 from perdure.errors import InvalidInputError
 from perdure.proxy.requests import HttpRequest, Params
@@ -18,6 +26,7 @@ __all__ = [
     "Target",
     "add_query",
     "check_base_url",
+    "drop_query",
     "origin",
     "query_names",
     "query_pairs",
@@ -137,6 +146,16 @@ def add_query(url: str, pairs: Iterable[tuple[str, str]]) -> str:
 def query_names(url: str) -> frozenset[str]:
     """Return the names in the query of a URL."""
     return frozenset(name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True))
+
+
+def drop_query(url: str, names: Collection[str]) -> str:
+    """Remove parameters from the query of a URL, whose rest stays as it is written."""
+    before, question_mark, rest = url.partition("?")
+    if not names or not question_mark:
+        return url
+    query, hash_mark, fragment = rest.partition("#")
+    kept = [part for part in query.split("&") if unquote_plus(part.partition("=")[0]) not in names]
+    return f"{before}{'?' if kept else ''}{'&'.join(kept)}{hash_mark}{fragment}"
 
 
 def _with_query(url: str, added: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from perdure.errors import FieldError, InvalidInputError
 from perdure.records.canonical import JsonObject, canonical_hash, to_json
 
-__all__ = ["MAX_ID_BYTES", "PreparedBatch", "prepare_batch", "prepare_deletion"]
+__all__ = ["MAX_ID_BYTES", "PreparedBatch", "check_ids", "prepare_batch", "prepare_deletion"]
 
 MAX_ID_BYTES = 1024
 """Longest id of a record, in bytes of UTF-8."""
@@ -95,6 +95,15 @@ def prepare_deletion(records: Sequence[object]) -> PreparedBatch:
         InvalidInputError: `missing_id` or `invalid_id`, as `prepare_batch`.
     """
     return prepare_batch([{"id": record_id} for record_id, _ in _identified(records)])
+
+
+def check_ids(records: Sequence[object]) -> None:
+    """Check the ids of records before the first of several batches is written.
+
+    Raises:
+        InvalidInputError: `missing_id` or `invalid_id`, as `prepare_batch`.
+    """
+    _identified(records)
 
 
 def _identified(records: Sequence[object]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -27,7 +27,7 @@ from temporalio.workflow import NondeterminismError
 
 from perdure.nango import ActionError, HelperError, HttpError, Response
 from perdure.scripts.bundle import Bundle
-from perdure.scripts.guard import remedy
+from perdure.scripts.guard import remedy, used_by_script
 from perdure.scripts.loader import bundle_file, is_script_file
 from perdure.temporal.converter import ScriptError
 
@@ -97,7 +97,7 @@ def _describe(error: BaseException) -> tuple[str, str, Mapping[str, Any]]:
         case HelperError():
             described = (error.code, str(error), {})
         case RestrictedWorkflowAccessError():
-            described = _forbidden(error.qualified_name.removeprefix("__builtins__."))
+            described = _forbidden(used_by_script(error))
         case NotImplementedError() if _raised_in_event_loop(error):
             described = _forbidden("asyncio.to_thread")
         case SyntaxError():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,7 +20,7 @@ from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
 from perdure.scripts.loader import is_script_file
 
-__all__ = ["ForbiddenInScriptError", "allowed", "install", "remedy"]
+__all__ = ["ForbiddenInScriptError", "allowed", "install", "remedy", "used_by_script"]
 
 _EVENTS = frozenset(
     {
@@ -50,7 +51,10 @@ _INTERPRETER_FILES = ("<frozen importlib", "linecache.py", "tokenize.py")
 
 _REMEDIES = (
     (
-        ("socket.", "http.", "urllib.", "ssl.", "select", "ftplib", "smtplib", "imaplib", "poplib"),
+        (
+            *("aiohttp.", "httpx.", "requests.", "urllib3.", "httpcore."),
+            *("socket.", "http.", "urllib.", "ssl.", "select"),
+        ),
         "Use `await nango.get(...)` and its siblings for the connection's API",
     ),
     (
@@ -74,6 +78,8 @@ _REMEDIES = (
 _REMEDY_FOR_ALL = (
     "move it into a function of the script and call that as a step: `await nango.run(fn, ...)`"
 )
+
+_NOT_THE_CULPRIT = frozenset({"", "perdure", "temporalio", "workflows", *sys.stdlib_module_names})
 
 _thread = threading.local()
 _installed = threading.Event()
@@ -116,10 +122,9 @@ def install() -> None:
 def _audit(event: str, args: tuple[object, ...]) -> None:
     if event not in _EVENTS or not workflow.unsafe.in_sandbox():
         return
-    if getattr(_thread, "allowed", False) or not _script_is_calling(sys._getframe(1)):
-        return
     del args
-    raise ForbiddenInScriptError(event)
+    if not getattr(_thread, "allowed", False) and _script_is_calling(sys._getframe(1)):
+        raise ForbiddenInScriptError(event)
 
 
 def _script_is_calling(frame: FrameType | None) -> bool:
@@ -131,3 +136,19 @@ def _script_is_calling(frame: FrameType | None) -> bool:
             return False
         frame = frame.f_back
     return False
+
+
+def used_by_script(error: RestrictedWorkflowAccessError) -> str:
+    """Return what a script used when it was refused, as the script wrote it.
+
+    Where it called into an installed package that is the package's function, such as
+    `httpx.get`, not the file or socket that was opened deep below.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    last = max((i for i, f in enumerate(frames) if is_script_file(f.f_code.co_filename)), default=-1)
+    if 0 <= last < len(frames) - 1:
+        called = frames[last + 1]
+        package = str(called.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _NOT_THE_CULPRIT:
+            return f"{package}.{called.f_code.co_qualname.removesuffix('.__init__')}"
+    return error.qualified_name.removeprefix("__builtins__.")

@@ -1,10 +1,10 @@
 """Ends runs whose script blocks its worker again and again.
 
 The SDK fails a workflow task that does not yield within two seconds and the server tries it
-again, for ever. This runner counts such failures at the same point of a run's history and, after
-a few, lets the run itself fail with an error that names the script's file and line. A thread
-that cannot even be interrupted is reported through `on_stuck`, so that the worker can terminate
-the run; the thread is lost, the worker goes on.
+again, for ever. This runner counts such failures of a run that come without progress between
+them and, after a few, lets the run itself fail with an error that names the script's file and
+line. A thread that cannot even be interrupted is reported through `on_stuck`, so that the worker
+can terminate the run; the thread is lost, the worker goes on.
 """
 
 from __future__ import annotations
@@ -54,12 +54,18 @@ class Blocked:
             "belong in a function called as a step: `await nango.run(fn, ...)`."
         )
 
+    def failure(self) -> ApplicationError:
+        """Return the failure of the run. Raised from an activation, it ends the run for good."""
+        file, _, line = self.where.rpartition(":")
+        where = {"file": file, "line": int(line)} if file else {}
+        return ApplicationError(self.message, where, type="script_blocked", non_retryable=True)
+
 
 @dataclass(slots=True)
 class _Activation:
     workflow_id: str
     run_id: str
-    history_length: int
+    live: bool
     thread_id: int
     started: float
     counted: bool = False
@@ -68,7 +74,6 @@ class _Activation:
 
 @dataclass(slots=True)
 class _Count:
-    history_length: int
     failures: int
     blocked: Blocked
 
@@ -104,14 +109,12 @@ class Watchdog:
         with self._lock:
             return any(activation.reported for activation in self._active.values())
 
-    def enter(self, workflow_id: str, run_id: str, history_length: int) -> int:
+    def enter(self, workflow_id: str, run_id: str, *, live: bool) -> int:
         """Note that the calling thread begins an activation; returns a token for `leave`."""
         thread_id = threading.get_ident()
         now = time.monotonic()
         with self._lock:
-            self._active[thread_id] = _Activation(
-                workflow_id, run_id, history_length, thread_id, now
-            )
+            self._active[thread_id] = _Activation(workflow_id, run_id, live, thread_id, now)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._watch, name="perdure-watchdog", daemon=True
@@ -120,9 +123,11 @@ class Watchdog:
         return thread_id
 
     def leave(self, token: int) -> None:
-        """Note that the activation ended."""
+        """Note that the activation ended; one that was live and quick is progress."""
         with self._lock:
-            self._active.pop(token, None)
+            activation = self._active.pop(token, None)
+            if activation and activation.live and not activation.counted:
+                self._counts.pop(activation.run_id, None)
 
     def _watch(self) -> None:
         while True:
@@ -146,12 +151,9 @@ class Watchdog:
 
     def _count(self, activation: _Activation) -> None:
         blocked = self._describe(activation)
-        count = self._counts.get(activation.run_id)
-        if count is None or count.history_length != activation.history_length:
-            count = _Count(activation.history_length, 0, blocked)
+        count = self._counts.setdefault(activation.run_id, _Count(0, blocked))
         count.failures += 1
         count.blocked = blocked
-        self._counts[activation.run_id] = count
 
     def _describe(self, activation: _Activation) -> Blocked:
         frame = sys._current_frames().get(activation.thread_id)
@@ -174,19 +176,7 @@ class WatchedRunner(WorkflowRunner):
         self._runner.prepare_workflow(defn)
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """See base class; refuses a run that blocked too often, which fails it for good.
-
-        Raises:
-            ApplicationError: The run's script blocked its worker several times in a row.
-        """
-        blocked = self._watchdog.verdict(det.info.run_id)
-        if blocked is not None:
-            raise ApplicationError(
-                blocked.message,
-                {"file": blocked.where.rpartition(":")[0], "traceback": None},
-                type="script_blocked",
-                non_retryable=True,
-            )
+        """See base class."""
         instance = self._runner.create_instance(det)
         return _WatchedInstance(instance, self._watchdog, det.info.workflow_id, det.info.run_id)
 
@@ -205,7 +195,15 @@ class _WatchedInstance(WorkflowInstance):
         self._run_id = run_id
 
     def activate(self, act: Any) -> Any:
-        token = self._watchdog.enter(self._workflow_id, self._run_id, act.history_length)
+        # Neither a replay nor an eviction says that the run makes progress.
+        live = not act.is_replaying and not any(
+            job.HasField("remove_from_cache") for job in act.jobs
+        )
+        # What is replayed must be as the history has it; only after that may the run fail.
+        blocked = self._watchdog.verdict(self._run_id) if live else None
+        if blocked is not None:
+            raise blocked.failure()
+        token = self._watchdog.enter(self._workflow_id, self._run_id, live=live)
         try:
             return self._instance.activate(act)
         finally:

@@ -37,10 +37,23 @@ def lives(pid):
         return False
 
 
+def command_line(process):
+    """What a process was started with, empty when it is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def family(process):
     """All processes of a stack: the command, its children, their children."""
     leader = psutil.Process(process.pid)
     return [process.pid, *(child.pid for child in leader.children(recursive=True))]
+
+
+def processes_in(data_dir):
+    """Command lines of the processes that name a folder."""
+    return [line for p in psutil.process_iter() if f"{data_dir}/" in (line := command_line(p))]
 
 
 class Dev:
@@ -148,7 +161,7 @@ def test_secrets_are_neither_shown_nor_in_any_command_line(dev, tmp_path):
     stack.says("Processes")
     secrets = json.loads((tmp_path / "data" / "secrets.json").read_text())
     hidden = [content["secret_key"], secrets["encryption_keys"].partition(":")[2]]
-    commands = [" ".join(psutil.Process(pid).cmdline()) for pid in family(stack.process)]
+    commands = [command_line(psutil.Process(pid)) for pid in family(stack.process)]
 
     assert (tmp_path / "data" / "secrets.json").stat().st_mode & 0o777 == 0o600
     for text in (stack.output.read_text(), *commands):
@@ -258,11 +271,11 @@ def test_killed_guard_does_not_disturb_and_is_replaced(dev):
 
     def guards():
         children = psutil.Process(stack.process.pid).children()
-        return [child.pid for child in children if "guard.py" in " ".join(child.cmdline())]
+        return [child.pid for child in children if "guard.py" in command_line(child)]
 
     [first] = guards()
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: [pid for pid in guards() if pid != first and lives(pid)])
+    wait_until(lambda: [pid for pid in guards() if pid != first])
     stack.process.kill()
     stack.process.wait()
 
@@ -395,16 +408,6 @@ def test_stack_runs_under_an_ordinary_account(dev, tmp_path):
         process.kill()
         process.wait()
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
-
-
-def processes_in(data_dir):
-    """Processes that have a folder in their command line."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        command = " ".join(process.info["cmdline"] or ())
-        if f"{data_dir}/" in command and process.pid != os.getpid():
-            found.append(command)
-    return found
 
 
 def test_dev_file_of_a_stack_that_is_gone_is_not_believed(tmp_path):

@@ -69,7 +69,7 @@ async def test_exception_names_file_and_line_and_keeps_what_was_saved(
 FORBIDDEN = {
     "open": ("open('/etc/hostname')", "open", "nango.run"),
     "path": ("__import__('pathlib').Path('/etc/hostname').read_text()", "pathlib", "nango.run"),
-    "httpx": ("httpx.get('http://127.0.0.1:9/')", "socket", "nango.get"),
+    "httpx": ("httpx.get('http://127.0.0.1:9/')", "httpx.get", "nango.get"),
     "urllib": ("urllib.request.urlopen('http://127.0.0.1:9/')", "urllib", "nango.get"),
     "socket": ("socket.create_connection(('127.0.0.1', 9))", "socket", "nango.get"),
     "thread": ("threading.Thread(target=print).start()", "thread", "asyncio.gather"),

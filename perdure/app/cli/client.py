@@ -26,6 +26,7 @@ _TIMEOUT = 60.0
 _LONG_TIMEOUT = 16 * 60.0
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SHOWN_BODY = 200
+_IS_IT_PERDURE = "is it the address of a Perdure server?"
 
 
 @asynccontextmanager
@@ -69,36 +70,38 @@ class ApiClient:
     async def deploy(self, files: Mapping[str, str]) -> dict[str, Any]:
         """Deploy the files of a project."""
         body = {"files": dict(files)}
-        return await self._call("POST", "/deployments", body=body, timeout=_LONG_TIMEOUT)
+        return await self._object("POST", "/deployments", body=body, timeout=_LONG_TIMEOUT)
 
     async def create_integration(
         self, unique_key: str, provider: str, display_name: str | None
     ) -> dict[str, Any]:
         """Make an integration."""
         body = {"unique_key": unique_key, "provider": provider, "display_name": display_name}
-        return await self._call("POST", "/integrations", body=_given(body))
+        return await self._object("POST", "/integrations", body=_given(body))
 
     async def list_integrations(self) -> dict[str, Any]:
         """Return all integrations."""
-        return await self._call("GET", "/integrations")
+        return await self._object("GET", "/integrations")
 
     async def create_connection(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make a connection."""
-        return await self._call("POST", "/connections", body=_given(body))
+        return await self._object("POST", "/connections", body=_given(body))
 
     async def list_connections(self, integration: str | None = None) -> dict[str, Any]:
         """Return connections, of all integrations or of one."""
-        return await self._call("GET", "/connections", query={"integrationId": integration})
+        return await self._object("GET", "/connections", query={"integrationId": integration})
 
     async def get_connection(self, integration: str, connection_id: str) -> dict[str, Any]:
         """Return a connection with its credentials."""
         query = {"provider_config_key": integration}
-        return await self._call("GET", f"/connections/{quote(connection_id, safe='')}", query=query)
+        return await self._object(
+            "GET", f"/connections/{quote(connection_id, safe='')}", query=query
+        )
 
     async def delete_connection(self, integration: str, connection_id: str) -> dict[str, Any]:
         """Delete a connection with its schedules and records."""
         path = f"/connections/{quote(connection_id, safe='')}"
-        return await self._call("DELETE", path, query={"provider_config_key": integration})
+        return await self._object("DELETE", path, query={"provider_config_key": integration})
 
     async def command_syncs(
         self,
@@ -113,7 +116,7 @@ class ApiClient:
             "syncs": list(syncs),
             "connection_id": connection_id,
         }
-        return await self._call("POST", f"/sync/{command}", body=_given(body))
+        return await self._object("POST", f"/sync/{command}", body=_given(body))
 
     async def sync_status(
         self, integration: str, syncs: Sequence[str], connection_id: str | None
@@ -124,14 +127,14 @@ class ApiClient:
             "syncs": ",".join(syncs) or "*",
             "connection_id": connection_id,
         }
-        return await self._call("GET", "/sync/status", query=query)
+        return await self._object("GET", "/sync/status", query=query)
 
     async def list_records(
         self, integration: str, connection_id: str, query: Query
     ) -> dict[str, Any]:
         """Return a page of records."""
         headers = {"connection-id": connection_id, "provider-config-key": integration}
-        return await self._call("GET", "/records", query=query, headers=headers)
+        return await self._object("GET", "/records", query=query, headers=headers)
 
     async def trigger_action(
         self, integration: str, connection_id: str, action: str, input_: object
@@ -145,11 +148,18 @@ class ApiClient:
 
     async def list_runs(self, query: Query) -> dict[str, Any]:
         """Return runs, the newest first."""
-        return await self._call("GET", "/runs", query=query)
+        return await self._object("GET", "/runs", query=query)
 
     async def get_run(self, run_id: str) -> dict[str, Any]:
         """Return a run with its log."""
-        return await self._call("GET", f"/runs/{quote(run_id, safe='')}")
+        return await self._object("GET", f"/runs/{quote(run_id, safe='')}")
+
+    async def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        answer = await self._call(method, path, **options)
+        if not isinstance(answer, dict):
+            msg = f"{self._server} did not answer with an object"
+            raise CliError(msg, code="not_perdure", hint=_IS_IT_PERDURE)
+        return answer
 
     async def _call(
         self,
@@ -205,15 +215,13 @@ def _api_error(answer: httpx.Response, server: str) -> CliError:
             for item in error.get("errors") or ()
         ]
     message = str(error.get("message") or code)
-    return ApiError(
-        message, code=code, status=answer.status_code, details=details, payload=payload
-    )
+    return ApiError(message, code=code, status=answer.status_code, details=details, payload=payload)
 
 
 def _not_perdure(answer: httpx.Response, server: str) -> CliError:
     text = " ".join(answer.text[:_SHOWN_BODY].split())
     msg = f"{server} answered {answer.status_code} without JSON of Perdure's: {text!r}"
-    return CliError(msg, code="not_perdure", hint="is it the address of a Perdure server?")
+    return CliError(msg, code="not_perdure", hint=_IS_IT_PERDURE)
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,17 +1,26 @@
 """Errors as the command line tells them: one line, a hint, an exit code.
 
-Exit codes: 0 it went well, 1 it failed, 2 it was called wrongly, 10 a project does not compile, 11 a
-deploy failed, 12 a dry run failed.
+Exit codes: 0 it went well, 1 it failed, 2 it was called wrongly, 10 a project does not compile,
+11 a deploy failed, 12 a dry run failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 from perdure.errors import PerdureError
 
-__all__ = ["ApiError", "CliError", "ExitCode", "UsageError", "hint_for"]
+__all__ = [
+    "ApiError",
+    "CliError",
+    "CommandFailedError",
+    "ExitCode",
+    "UsageError",
+    "failing_with",
+    "hint_for",
+]
 
 
 class ExitCode(IntEnum):
@@ -69,6 +78,33 @@ class ApiError(CliError):
         self.status = status
         self.details = tuple(details)
         self.payload = payload
+
+
+class CommandFailedError(Exception):
+    """An error together with the exit code that the command gives it.
+
+    Attributes:
+        error: What happened.
+        exit_code: What the process ends with.
+    """
+
+    def __init__(self, error: PerdureError, exit_code: ExitCode) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.exit_code = exit_code
+
+
+@contextmanager
+def failing_with(exit_code: ExitCode) -> Iterator[None]:
+    """Give errors an exit code.
+
+    Raises:
+        CommandFailedError: An error was raised inside.
+    """
+    try:
+        yield
+    except PerdureError as error:
+        raise CommandFailedError(error, exit_code) from error
 
 
 _WRONG_KEY = (

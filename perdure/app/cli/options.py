@@ -17,14 +17,26 @@ from cyclopts import Group, Parameter
 from perdure.app.cli.errors import UsageError
 
 __all__ = [
+    "BUILD",
     "DATA_DIR",
     "DEFAULT_SERVER",
+    "OPERATE",
+    "USE",
     "AsJson",
     "Connection",
     "ServerOptions",
     "json_value",
     "key_values",
 ]
+
+BUILD = Group("Build integrations", sort_key=1)
+"""Commands for whoever writes a project."""
+
+USE = Group("Use them", sort_key=2)
+"""Commands for whoever works with what is deployed."""
+
+OPERATE = Group("Run the processes", sort_key=3)
+"""Commands for whoever runs a server."""
 
 DATA_DIR = Path(".perdure")
 """Data folder of `perdure dev` where none is named, below the current folder."""
@@ -41,8 +53,8 @@ Connection = Annotated[str, Parameter(name=["--connection", "-c"])]
 class ServerOptions:
     """Which server a command speaks to, and as whom.
 
-    What is not given is taken from the project's `.env` (NANGO_HOSTPORT, NANGO_SECRET_KEY_DEV), then
-    from the environment, then from a running `perdure dev`.
+    What is not given is taken from the project's `.env` (NANGO_HOSTPORT, NANGO_SECRET_KEY_DEV),
+    then from the environment, then from a running `perdure dev`.
     """
 
     server: str | None = None
@@ -74,9 +86,8 @@ def json_value(text: str, what: str) -> Any:
     """
     try:
         return json.loads(_content(text, what))
-    except ValueError as error:
-        reason = f": {error.msg} at line {error.lineno}" if _has_place(error) else ""
-        msg = f"{what} is not valid JSON{reason}"
+    except json.JSONDecodeError as error:
+        msg = f"{what} is not valid JSON: {error.msg} at line {error.lineno}"
         raise UsageError(msg, hint="write JSON, @FILE, or - for standard input") from None
 
 
@@ -96,10 +107,6 @@ def key_values(items: list[str] | None, what: str) -> dict[str, str]:
     return pairs
 
 
-def _has_place(error: ValueError) -> bool:
-    return isinstance(error, json.JSONDecodeError)
-
-
 def _content(text: str, what: str) -> str:
     if text == "-":
         return sys.stdin.read()
@@ -108,6 +115,7 @@ def _content(text: str, what: str) -> str:
     file = Path(text[1:])
     try:
         return file.read_text("utf-8")
-    except OSError as error:
-        msg = f"{what}: {file} cannot be read: {error.strerror}"
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        msg = f"{what}: {file} cannot be read: {reason}"
         raise UsageError(msg) from error

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
@@ -29,12 +29,15 @@ __all__ = [
     "failure",
     "integrations",
     "note",
+    "plain_deployment",
     "print_json",
+    "problem",
     "records",
     "run",
     "runs",
     "say",
     "sync_status",
+    "warning",
 ]
 
 _PIPE_WIDTH = 200
@@ -114,6 +117,25 @@ def deployment(answer: JsonObject, seconds: float) -> None:
         say(f"Schedules: {', '.join(changes)}.")
     for text in answer["warnings"]:
         warning(text)
+
+
+def plain_deployment(answer: JsonObject) -> tuple[str, tuple[str, ...]]:
+    """Return what a deploy did as one line, and the warnings."""
+    bundle = str(answer["bundle"])[:12]
+    if not answer["changed"]:
+        return f"nothing changed since bundle {bundle}", tuple(answer["warnings"])
+    parts = [
+        f"{integration['key']} ({_number(len(integration['syncs']), 'sync')}, "
+        f"{_number(len(integration['actions']), 'action')})"
+        for integration in answer["integrations"]
+    ]
+    return f"deployed bundle {bundle}: {', '.join(parts)}", tuple(answer["warnings"])
+
+
+def problem(text: str, severity: Literal["error", "warning"]) -> None:
+    """Print a problem of a file; its first line says what it is."""
+    first, newline, rest = text.partition("\n")
+    _err().print(Text(first, "red" if severity == "error" else "yellow") + Text(newline + rest))
 
 
 def integrations(answer: JsonObject) -> None:
@@ -271,6 +293,10 @@ def counts_text(counts: Mapping[str, Mapping[str, int]] | None) -> str:
     return "; ".join(texts)
 
 
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def _result(item: JsonObject) -> str:
     if item.get("waiting"):
         return _waiting(item["waiting"])
@@ -281,7 +307,9 @@ def _result(item: JsonObject) -> str:
 
 def _waiting(waiting: JsonObject) -> str:
     again = _time(waiting.get("next_attempt_at"))
-    return f"{waiting['reason']} (attempt {waiting['attempt']}{f', again {again}' if again else ''})"
+    return (
+        f"{waiting['reason']} (attempt {waiting['attempt']}{f', again {again}' if again else ''})"
+    )
 
 
 def _sync_name(item: JsonObject) -> str:

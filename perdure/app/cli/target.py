@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import Field, SecretStr, create_model
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import DotEnvSettingsSource
 
 from config.settings import ClientSettings
 from perdure.app.cli.errors import CliError
@@ -36,24 +36,6 @@ class Target:
     secret_key: str = field(repr=False)
 
 
-class _ProjectSettings(ClientSettings):
-    """What the project's `.env` says, and where it is silent the environment."""
-
-    model_config = SettingsConfigDict(env_file_encoding="utf-8", env_ignore_empty=True)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the project's file win: whoever stands in a project means its server."""
-        return init_settings, dotenv_settings, env_settings
-
-
 def find_target(options: ServerOptions, environment: str = DEV) -> Target:
     """Return the server and key that a command is to use.
 
@@ -65,14 +47,14 @@ def find_target(options: ServerOptions, environment: str = DEV) -> Target:
         CliError: There is no server, or no key for it.
     """
     settings = _settings(options.project, environment)
-    server = options.server or settings.server
-    key = options.secret_key or (settings.secret_key and settings.secret_key.get_secret_value())
+    server = options.server or settings.server or None
+    key = options.secret_key or _revealed(settings.secret_key)
     if server is None or key is None:
         running = _running_dev(options)
         if running is not None and server in {None, running.api_url}:
             server = running.api_url
             if environment == DEV:
-                key = key or running.secret_key.get_secret_value()
+                key = key or _revealed(running.secret_key)
     if server is None:
         msg = "No server: none is given, and no `perdure dev` runs here"
         hint = "start `perdure dev`, or give --server or NANGO_HOSTPORT"
@@ -86,17 +68,23 @@ def find_target(options: ServerOptions, environment: str = DEV) -> Target:
 
 
 def _settings(project: Path, environment: str) -> ClientSettings:
-    model: type[_ProjectSettings] = _ProjectSettings
+    model = ClientSettings
     if environment != DEV:
         model = create_model(
             "_EnvironmentSettings",
-            __base__=_ProjectSettings,
+            __base__=ClientSettings,
             secret_key=(
                 SecretStr | None,
                 Field(default=None, validation_alias=_key_variable(environment)),
             ),
         )
-    return model(_env_file=project / ".env")
+    # Whoever stands in a project means its server: its file wins over the environment.
+    file = DotEnvSettingsSource(model, env_file=project / ".env", env_ignore_empty=True)
+    return model(**file())
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() or None if secret else None
 
 
 def _key_variable(environment: str) -> str:

@@ -1,4 +1,4 @@
-"""A real Postgres for the tests of the data layer: one server, one migrated database."""
+"""The data layer on the session's Postgres; each test has an environment of its own."""
 
 from __future__ import annotations
 
@@ -7,67 +7,54 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from perdure.crypto.keyring import KeyRing, new_key
 from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.environments import Environment
-from perdure.db.migrate import migrate
 from perdure.db.records import RecordSet
-from perdure.embedded import embedded_postgres
 
 NewDatabase = Callable[[], Awaitable[str]]
 
 
-@pytest_asyncio.fixture(scope="session")
-async def server_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    async with embedded_postgres(tmp_path_factory.mktemp("postgres")) as url:
-        yield url
-
-
 @pytest.fixture(scope="session")
-def new_database(server_url: str) -> NewDatabase:
-    """Make an empty database and return its URL."""
+def new_database(postgres: str) -> NewDatabase:
+    """Makes an empty database and returns its URL."""
 
     async def create() -> str:
         name = f"test_{uuid4().hex}"
-        connection = await asyncpg.connect(server_url)
+        connection = await asyncpg.connect(postgres)
         try:
             await connection.execute(f"CREATE DATABASE {name}")
         finally:
             await connection.close()
-        return server_url.replace("/perdure?", f"/{name}?")
+        return postgres.replace("/perdure?", f"/{name}?")
 
     return create
 
 
-@pytest_asyncio.fixture(scope="session")
-async def database_url(new_database: NewDatabase) -> str:
-    url = await new_database()
-    await migrate(url)
-    return url
-
-
 @pytest.fixture(scope="session")
 def keyring() -> KeyRing:
+    """Keys of their own, so that only these tests can read what they wrote."""
     return KeyRing.parse(new_key())
 
 
-@pytest_asyncio.fixture(scope="session")
-async def db(database_url: str, keyring: KeyRing) -> AsyncIterator[Database]:
-    async with Database.open(database_url, keyring=keyring, pool_size=12) as database:
+@pytest.fixture(scope="session")
+async def db(postgres: str, keyring: KeyRing) -> AsyncIterator[Database]:
+    """The data layer."""
+    async with Database.open(postgres, keyring=keyring, pool_size=12) as database:
         yield database
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def environment(db: Database) -> Environment:
     """An environment that no other test knows."""
     return await db.environments.ensure(f"env-{uuid4().hex}", str(uuid4()))
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def connection(db: Database, environment: Environment) -> Connection:
+    """Connection `acme` of integration `github`."""
     await db.integrations.create(environment.id, "github", "github")
     saved, _ = await db.connections.save(
         environment.id, "github", "acme", {"type": "API_KEY", "apiKey": "hush"}
@@ -77,4 +64,5 @@ async def connection(db: Database, environment: Environment) -> Connection:
 
 @pytest.fixture
 def issues(connection: Connection) -> RecordSet:
+    """An empty set of records."""
     return RecordSet(connection.key, "Issue")

@@ -99,6 +99,21 @@ async def test_an_old_postgres_is_named(
     assert "Postgres 99 or newer is needed" in caught.value.message
 
 
+async def test_a_database_of_a_newer_version_is_left_alone(new_database: NewDatabase) -> None:
+    url = await new_database()
+    await migrate(url)
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    finally:
+        await connection.close()
+
+    for attempt in (migrate(url), pending(url)):
+        with pytest.raises(StartupError) as caught:
+            await attempt
+        assert caught.value.code == "database_too_new"
+
+
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(UnavailableError):
         await pending("postgresql://postgres@/perdure?host=/nonexistent")

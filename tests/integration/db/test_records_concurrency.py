@@ -45,12 +45,12 @@ class Follower:
 
 
 async def test_a_reader_misses_no_change_of_two_concurrent_writers(
-    database_url: str, keyring: KeyRing, issues: RecordSet
+    postgres: str, keyring: KeyRing, issues: RecordSet
 ) -> None:
     async with (
-        Database.open(database_url, keyring=keyring) as one,
-        Database.open(database_url, keyring=keyring) as two,
-        Database.open(database_url, keyring=keyring) as reader,
+        Database.open(postgres, keyring=keyring) as one,
+        Database.open(postgres, keyring=keyring) as two,
+        Database.open(postgres, keyring=keyring) as reader,
     ):
         done = asyncio.Event()
 

@@ -105,7 +105,9 @@ def test_url_template_is_filled_in(template: str, value: str, url: str) -> None:
 
 
 def test_names_of_a_template_are_listed_once_in_order() -> None:
-    template = "${a.b || connectionConfig.x}/${base64(${apiKey}:${apiKey})} || ${connectionConfig.y}"
+    template = (
+        "${a.b || connectionConfig.x}/${base64(${apiKey}:${apiKey})} || ${connectionConfig.y}"
+    )
     assert variables_in(template) == ("a.b", "connectionConfig.x", "apiKey", "connectionConfig.y")
 
 

@@ -84,9 +84,7 @@ class TestRequestThatMustNotHappenTwice:
     @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
     def test_is_not_repeated_when_it_may_have_happened(self, method: Method, status: int) -> None:
         decision = decided(answer(status), request(method))
-        assert decision == RetryDecision(
-            retry=False, delay=None, reason=RetryReason.NOT_REPEATABLE
-        )
+        assert decision == RetryDecision(retry=False, delay=None, reason=RetryReason.NOT_REPEATABLE)
 
     def test_is_not_repeated_after_an_interruption(self, method: Method) -> None:
         outcome = Outcome(failure=NetworkFailure.INTERRUPTED)
@@ -101,9 +99,7 @@ class TestRequestThatMustNotHappenTwice:
     ) -> None:
         assert decided(outcome, request(method, **fields)).retry
 
-    @pytest.mark.parametrize(
-        "outcome", [answer(500), Outcome(failure=NetworkFailure.INTERRUPTED)]
-    )
+    @pytest.mark.parametrize("outcome", [answer(500), Outcome(failure=NetworkFailure.INTERRUPTED)])
     def test_is_repeated_with_a_key_that_makes_it_count_once(
         self, method: Method, outcome: Outcome
     ) -> None:
@@ -147,6 +143,18 @@ def test_nothing_remaining_is_a_rate_limit_whatever_the_refusal() -> None:
         retry=True, delay=90.0, reason=RetryReason.RATE_LIMITED
     )
     assert not decided(answer(403, x_left="12"), request("POST"), entry).retry
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_refusal_that_names_a_time_is_a_rate_limit(method: Method) -> None:
+    assert decided(answer(403, retry_after="60"), request(method)) == RetryDecision(
+        retry=True, delay=60.0, reason=RetryReason.RATE_LIMITED
+    )
+
+
+def test_timeout_that_names_a_time_may_still_have_happened() -> None:
+    assert decided(answer(408, retry_after="1")).retry
+    assert not decided(answer(408, retry_after="1"), request("POST")).retry
 
 
 def test_reset_moment_counts_only_when_nothing_remains() -> None:
@@ -243,7 +251,7 @@ header_values = st.one_of(
     method=st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"]),
     retries=st.one_of(st.none(), st.integers(0, 5)),
     values=st.fixed_dictionaries(
-        {}, optional={n: header_values for n in ("retry-after", "x-at", "x-after", "x-left")}
+        {}, optional=dict.fromkeys(("retry-after", "x-at", "x-after", "x-left"), header_values)
     ),
 )
 def test_every_failure_is_decided_with_a_sane_wait(

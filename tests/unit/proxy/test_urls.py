@@ -4,7 +4,7 @@ import pytest
 
 from perdure.errors import InvalidInputError
 from perdure.proxy.requests import HttpRequest
-from perdure.proxy.urls import add_query, check_base_url, query_pairs, resolve
+from perdure.proxy.urls import add_query, check_base_url, drop_query, query_pairs, resolve
 
 
 def url_of(base: str, endpoint: str = "/x", **fields: Any) -> str:
@@ -96,6 +96,19 @@ def test_query_is_added_at_the_end() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "left"),
+    [
+        ("https://a.test/x?key=1&b=%20&k%65y=2", "https://a.test/x?b=%20"),
+        ("?key=1#f", "#f"),
+        ("/x?b=1", "/x?b=1"),
+        ("/key", "/key"),
+    ],
+)
+def test_parameters_are_dropped_by_name(url: str, left: str) -> None:
+    assert drop_query(url, {"key"}) == left
+
+
+@pytest.mark.parametrize(
     ("link", "url", "trusted"),
     [
         ("https://a.test/v2/x?page=2", "https://a.test/v2/x?page=2", True),
@@ -114,9 +127,7 @@ def test_query_is_added_at_the_end() -> None:
         ("https://a.test.b.test/x", "https://a.test.b.test/x", False),
     ],
 )
-def test_link_is_followed_with_credentials_only_at_home(
-    link: str, url: str, trusted: bool
-) -> None:
+def test_link_is_followed_with_credentials_only_at_home(link: str, url: str, trusted: bool) -> None:
     request = HttpRequest(endpoint="/x?a=1", next_link=link)
     target = resolve(request, "https://a.test/v2")
     assert (target.url, target.trusted) == (url, trusted)

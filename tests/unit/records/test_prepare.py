@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.errors import InvalidInputError
-from perdure.records.prepare import MAX_ID_BYTES, prepare_batch, prepare_deletion
+from perdure.records.prepare import MAX_ID_BYTES, check_ids, prepare_batch, prepare_deletion
 
 
 def indexes(error: InvalidInputError) -> list[Any]:
@@ -144,6 +144,14 @@ def test_a_deletion_needs_nothing_but_ids() -> None:
     assert batch.ids == ("3", "a")
     assert batch.payloads == (b'{"id":"3"}', b'{"id":"a"}')
     assert batch.duplicates == ("a",)
+
+
+def test_ids_are_checked_without_encoding_anything() -> None:
+    check_ids([{"id": "a", "x": object()}])
+
+    with pytest.raises(InvalidInputError) as caught:
+        check_ids([{"id": "a"}, {"id": None}])
+    assert caught.value.code == "missing_id"
 
 
 def test_a_deletion_without_an_id_is_refused() -> None:

@@ -91,7 +91,6 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_newest ON runs (environment_id, started_at DESC, id DESC);
 CREATE INDEX runs_of_script ON runs (connection_key, script, variant, started_at DESC);
-CREATE INDEX runs_by_workflow ON runs (workflow_id, started_at DESC);
 
 CREATE TABLE run_logs (
     id      bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

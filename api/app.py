@@ -1,0 +1,79 @@
+"""Puts the API together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from starlette.middleware import Middleware
+
+from api.auth import Authenticate
+from api.background import BackgroundTasks
+from api.dependencies import Dependencies
+from api.errors import install_error_handlers
+from api.openapi import openapi_document, operation_id
+from api.requests import LimitBody, ObserveRequest
+from api.routers import (
+    actions,
+    connections,
+    deployments,
+    health,
+    integrations,
+    records,
+    runs,
+    syncs,
+)
+from api.schemas.base import ErrorEnvelope
+from perdure._version import __version__
+from perdure.records.canonical import to_json
+
+__all__ = ["create_app"]
+
+_MAX_BODY_BYTES = 75 * 1024 * 1024
+_ROUTERS = (health, integrations, connections, records, syncs, actions, deployments, runs)
+
+# An action may take longer than a process has time to stop; its run goes on without us.
+_SHUTDOWN_SECONDS = 5.0
+
+
+def create_app(dependencies: Dependencies) -> FastAPI:
+    """Return the API.
+
+    Every path but `/health` needs the secret key of an environment, those that do not exist too.
+
+    Args:
+        dependencies: What the process is made of; whoever made it closes it.
+    """
+    background = BackgroundTasks()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await background.close(_SHUTDOWN_SECONDS)
+
+    app = FastAPI(
+        title="Perdure",
+        version=__version__,
+        openapi_url=None,
+        lifespan=lifespan,
+        generate_unique_id_function=operation_id,
+        responses={"default": {"model": ErrorEnvelope, "description": "It failed."}},
+        middleware=[
+            Middleware(ObserveRequest),
+            Middleware(LimitBody, max_bytes=_MAX_BODY_BYTES),
+            Middleware(Authenticate, dependencies=dependencies),
+        ],
+    )
+    app.state.dependencies = dependencies
+    app.state.background = background
+    install_error_handlers(app)
+    for module in _ROUTERS:
+        app.include_router(module.router)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def get_openapi_document(request: Request) -> Response:
+        """Return the description of this API."""
+        return Response(to_json(openapi_document(request.app)), media_type="application/json")
+
+    return app

@@ -1,0 +1,47 @@
+"""Lets in whoever holds the secret key of an environment, before anything of a request is read.
+
+The key is looked up by its SHA-256, so how long an answer takes says nothing about it.
+"""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.dependencies import Dependencies
+from perdure.db.environments import Environment
+from perdure.errors import UnauthorizedError
+
+__all__ = ["Authenticate"]
+
+_OPEN_PATHS = frozenset({"/health"})
+
+
+class Authenticate:
+    """Puts the caller's environment into `request.state.environment`; see `api.dependencies`.
+
+    Args:
+        app: What is protected, every path of it but `/health`.
+        dependencies: Where environments are found.
+    """
+
+    def __init__(self, app: ASGIApp, dependencies: Dependencies) -> None:
+        self._app = app
+        self._environments = dependencies.database.environments
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request.
+
+        Raises:
+            UnauthorizedError: `missing_auth_header` or `unknown_account`.
+        """
+        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
+            scope["state"]["environment"] = await self._environment(Headers(scope=scope))
+        await self._app(scope, receive, send)
+
+    async def _environment(self, headers: Headers) -> Environment:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            msg = "Send the environment's secret key as `Authorization: Bearer <secret key>`."
+            raise UnauthorizedError(msg, code="missing_auth_header")
+        return await self._environments.by_secret_key(key.strip())

@@ -1,0 +1,53 @@
+"""Work that must go on when the client that asked for it hangs up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+__all__ = ["BackgroundTasks"]
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class BackgroundTasks:
+    """Tasks of the app rather than of a request.
+
+    Each is referenced until it ends, so that it is not collected half-way.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start work; await the task through `asyncio.shield`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def close(self, patience: float) -> None:
+        """Wait for what is under way, then cancel it.
+
+        Args:
+            patience: Seconds to wait.
+        """
+        if not self._tasks:
+            return
+        _, pending = await asyncio.wait(self._tasks, timeout=patience)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        if pending:
+            log.warning("background_tasks_cancelled", count=len(pending))
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Whoever awaits the task reports its error; asked for here, it is not reported twice.
+            task.exception()

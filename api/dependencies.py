@@ -1,0 +1,71 @@
+"""What the routers need, as the composition root hands it to `create_app`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request
+from temporalio.client import Client
+
+from activities.bundles import BundleCache
+from activities.sync_schedules import SyncSchedules
+from api.background import BackgroundTasks
+from config.settings import Settings
+from perdure.db.database import Database
+from perdure.db.environments import Environment
+from perdure.providers.provider_catalog import ProviderCatalog
+
+__all__ = ["Background", "Caller", "Dependencies", "Deps"]
+
+
+class Dependencies(Protocol):
+    """The parts of a process that the API speaks to."""
+
+    @property
+    def settings(self) -> Settings:
+        """As read from the environment."""
+
+    @property
+    def database(self) -> Database:
+        """Our own data."""
+
+    @property
+    def temporal(self) -> Client:
+        """A client that connects at its first call."""
+
+    @property
+    def bundles(self) -> BundleCache:
+        """Bundles by hash."""
+
+    @property
+    def schedules(self) -> SyncSchedules:
+        """Schedules of syncs."""
+
+    @property
+    def catalog(self) -> ProviderCatalog:
+        """Providers."""
+
+
+async def _dependencies(request: Request) -> Dependencies:
+    deps: Dependencies = request.app.state.dependencies
+    return deps
+
+
+async def _background(request: Request) -> BackgroundTasks:
+    tasks: BackgroundTasks = request.app.state.background
+    return tasks
+
+
+async def _caller(request: Request) -> Environment:
+    environment: Environment = request.state.environment
+    return environment
+
+
+Deps = Annotated[Dependencies, Depends(_dependencies)]
+"""What the process is made of."""
+
+Background = Annotated[BackgroundTasks, Depends(_background)]
+"""Work that outlives its request."""
+
+Caller = Annotated[Environment, Depends(_caller)]
+"""The environment that the caller's key opens; `api.auth` has put it there."""

@@ -1,0 +1,43 @@
+"""How a run ended, read back from Temporal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import CancelledError, TerminatedError
+from temporalio.exceptions import TimeoutError as RunTimeoutError
+
+from perdure.db.runs import RunStatus
+from perdure.temporal.failures import describe_failure
+
+__all__ = ["Outcome", "failed_outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended that did not succeed.
+
+    Attributes:
+        status: Neither `running` nor `success`.
+        error: Why it failed, as the run's record shows it; None where it was cancelled.
+    """
+
+    status: RunStatus
+    error: Mapping[str, Any] | None = None
+
+
+def failed_outcome(failure: WorkflowFailureError) -> Outcome:
+    """Return how a run ended that did not succeed."""
+    match failure.cause:
+        case CancelledError():
+            return Outcome(RunStatus.CANCELLED)
+        case TerminatedError() as cause:
+            return Outcome(RunStatus.FAILED, {"type": "run_terminated", "message": cause.message})
+        case RunTimeoutError():
+            error = {"type": "run_timeout", "message": "The run took longer than it may."}
+            return Outcome(RunStatus.TIMEOUT, error)
+        case _:
+            return Outcome(RunStatus.FAILED, describe_failure(failure))

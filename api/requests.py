@@ -1,0 +1,115 @@
+"""What surrounds every request: an id, a log line, a limit for the body, and always an answer."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import error_response
+
+__all__ = ["LimitBody", "ObserveRequest"]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_QUIET_PATHS = frozenset({"/health"})
+
+log = structlog.get_logger(__name__)
+
+
+class ObserveRequest:
+    """Gives each request an id, logs its outcome, and answers what nobody else answered.
+
+    The caller's `X-Request-Id` is taken over; the answer carries it, and so does everything that
+    is logged meanwhile. Neither query nor headers nor bodies are logged.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        request.state.request_id = request_id = _request_id(request.headers)
+        status = 0
+        began = time.perf_counter()
+
+        async def observed_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, observed_send)
+            except Exception as error:
+                if status:
+                    # The answer has begun; all that is left is to break it off.
+                    raise
+                await error_response(error, request)(scope, receive, observed_send)
+            finally:
+                _log_outcome(request, status, time.perf_counter() - began)
+
+
+class LimitBody:
+    """Refuses bodies that are too large, by their announced size or while they arrive.
+
+    Args:
+        app: What is protected.
+        max_bytes: Size of the largest body.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request.
+
+        Raises:
+            HTTPException: 413. FastAPI passes this class on where it reads the body.
+        """
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            raise HTTPException(413)
+        received = 0
+
+        async def limited_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise HTTPException(413)
+            return message
+
+        await self._app(scope, limited_receive, send)
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _log_outcome(request: Request, status: int, seconds: float) -> None:
+    write = log.debug if request.url.path in _QUIET_PATHS else log.info
+    write(
+        "request",
+        method=request.method,
+        path=request.url.path,
+        status=status,
+        error=getattr(request.state, "error_code", None),
+        duration_ms=round(seconds * 1000, 1),
+    )

@@ -1,0 +1,161 @@
+"""Actions: a call becomes a run, and the run is completed whether or not the caller waits."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Mapping
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Header, Response
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.service import RPCError
+
+from activities.bundles import script_files
+from activities.runs import run_start
+from api.dependencies import Background, Caller, Dependencies, Deps
+from api.errors import ApiError
+from api.outcomes import failed_outcome
+from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
+from api.schemas.actions import ActionCall
+from api.temporal import search_attributes, start_workflow
+from perdure.clock import utcnow
+from perdure.db.bundles import StoredBundle
+from perdure.db.connections import Connection
+from perdure.db.environments import Environment
+from perdure.db.runs import RunStatus
+from perdure.errors import FieldError, InvalidInputError, NotFoundError, UnavailableError
+from perdure.ids import action_workflow_id
+from perdure.records.canonical import to_json
+from perdure.scripts.bundle import ScriptKind
+from perdure.temporal.client import unavailable
+from perdure.temporal.names import WorkflowType
+from perdure.temporal.payloads import ActionInput, ActionResult, RunContext
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["actions"])
+
+log = structlog.get_logger(__name__)
+
+
+@router.post(
+    "/action/trigger",
+    response_class=Response,
+    responses={
+        200: {"description": "What the action returned.", "content": {"application/json": {}}}
+    },
+)
+async def trigger_action(
+    deps: Deps,
+    caller: Caller,
+    *,
+    background: Background,
+    body: ActionCall,
+    connection_id: ConnectionIdHeader,
+    integration: IntegrationHeader,
+    is_async: Annotated[bool, Header(alias="x-async", include_in_schema=False)] = False,
+) -> Response:
+    """Run an action and return what it returns. It goes on when the caller hangs up."""
+    if is_async:
+        msg = "Actions are awaited; leave the header X-Async out."
+        field = FieldError("unsupported", msg, ("x-async",))
+        raise InvalidInputError(msg, code="invalid_headers", errors=[field])
+    connection = await deps.database.connections.get(caller.id, integration, connection_id)
+    bundle = await _bundle(deps, caller, integration, body.action_name)
+    context = _context(caller, connection, bundle, body.action_name)
+    handle = await start_workflow(
+        deps.temporal,
+        WorkflowType.ACTION,
+        ActionInput(context=context, input=body.input),
+        script_files(bundle, integration, ScriptKind.ACTION, body.action_name),
+        workflow_id=context.workflow_id,
+        summary=f"{integration} / {body.action_name} for {connection_id}",
+        attributes=search_attributes(
+            WorkflowType.ACTION,
+            caller.name,
+            integration=integration,
+            connection_id=connection_id,
+            script=body.action_name,
+            bundle=bundle.hash,
+        ),
+        result_type=ActionResult,
+    )
+    context = context.model_copy(update={"run_id": handle.result_run_id or ""})
+    result = await asyncio.shield(background.start(_completed(deps, handle, context)))
+    return Response(to_json(result.output), media_type="application/json")
+
+
+async def _bundle(
+    deps: Dependencies, caller: Environment, integration: str, action: str
+) -> StoredBundle:
+    if caller.active_bundle is not None:
+        config = await deps.bundles.config(caller.active_bundle)
+        found = config.integration(integration)
+        if found is not None and found.action(action) is not None:
+            return await deps.bundles.get(caller.active_bundle)
+    msg = f"The integration {integration!r} has no action {action!r}; deploy a project that has it."
+    raise NotFoundError(msg)
+
+
+def _context(
+    caller: Environment, connection: Connection, bundle: StoredBundle, action: str
+) -> RunContext:
+    return RunContext(
+        run_id="",
+        workflow_id=action_workflow_id(caller.name, str(uuid.uuid4())),
+        started_at=utcnow(),
+        environment=caller.name,
+        environment_id=caller.id,
+        integration=connection.integration,
+        provider=connection.provider,
+        connection_id=connection.connection_id,
+        connection_key=connection.key,
+        kind=WorkflowType.ACTION,
+        script=action,
+        bundle=bundle.hash,
+    )
+
+
+async def _completed(
+    deps: Dependencies, handle: WorkflowHandle[Any, ActionResult], context: RunContext
+) -> ActionResult:
+    """Wait for an action that has been started, and keep its record."""
+    runs = deps.database.runs
+    await _recorded(runs.start(run_start(context)), context)
+    try:
+        result = await handle.result()
+    except WorkflowFailureError as failure:
+        outcome = failed_outcome(failure)
+        await _recorded(
+            runs.finish(context.run_id, outcome.status, finished_at=utcnow(), error=outcome.error),
+            context,
+        )
+        raise _failed(outcome.error) from failure
+    except (RPCError, RuntimeError) as error:
+        if unavailable(error) is None:
+            raise
+        msg = f"Temporal went away while the action ran; it goes on as run {context.run_id}."
+        raise UnavailableError(msg, code="temporal_unavailable") from error
+    await _recorded(runs.finish(context.run_id, RunStatus.SUCCESS, finished_at=utcnow()), context)
+    return result
+
+
+async def _recorded(write: Awaitable[object], context: RunContext) -> None:
+    # What the action did is done: its caller hears of it even if we cannot write it down, and
+    # whoever looks at the run later finds out from Temporal.
+    try:
+        await write
+    except UnavailableError as error:
+        log.warning("run_not_recorded", run_id=context.run_id, code=error.code)
+
+
+def _failed(error: Mapping[str, Any] | None) -> ApiError:
+    if error is None:
+        return ApiError(500, "run_cancelled", "The run was cancelled.")
+    code, message = error["type"], error["message"]
+    if code != "script_http_error":
+        return ApiError(500, code, message, payload=error.get("payload"))
+    upstream = error.get("upstream") or {}
+    return ApiError(424, code, message, payload=upstream.get("body"), upstream=upstream or None)

@@ -1,0 +1,181 @@
+"""Connections. Making and deleting one goes through a workflow, which sees to its schedules."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from api.dependencies import Caller, Dependencies, Deps
+from api.routers.parameters import ConnectionIdPath, IntegrationQuery
+from api.schemas.base import Success
+from api.schemas.connections import (
+    ConnectionDetail,
+    ConnectionList,
+    ConnectionSummary,
+    NewConnection,
+)
+from api.temporal import search_attributes, settled, start_workflow
+from perdure.connections.credentials import Credentials, parse_credentials, reveal_credentials
+from perdure.db.connections import Connection
+from perdure.db.environments import Environment
+from perdure.db.integrations import Integration
+from perdure.errors import FieldError, InvalidInputError, NotFoundError, UnavailableError
+from perdure.providers.provider import AuthMode, Provider
+from perdure.temporal.names import WorkflowType
+from perdure.temporal.payloads import ConnectionInput
+
+__all__ = ["router"]
+
+_PATIENCE = timedelta(seconds=30)
+_AUTH_MODES = (AuthMode.API_KEY, AuthMode.BASIC, AuthMode.NONE)
+
+router = APIRouter(tags=["connections"])
+
+
+@router.post("/connection", include_in_schema=False)
+@router.post("/connections")
+async def create_connection(deps: Deps, caller: Caller, body: NewConnection) -> ConnectionDetail:
+    """Make a connection, or give an existing one new credentials; its syncs start."""
+    integration = await _integration(deps, caller, body.provider_config_key)
+    credentials = _credentials(deps.catalog.get(integration.provider), body.credentials)
+    connection, is_new = await deps.database.connections.save(
+        caller.id,
+        integration.unique_key,
+        body.connection_id or str(uuid.uuid4()),
+        reveal_credentials(credentials),
+        metadata=body.metadata,
+        connection_config=body.connection_config,
+        tags=body.tags,
+        end_user=body.end_user.model_dump(exclude_unset=True) if body.end_user else None,
+    )
+    try:
+        await _run(deps, caller, connection, WorkflowType.CONNECTION_CREATE)
+    except UnavailableError:
+        if is_new:
+            # Nothing would ever start its syncs, and without an id of its own a second attempt
+            # would make a second connection.
+            await deps.database.connections.delete(
+                caller.id, connection.integration, connection.connection_id
+            )
+        raise
+    return ConnectionDetail.of(connection, await deps.database.connections.credentials(connection))
+
+
+@router.get("/connection", include_in_schema=False)
+@router.get("/connections")
+async def list_connections(
+    deps: Deps,
+    caller: Caller,
+    *,
+    request: Request,
+    connection_id: Annotated[str | None, Query(alias="connectionId")] = None,
+    search: str | None = None,
+    end_user_id: Annotated[str | None, Query(alias="endUserId")] = None,
+    end_user_organization_id: Annotated[str | None, Query(alias="endUserOrganizationId")] = None,
+    integration_id: Annotated[str | None, Query(alias="integrationId")] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    page: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> ConnectionList:
+    """Return connections, newest first; `integrationId` takes several, `tags[key]=value` too."""
+    connections = await deps.database.connections.list(
+        caller.id,
+        integrations=integration_id.split(",") if integration_id else None,
+        connection_id=connection_id,
+        search=search,
+        end_user_id=end_user_id,
+        end_user_organization_id=end_user_organization_id,
+        tags=_tags(request.query_params),
+        limit=limit,
+        offset=page * limit,
+    )
+    return ConnectionList(connections=[ConnectionSummary.of(found) for found in connections])
+
+
+@router.get("/connection/{connection_id:path}", include_in_schema=False)
+@router.get("/connections/{connection_id:path}")
+async def get_connection(
+    deps: Deps, caller: Caller, connection_id: ConnectionIdPath, integration: IntegrationQuery
+) -> ConnectionDetail:
+    """Return a connection with its credentials."""
+    store = deps.database.connections
+    try:
+        connection = await store.get(caller.id, integration, connection_id)
+    except NotFoundError as error:
+        if error.code == "unknown_connection":
+            raise NotFoundError(error.message) from error
+        raise
+    credentials = await store.credentials(connection)
+    await store.mark_fetched(connection.key)
+    return ConnectionDetail.of(connection, credentials)
+
+
+@router.delete("/connection/{connection_id:path}", include_in_schema=False)
+@router.delete("/connections/{connection_id:path}")
+async def delete_connection(
+    deps: Deps, caller: Caller, connection_id: ConnectionIdPath, integration: IntegrationQuery
+) -> Success:
+    """End what runs for a connection, then delete it with its syncs and records."""
+    connection = await deps.database.connections.get(caller.id, integration, connection_id)
+    await _run(deps, caller, connection, WorkflowType.CONNECTION_DELETE)
+    return Success()
+
+
+async def _integration(deps: Dependencies, caller: Environment, key: str) -> Integration:
+    try:
+        return await deps.database.integrations.get(caller.id, key)
+    except NotFoundError as error:
+        raise NotFoundError(error.message) from error
+
+
+def _credentials(provider: Provider, given: Mapping[str, Any]) -> Credentials:
+    if provider.auth_mode not in _AUTH_MODES:
+        msg = (
+            f"{provider.display_name} connections authenticate with {provider.auth_mode}, which is "
+            f"not available; available are {', '.join(_AUTH_MODES)}."
+        )
+        raise InvalidInputError(msg, code="unsupported_auth_mode")
+    if given.get("type") != provider.auth_mode:
+        msg = f"{provider.display_name} connections authenticate with {provider.auth_mode}."
+        field = FieldError("invalid_credentials_type", msg, ("credentials", "type"))
+        raise InvalidInputError(msg, errors=[field])
+    return parse_credentials(given)
+
+
+async def _run(
+    deps: Dependencies, caller: Environment, connection: Connection, workflow: WorkflowType
+) -> None:
+    handle = await start_workflow(
+        deps.temporal,
+        workflow,
+        ConnectionInput(
+            environment=caller.name,
+            environment_id=caller.id,
+            integration=connection.integration,
+            connection_id=connection.connection_id,
+            connection_key=connection.key,
+        ),
+        workflow_id=(
+            f"{workflow}/{caller.name}/{connection.integration}/{connection.connection_id}"
+        ),
+        summary=f"{connection.integration} / {workflow} for {connection.connection_id}",
+        attributes=search_attributes(
+            workflow,
+            caller.name,
+            integration=connection.integration,
+            connection_id=connection.connection_id,
+        ),
+    )
+    await settled(handle, _PATIENCE)
+
+
+def _tags(query: Mapping[str, str]) -> dict[str, str] | None:
+    tags = {
+        name.removeprefix("tags[")[:-1]: value
+        for name, value in query.items()
+        if name.startswith("tags[") and name.endswith("]")
+    }
+    return tags or None

@@ -1,0 +1,75 @@
+"""Runs: what ran, how it stands or ended, and what it logged."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.dependencies import Caller, Dependencies, Deps
+from api.run_views import view_run, view_runs
+from api.schemas.runs import RunDetail, RunList, RunSummary
+from perdure.db.environments import Environment
+from perdure.db.runs import Run, RunStatus
+from perdure.errors import InvalidInputError, NotFoundError
+
+__all__ = ["router"]
+
+_SHOWN_LOG_LINES = 10_000
+
+router = APIRouter(tags=["runs"])
+
+
+@router.get("/runs")
+async def list_runs(
+    deps: Deps,
+    caller: Caller,
+    *,
+    kind: str | None = None,
+    integration: str | None = None,
+    connection_id: str | None = None,
+    script: str | None = None,
+    status: RunStatus | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    cursor: str | None = None,
+) -> RunList:
+    """Return runs, newest first; follow `next_cursor` for older ones."""
+    runs = await deps.database.runs.list(
+        caller.id,
+        kind=kind,
+        integration=integration,
+        connection_id=connection_id,
+        script=script,
+        status=status,
+        before=await _last_of_page_before(deps, caller, cursor),
+        limit=limit + 1,
+    )
+    views = await view_runs(deps, runs[:limit])
+    return RunList(
+        runs=[
+            RunSummary.of(view, deps.settings)
+            for view in views
+            if status is None or view.run.status is status
+        ],
+        next_cursor=runs[limit - 1].id if len(runs) > limit else None,
+    )
+
+
+@router.get("/runs/{run_id}")
+async def get_run(deps: Deps, caller: Caller, run_id: str) -> RunDetail:
+    """Return a run with its log."""
+    view = await view_run(deps, await deps.database.runs.get(caller.id, run_id))
+    lines = await deps.database.runs.logs(run_id, limit=_SHOWN_LOG_LINES)
+    return RunDetail.with_logs(view, lines, deps.settings)
+
+
+async def _last_of_page_before(
+    deps: Dependencies, caller: Environment, cursor: str | None
+) -> Run | None:
+    if cursor is None:
+        return None
+    try:
+        return await deps.database.runs.get(caller.id, cursor)
+    except NotFoundError as error:
+        msg = "This cursor was never given out; leave it out to read from the start."
+        raise InvalidInputError(msg, code="invalid_cursor") from error

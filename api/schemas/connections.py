@@ -1,0 +1,121 @@
+"""Connections."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.base import Answer, Body, ConnectionId
+from perdure.db.connections import Connection
+
+__all__ = ["ConnectionDetail", "ConnectionList", "ConnectionSummary", "NewConnection"]
+
+
+class Organization(BaseModel):
+    """To what an end user belongs."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    id: str
+    display_name: str | None = None
+
+
+class EndUser(BaseModel):
+    """Whom a connection belongs to."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    id: str
+    email: str | None = None
+    display_name: str | None = None
+    organization: Organization | None = None
+
+
+class NewConnection(Body):
+    """A connection to make, or to give new credentials.
+
+    What is left out of a connection that exists stays as it is.
+    """
+
+    provider_config_key: str
+    connection_id: ConnectionId | None = None
+    credentials: dict[str, Any] = Field(
+        description="`type` (API_KEY, BASIC or NONE, as the provider asks) and its fields."
+    )
+    metadata: dict[str, Any] | None = None
+    connection_config: dict[str, Any] | None = None
+    tags: dict[str, str] | None = None
+    end_user: EndUser | None = None
+
+
+class ConnectionSummary(Answer):
+    """A connection in a list."""
+
+    id: int
+    connection_id: str
+    provider_config_key: str
+    provider: str
+    created: datetime
+    metadata: dict[str, Any] | None
+    errors: list[Any] = Field(default_factory=list)
+    end_user: dict[str, Any] | None
+    tags: dict[str, str]
+
+    @classmethod
+    def of(cls, connection: Connection) -> ConnectionSummary:
+        """Show a connection in a list."""
+        return cls(
+            id=connection.key,
+            connection_id=connection.connection_id,
+            provider_config_key=connection.integration,
+            provider=connection.provider,
+            created=connection.created_at,
+            metadata=connection.metadata,
+            end_user=connection.end_user,
+            tags=connection.tags,
+        )
+
+
+class ConnectionList(Answer):
+    """Connections, newest first."""
+
+    connections: list[ConnectionSummary]
+
+
+class ConnectionDetail(Answer):
+    """A connection with its credentials, readable."""
+
+    id: int
+    connection_id: str
+    provider_config_key: str
+    provider: str
+    created_at: datetime
+    updated_at: datetime
+    last_fetched_at: datetime | None
+    metadata: dict[str, Any] | None
+    connection_config: dict[str, Any]
+    webhook_url_override: str | None = None
+    errors: list[Any] = Field(default_factory=list)
+    end_user: dict[str, Any] | None
+    tags: dict[str, str]
+    credentials: dict[str, Any] = Field(repr=False)
+
+    @classmethod
+    def of(cls, connection: Connection, credentials: dict[str, Any]) -> ConnectionDetail:
+        """Show a connection in full."""
+        return cls(
+            id=connection.key,
+            connection_id=connection.connection_id,
+            provider_config_key=connection.integration,
+            provider=connection.provider,
+            created_at=connection.created_at,
+            updated_at=connection.updated_at,
+            last_fetched_at=connection.last_fetched_at,
+            metadata=connection.metadata,
+            connection_config=connection.connection_config,
+            end_user=connection.end_user,
+            tags=connection.tags,
+            credentials=credentials,
+        )

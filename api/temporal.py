@@ -1,0 +1,134 @@
+"""How the API speaks to Temporal: within time limits, and with one error when it is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.service import RPCError
+
+from api.errors import ApiError
+from perdure.errors import UnavailableError
+from perdure.temporal.client import unavailable
+from perdure.temporal.failures import describe_failure
+from perdure.temporal.names import SearchAttribute, TaskQueue, WorkflowType
+from perdure.temporal.payloads import Payload
+
+__all__ = ["RPC_TIMEOUT", "search_attributes", "settled", "start_workflow", "temporal_answers"]
+
+RPC_TIMEOUT = timedelta(seconds=10)
+"""Limit of a single call."""
+
+_SUMMARY_LENGTH = 180
+
+
+@asynccontextmanager
+async def temporal_answers(limit: timedelta = RPC_TIMEOUT) -> AsyncIterator[None]:
+    """Map what calls inside raise when Temporal is away.
+
+    Only calls of Temporal belong inside: the SDK has no class of its own for a failed connection.
+
+    Args:
+        limit: For everything inside.
+
+    Raises:
+        UnavailableError: `temporal_unavailable`.
+    """
+    try:
+        async with asyncio.timeout(limit.total_seconds()):
+            yield
+    except (RPCError, RuntimeError) as error:
+        away = unavailable(error)
+        if away is None:
+            raise
+        raise away from error
+    except TimeoutError as error:
+        msg = "Temporal did not answer in time; what was asked for may not have been started."
+        raise UnavailableError(msg, code="temporal_unavailable") from error
+
+
+def search_attributes(
+    kind: WorkflowType,
+    environment: str,
+    *,
+    integration: str | None = None,
+    connection_id: str | None = None,
+    script: str | None = None,
+    bundle: str | None = None,
+) -> TypedSearchAttributes:
+    """Return the attributes by which a run is found in the Temporal UI."""
+    values = (
+        (SearchAttribute.KIND, kind),
+        (SearchAttribute.ENVIRONMENT, environment),
+        (SearchAttribute.INTEGRATION, integration),
+        (SearchAttribute.CONNECTION, connection_id),
+        (SearchAttribute.SCRIPT, script),
+        (SearchAttribute.BUNDLE, bundle),
+    )
+    return TypedSearchAttributes(
+        [SearchAttributePair(key, value) for key, value in values if value is not None]
+    )
+
+
+async def start_workflow(
+    client: Client,
+    workflow: WorkflowType,
+    *args: Payload,
+    workflow_id: str,
+    summary: str,
+    attributes: TypedSearchAttributes,
+    result_type: type | None = None,
+) -> WorkflowHandle[Any, Any]:
+    """Start a workflow on the queue of short ones, or join the one that runs under this id.
+
+    Args:
+        client: A client.
+        workflow: Its type.
+        *args: Its arguments.
+        workflow_id: Its id.
+        summary: A sentence for people who look at the run; cut where it is too long.
+        attributes: See `search_attributes`.
+        result_type: What it returns.
+
+    Raises:
+        UnavailableError: `temporal_unavailable`.
+    """
+    async with temporal_answers():
+        return await client.start_workflow(
+            workflow,
+            args=args,
+            id=workflow_id,
+            task_queue=TaskQueue.ACTIONS,
+            result_type=result_type,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary=summary[:_SUMMARY_LENGTH],
+            search_attributes=attributes,
+            rpc_timeout=RPC_TIMEOUT,
+        )
+
+
+async def settled(handle: WorkflowHandle[Any, Any], patience: timedelta) -> Any:
+    """Return what a workflow returned, or None when it is not known in time; it goes on then.
+
+    Raises:
+        ApiError: 500, the workflow failed.
+    """
+    try:
+        async with temporal_answers(patience):
+            return await handle.result()
+    except UnavailableError:
+        return None
+    except WorkflowFailureError as error:
+        failure = describe_failure(error)
+        raise ApiError(500, failure["type"], failure["message"]) from error

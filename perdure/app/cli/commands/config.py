@@ -1,0 +1,114 @@
+"""`perdure config` and `perdure generate`: reading a nango.yaml without deploying it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from perdure.app.cli.errors import ExitCode
+from perdure.app.cli.options import BUILD, AsJson
+
+if TYPE_CHECKING:
+    from config.nango_yaml import ParseResult
+
+__all__ = ["app", "generate"]
+
+app = App(name="config", group=BUILD, help="Check nango.yaml.")
+
+
+@app.command
+def check(*files: Path, as_json: AsJson = False) -> int:
+    """Say all that is wrong with a nango.yaml, with line and column.
+
+    Args:
+        files: Files, or project folders; ./nango.yaml if none is given.
+        as_json: Print the parsed form as JSON; of several files one document a line.
+    """
+    wanted = files or (Path(),)
+    results = [(file, _read(file)) for file in wanted]
+    if as_json:
+        _print_json(results)
+    else:
+        _print(results)
+    return ExitCode.OK if all(result.ok for _, result in results) else ExitCode.COMPILE
+
+
+def generate(*, project: Path = Path()) -> int:
+    """Write models.py anew: the models of nango.yaml for editors and type checkers.
+
+    Args:
+        project: Project folder.
+    """
+    from config.models_py import generate_models_py
+    from perdure.app.cli import render
+    from perdure.scripts.bundle import MODELS_FILE
+
+    result = _read(project)
+    _print_problems(result)
+    if result.config is None:
+        return ExitCode.COMPILE
+    target = project / MODELS_FILE
+    target.write_text(generate_models_py(result.config), "utf-8", newline="\n")
+    render.say(f"Wrote {target}.")
+    return ExitCode.OK
+
+
+def _read(file: Path) -> ParseResult:
+    from config.nango_yaml import ParseResult, load_project, parse_nango_yaml
+    from config.problems import FileCode, Problem
+
+    if file.is_dir():
+        return load_project(file)
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        problem = Problem(FileCode.NOT_FOUND, f"There is no file {file}.")
+    except OSError as error:
+        problem = Problem(FileCode.UNREADABLE, f"{file} cannot be read: {error.strerror}.")
+    else:
+        return parse_nango_yaml(content, file=str(file))
+    return ParseResult(None, (problem,), ())
+
+
+def _print_json(results: list[tuple[Path, ParseResult]]) -> None:
+    from config.canonical import canonical_document
+    from perdure.app.cli import render
+
+    if len(results) == 1:
+        render.print_json(canonical_document(results[0][1]))
+        return
+    for file, result in results:
+        document = {"file": str(file), **canonical_document(result)}
+        sys.stdout.write(f"{json.dumps(document, ensure_ascii=False)}\n")
+
+
+def _print(results: list[tuple[Path, ParseResult]]) -> None:
+    from perdure.app.cli import render
+
+    for file, result in results:
+        _print_problems(result)
+        if result.config is not None:
+            integrations = result.config.integrations
+            counts = {
+                "integration": len(integrations),
+                "sync": sum(len(integration.syncs) for integration in integrations),
+                "action": sum(len(integration.actions) for integration in integrations),
+                "model": len(result.config.models),
+            }
+            said = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
+            render.say(f"{file}: fine ({said})")
+        else:
+            count = len(result.errors)
+            render.note(f"{file}: {count} {'error' if count == 1 else 'errors'}")
+
+
+def _print_problems(result: ParseResult) -> None:
+    from config.problems import format_problem
+    from perdure.app.cli import render
+
+    for problem in (*result.errors, *result.warnings):
+        render.problem(format_problem(problem, result.source), problem.severity)

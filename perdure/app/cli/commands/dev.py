@@ -1,0 +1,68 @@
+"""`perdure dev`: the whole stack on this machine, with the project deployed at each change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from perdure.app.cli.options import DATA_DIR
+
+if TYPE_CHECKING:
+    from perdure.app.dev import DeployOutcome, DevFile
+
+__all__ = ["dev"]
+
+
+async def dev(
+    *,
+    project: Path | None = None,
+    data_dir: Path = DATA_DIR,
+    port: int = 3003,
+    temporal_port: int = 7233,
+    ui_port: int = 8233,
+    watch: Annotated[bool, Parameter(negative="--no-watch", show_default=False)] = True,
+) -> int:
+    """Run API, worker, Temporal and Postgres on this machine until Ctrl-C.
+
+    Everything that matters is in the data folder: the next start takes it up again.
+
+    Args:
+        project: Project folder to deploy, at the start and whenever it changes.
+        data_dir: Folder of all state.
+        port: Port of the API; like the other two 0 for any free one.
+        temporal_port: Port of Temporal.
+        ui_port: Port of Temporal's web interface.
+        watch: Deploy the project again when it changes.
+    """
+    from perdure.app.dev import DevOptions, run_dev
+
+    options = DevOptions(
+        data_dir=data_dir,
+        project=project,
+        port=port,
+        temporal_port=temporal_port,
+        ui_port=ui_port,
+        watch=watch,
+    )
+    return await run_dev(options, _deploy)
+
+
+async def _deploy(project: Path, stack: DevFile) -> DeployOutcome:
+    from perdure.app.cli.client import open_client
+    from perdure.app.cli.errors import ApiError
+    from perdure.app.cli.render import plain_deployment
+    from perdure.app.cli.target import Target
+    from perdure.app.dev import DeployOutcome
+    from perdure.scripts.bundle import project_files
+
+    files = project_files(project)
+    try:
+        target = Target(stack.api_url, stack.secret_key.get_secret_value())
+        async with open_client(target) as client:
+            answer = await client.deploy(files)
+    except ApiError as error:
+        first_line = error.message.partition("\n")[0]
+        return DeployOutcome(first_line, error.details)
+    return DeployOutcome(*plain_deployment(answer))

@@ -1,0 +1,89 @@
+"""The processes of a cluster: `perdure api`, `perdure worker`, `perdure migrate`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from cyclopts import App
+
+from perdure.app.cli.errors import CliError
+from perdure.app.cli.options import OPERATE
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+__all__ = ["api", "keys", "migrate", "worker"]
+
+keys = App(name="keys", group=OPERATE, help="Encryption keys.")
+
+
+def api() -> None:
+    """Serve the HTTP API, set up by PERDURE_* and TEMPORAL_* variables."""
+    settings = _prepare()
+    from perdure.app.server import run_api
+
+    _run(run_api(settings))
+
+
+def worker() -> None:
+    """Run syncs and actions, set up by PERDURE_* and TEMPORAL_* variables."""
+    settings = _prepare()
+    from perdure.app.worker import run_worker
+
+    _run(run_worker(settings))
+
+
+async def migrate() -> None:
+    """Bring database and Temporal up to date; may be run again at any time.
+
+    Applies missing revisions, gives the environment `dev` the key PERDURE_SECRET_KEY, and registers
+    the search attributes if Temporal answers.
+    """
+    settings = _prepare()
+    from perdure.app.cli import render
+    from perdure.app.cli.migration import bring_up_to_date
+
+    async for done in bring_up_to_date(settings):
+        render.say(done)
+
+
+@keys.command
+def new() -> None:
+    """Print a new key for PERDURE_ENCRYPTION_KEYS; put it in front of the present ones."""
+    from perdure.crypto.keyring import new_key
+
+    sys.stdout.write(f"{new_key()}\n")
+
+
+def _prepare() -> Settings:
+    from pydantic import ValidationError
+
+    from config.settings import Settings
+    from perdure.observability.logging import configure_logging
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems = (
+            f"{_variable(str(entry['loc'][0]))}: {entry['msg']}"
+            for entry in error.errors(include_input=False, include_url=False)
+        )
+        raise CliError("; ".join(problems), code="invalid_settings") from None
+    configure_logging(settings)
+    return settings
+
+
+def _variable(name: str) -> str:
+    return name if name.isupper() else f"PERDURE_{name.upper()}"
+
+
+def _run(process: Coroutine[Any, Any, None]) -> None:
+    if sys.platform == "win32":
+        asyncio.run(process)
+        return
+    import uvloop
+
+    uvloop.run(process)

@@ -1,0 +1,108 @@
+"""`perdure syncs`: how syncs stand, and what people may do about it."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from perdure.app.cli.options import DEFAULT_SERVER, USE, AsJson, Connection, ServerOptions
+from perdure.app.cli.session import api
+
+__all__ = ["app"]
+
+app = App(name="syncs", group=USE, help="Show, trigger, pause and start syncs.")
+
+
+@app.command
+async def status(
+    integration: str,
+    /,
+    *syncs: str,
+    connection: Connection | None = None,
+    as_json: AsJson = False,
+    server: ServerOptions = DEFAULT_SERVER,
+) -> None:
+    """Show how syncs stand.
+
+    Args:
+        integration: Key of the integration.
+        syncs: Names of syncs, or name::variant; all of them if none is given.
+        connection: Id of a connection; all connections if none is given.
+        as_json: Print JSON.
+        server: Server and key.
+    """
+    from perdure.app.cli import render
+
+    async with api(server) as client:
+        answer = await client.sync_status(integration, syncs, connection)
+    (render.print_json if as_json else render.sync_status)(answer)
+
+
+@app.command
+async def trigger(
+    integration: str,
+    /,
+    *syncs: str,
+    connection: Connection | None = None,
+    server: ServerOptions = DEFAULT_SERVER,
+) -> None:
+    """Run syncs now, or right after the run that is under way.
+
+    Args:
+        integration: Key of the integration.
+        syncs: Names of syncs, or name::variant; all of them if none is given.
+        connection: Id of a connection; all connections if none is given.
+        server: Server and key.
+    """
+    async with api(server) as client:
+        await client.command_syncs("trigger", integration, syncs, connection)
+    _say("Triggered", integration, syncs, connection)
+
+
+@app.command
+async def pause(
+    integration: str,
+    /,
+    *syncs: str,
+    connection: Connection | None = None,
+    server: ServerOptions = DEFAULT_SERVER,
+) -> None:
+    """Stop syncs from running by themselves, and cancel their runs.
+
+    Args:
+        integration: Key of the integration.
+        syncs: Names of syncs, or name::variant; all of them if none is given.
+        connection: Id of a connection; all connections if none is given.
+        server: Server and key.
+    """
+    async with api(server) as client:
+        await client.command_syncs("pause", integration, syncs, connection)
+    _say("Paused", integration, syncs, connection)
+
+
+@app.command
+async def start(
+    integration: str,
+    /,
+    *syncs: str,
+    connection: Connection | None = None,
+    server: ServerOptions = DEFAULT_SERVER,
+) -> None:
+    """Let paused syncs run again.
+
+    Args:
+        integration: Key of the integration.
+        syncs: Names of syncs, or name::variant; all of them if none is given.
+        connection: Id of a connection; all connections if none is given.
+        server: Server and key.
+    """
+    async with api(server) as client:
+        await client.command_syncs("start", integration, syncs, connection)
+    _say("Started", integration, syncs, connection)
+
+
+def _say(done: str, integration: str, syncs: tuple[str, ...], connection: str | None) -> None:
+    from perdure.app.cli import render
+
+    what = ", ".join(syncs) or "all syncs"
+    whose = connection or "all connections"
+    render.say(f"{done} {what} of {integration} for {whose}.")

@@ -1,0 +1,98 @@
+"""The `perdure` command: which commands there are, and how their errors leave the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from perdure._version import __version__
+from perdure.app.cli.commands import (
+    actions,
+    config,
+    connections,
+    integrations,
+    processes,
+    project,
+    records,
+    runs,
+    syncs,
+)
+from perdure.app.cli.commands.dev import dev
+from perdure.app.cli.errors import CliError, CommandFailedError, ExitCode
+from perdure.app.cli.options import BUILD, OPERATE
+from perdure.errors import PerdureError
+
+__all__ = ["app", "main"]
+
+
+def _usage(error: CycloptsError) -> str:
+    command = " ".join(("perdure", *(error.command_chain or ())))
+    return f"error: {' '.join(str(error).split())}\nhint: `{command} --help` shows how it is called"
+
+
+app = App(
+    name="perdure",
+    help="A durable integration engine: nango.yaml syncs and actions as Temporal workflows.",
+    version=__version__,
+    version_flags=["--version"],
+    error_formatter=_usage,
+)
+
+app.command(project.init, group=BUILD)
+app.command(dev, group=BUILD)
+app.command(project.deploy, group=BUILD)
+app.command(config.app)
+app.command(config.generate, group=BUILD)
+app.command(integrations.app)
+app.command(connections.app)
+app.command(syncs.app)
+app.command(records.app)
+app.command(actions.app)
+app.command(runs.app)
+app.command(processes.migrate, group=OPERATE)
+app.command(processes.api, group=OPERATE)
+app.command(processes.worker, group=OPERATE)
+app.command(processes.keys)
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    debug: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> int:
+    """Run a command.
+
+    Args:
+        tokens: The command and its arguments.
+        debug: Show tracebacks of errors.
+    """
+    try:
+        return app(tokens, result_action="return_value") or ExitCode.OK
+    except CommandFailedError as failed:
+        if debug:
+            raise
+        return _report(failed.error, failed.exit_code)
+    except PerdureError as error:
+        if debug:
+            raise
+        return _report(error, error.exit_code if isinstance(error, CliError) else ExitCode.FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing may be written at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+
+
+def main() -> int:
+    """Run the command line of this process and return its exit code."""
+    code = app.meta(sys.argv[1:], result_action="return_value")
+    return ExitCode.OK if code is None else int(code)
+
+
+def _report(error: PerdureError, code: ExitCode) -> ExitCode:
+    from perdure.app.cli import render
+
+    render.failure(error)
+    return code

@@ -1,0 +1,79 @@
+"""The api process: uvicorn around the API, ended by a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+
+from api.app import create_app
+from config.settings import Settings
+from perdure.app.container import open_container
+from perdure.errors import StartupError
+
+__all__ = ["run_api"]
+
+# Requests under way get this long to end; actions go on in Temporal.
+_GRACE_SECONDS = 5
+
+log = structlog.get_logger(__name__)
+
+
+async def run_api(settings: Settings) -> None:
+    """Serve the API until SIGTERM or SIGINT, then let requests under way end in a few seconds.
+
+    Temporal need not be there yet: what needs it answers 503 until it is.
+
+    Raises:
+        StartupError: A setting is missing or wrong, or the port is taken.
+        UnavailableError: Postgres does not answer.
+    """
+    loop = asyncio.get_running_loop()
+    async with open_container(settings, name="perdure-api", lazy=True) as container:
+        server = _Server(
+            uvicorn.Config(
+                create_app(container),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        with _listening(settings.host, settings.port) as listener:
+            log.info("api_started", host=settings.host, port=settings.port)
+            await server.serve(sockets=[listener])
+        log.info("api_stopped")
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process, which has more to close than the server."""
+
+    def stop(self) -> None:
+        """Stop gracefully, the second time at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """See base class."""
+        yield
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = error.strerror or error
+        msg = f"Cannot listen on {host}:{port} (PERDURE_HOST, PERDURE_PORT): {reason}"
+        raise StartupError(msg, code="address_unavailable") from error
+    with listener:
+        yield listener

@@ -1,0 +1,96 @@
+"""Blobs, and the data layer as a whole: opening it, transactions, a server that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from perdure.crypto.keyring import KeyRing
+from perdure.db.database import Database
+from perdure.errors import StartupError, UnavailableError
+
+
+async def test_blobs_come_back_by_key(db: Database) -> None:
+    one, two = uuid4().hex, uuid4().hex
+    blobs = {one: b"\0\xff" * 500_000, two: b""}
+
+    await db.blobs.put_many(blobs)
+
+    assert await db.blobs.get_many([one, two, "missing"]) == blobs
+    assert await db.blobs.get_many([]) == {}
+
+
+async def test_a_blob_that_is_there_is_left_alone(db: Database) -> None:
+    key = uuid4().hex
+    await db.blobs.put_many({key: b"first"})
+
+    await db.blobs.put_many({key: b"second"})
+    await db.blobs.put_many({})
+
+    assert await db.blobs.get_many([key]) == {key: b"first"}
+
+
+async def test_many_may_store_the_same_blobs_at_once(db: Database) -> None:
+    blobs = {uuid4().hex: b"data" for _ in range(50)}
+    backwards = dict(reversed(blobs.items()))
+
+    await asyncio.gather(*(db.blobs.put_many(b) for b in [blobs, backwards] * 6))
+
+    assert await db.blobs.get_many(list(blobs)) == blobs
+
+
+async def test_a_server_that_is_away_is_unavailable(keyring: KeyRing) -> None:
+    with pytest.raises(UnavailableError) as caught:
+        async with Database.open("postgresql://postgres@/x?host=/nonexistent", keyring=keyring):
+            pass
+
+    assert caught.value.code == "database_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("mysql://u:hush@h/d", "invalid_database_url"),
+        ("postgresql://postgres@/missing?host={host}", "database_refused"),
+        ("postgresql://nobody:hush@/perdure?host={host}", "database_refused"),
+    ],
+)
+async def test_a_url_that_leads_nowhere_is_a_matter_of_set_up(
+    postgres: str, keyring: KeyRing, url: str, code: str
+) -> None:
+    with pytest.raises(StartupError) as caught:
+        async with Database.open(url.format(host=postgres.partition("host=")[2]), keyring=keyring):
+            pass
+
+    assert caught.value.code == code
+    assert "hush" not in caught.value.message
+
+
+async def test_a_closed_pool_is_unavailable(postgres: str, keyring: KeyRing) -> None:
+    async with Database.open(postgres, keyring=keyring) as database:
+        await database.ping()
+
+    with pytest.raises(UnavailableError):
+        await database.ping()
+
+
+async def test_a_lost_connection_is_replaced(postgres: str, keyring: KeyRing, db: Database) -> None:
+    async with Database.open(postgres, keyring=keyring, pool_size=2) as database:
+        pid = await database.pool.fetchval("SELECT pg_backend_pid()")
+        await db.pool.execute("SELECT pg_terminate_backend($1, 5000)", pid)
+
+        await database.ping()
+
+
+async def test_a_fault_of_ours_is_not_taken_for_an_outage(db: Database) -> None:
+    async def ask(query: str, *arguments: object) -> None:
+        async with db.transaction() as conn:
+            await conn.execute(query, *arguments)
+
+    with pytest.raises(asyncpg.PostgresSyntaxError):
+        await ask("SELEC")
+    with pytest.raises(asyncpg.DataError):
+        await ask("SELECT $1::int", "no number")

@@ -1,0 +1,105 @@
+"""Transient failures are waited out by Temporal, not by a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from temporalio.api.enums.v1 import PendingActivityState
+from werkzeug import Response
+
+from tests.support.project import project
+from tests.support.source import Source
+from tests.support.stack import Stack
+
+
+async def test_rate_limit_and_server_errors_are_retried_without_holding_a_worker(
+    stack: Stack, source: Source
+) -> None:
+    refused: list[tuple[int, float]] = []
+    answers = {2: [Response("slow down", 429, {"Retry-After": "3"})], 3: [Response("oops", 500)]}
+
+    def misbehave(page: int) -> Response | None:
+        if not answers.get(page):
+            return None
+        refused.append((page, time.monotonic()))
+        return answers[page].pop()
+
+    source.before = misbehave
+    await stack.deploy(project())
+    handle = await stack.start_sync(await stack.connect(source.url))
+
+    waiting = None
+    while waiting is None:
+        await asyncio.sleep(0.05)
+        description = (await handle.describe()).raw_description
+        waiting = next((a for a in description.pending_activities if a.attempt > 1), None)
+    result = await handle.result()
+    finished = time.monotonic()
+
+    assert waiting.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    assert "429" in waiting.last_failure.message
+    assert waiting.next_attempt_schedule_time.ToSeconds() > 0
+    assert result.counts["Issue"]["added"] == 250
+    assert [page for page, _ in refused] == [2, 3]
+    assert finished - refused[0][1] >= 3
+    assert source.served == {1: 1, 2: 1, 3: 1}
+
+
+async def test_write_that_was_refused_before_it_was_processed_is_repeated(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(
+        project(
+            """
+            async def fetch_data(nango):
+                answer = await nango.post(endpoint="/orders", data={"n": 1})
+                await nango.batch_save([{"id": answer.data["id"], "title": "x"}], "Issue")
+            """
+        )
+    )
+    answers = [Response("busy", 429, {"Retry-After": "1"}), Response('{"id": "o1"}', 200)]
+    calls = []
+
+    def order(request: object) -> Response:
+        calls.append(request)
+        answer = answers.pop(0)
+        answer.content_type = "application/json" if answer.status_code == 200 else "text/plain"
+        return answer
+
+    source.server.expect_request("/orders", method="POST").respond_with_handler(order)
+    connection = await stack.connect(source.url)
+
+    await stack.run_sync(connection)
+
+    assert len(calls) == 2
+    assert [record["id"] for record in await stack.records(connection)] == ["o1"]
+
+
+async def test_write_with_an_unknown_outcome_is_not_repeated(stack: Stack, source: Source) -> None:
+    await stack.deploy(
+        project(
+            """
+            from perdure import HttpError
+
+            async def fetch_data(nango):
+                try:
+                    await nango.post(endpoint="/orders", data={"n": 1})
+                except HttpError as error:
+                    await nango.batch_save([{"id": "1", "title": str(error.status)}], "Issue")
+            """
+        )
+    )
+    calls = []
+
+    def order(request: object) -> Response:
+        calls.append(request)
+        return Response("half done", 500)
+
+    source.server.expect_request("/orders", method="POST").respond_with_handler(order)
+    connection = await stack.connect(source.url)
+
+    await stack.run_sync(connection)
+
+    assert len(calls) == 1
+    assert (await stack.records(connection))[0]["title"] == "500"
