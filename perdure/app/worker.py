@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -142,11 +140,6 @@ async def run_worker(settings: Settings) -> None:
             settings.ready_file.touch()
         await stop.wait()
         log.info("worker_stopping")
-    if watchdog.has_lost_threads:
-        # A thread that cannot be interrupted would keep the interpreter from ending.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
 
 
 async def _terminate(container: Container, blocked: Blocked) -> None:

@@ -30,8 +30,8 @@ _SECRET = re.compile(
 )
 _DEEPEST = 8
 
-# Libraries that tell of every single request at their "info".
-_CHATTY = ("httpx", "httpcore", "asyncio", "watchfiles")
+# Their "info" is about every single request, or about what our own events say already.
+_CHATTY = ("alembic", "asyncio", "httpcore", "httpx", "uvicorn", "watchfiles")
 
 
 class LogSettings(Protocol):

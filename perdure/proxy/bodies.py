@@ -131,9 +131,12 @@ def _text(content: bytes, content_type: str) -> str:
     if charset is None or charset in {"utf-8", "utf8"}:
         return content.decode("utf-8-sig")
     try:
-        return content.decode(charset)
+        text = content.decode(charset)
     except LookupError:
         return content.decode("utf-8-sig")
+    # Some of Python's encodings can make half characters, which no other text can hold.
+    text.encode()
+    return text
 
 
 def _json(data: JsonValue) -> bytes:

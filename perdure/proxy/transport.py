@@ -134,7 +134,7 @@ class HttpTransport:
             try:
                 received = _headers(incoming)
                 # The headers of an answer to HEAD describe a body that does not come.
-                body = b"" if request.method == "HEAD" else await self._read(incoming, received)
+                body = await self._read(incoming, {} if request.method == "HEAD" else received)
             finally:
                 await incoming.aclose()
         return RawResponse(status=incoming.status, headers=received, content=body)

@@ -103,12 +103,6 @@ class Watchdog:
             del self._counts[run_id]
             return count.blocked
 
-    @property
-    def has_lost_threads(self) -> bool:
-        """Whether a thread is stuck for good, so that the process cannot end in the usual way."""
-        with self._lock:
-            return any(activation.reported for activation in self._active.values())
-
     def enter(self, workflow_id: str, run_id: str, *, live: bool) -> int:
         """Note that the calling thread begins an activation; returns a token for `leave`."""
         thread_id = threading.get_ident()

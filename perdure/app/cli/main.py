@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -87,8 +88,23 @@ def _launch(
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
-    code = app.meta(sys.argv[1:], result_action="return_value")
-    return ExitCode.OK if code is None else int(code)
+    result = app.meta(sys.argv[1:], result_action="return_value")
+    code = ExitCode.OK if result is None else int(result)
+    if "temporalio" in sys.modules:
+        _end_now(code)
+    return code
+
+
+def _end_now(code: int) -> NoReturn:
+    """End the process without taking the interpreter down piece by piece.
+
+    The threads of Temporal's core may call back while the interpreter is being taken down, which
+    aborts the process; and a script's thread that cannot be interrupted would keep it alive.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _report(error: PerdureError, code: ExitCode) -> ExitCode:

@@ -188,13 +188,13 @@ def test_all_duplicate_keys_and_tags_are_told_at_once() -> None:
         ("[" + "1," * 1_000_000, FileCode.TOO_COMPLEX),
         (
             "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
-            + "\n".join(
-                f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)
-            ),
+            + "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)),
             FileCode.TOO_COMPLEX,
         ),
         (
-            "a: &a {" + ", ".join(f"k{i}: 1" for i in range(2_000)) + "}\n"
+            "a: &a {"
+            + ", ".join(f"k{i}: 1" for i in range(2_000))
+            + "}\n"
             + "\n".join(f"b{i}: {{<<: [*a, *a]}}" for i in range(2_000)),
             FileCode.TOO_COMPLEX,
         ),

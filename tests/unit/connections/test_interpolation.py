@@ -1,7 +1,7 @@
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.connections.interpolation import (
@@ -115,6 +115,7 @@ def test_credentials_stay_out_of_repr() -> None:
     assert "k1" not in repr(VARIABLES)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="${}()|ab64se.x ", max_size=40))
 def test_any_text_is_a_template_that_ends(template: str) -> None:
     assert isinstance(interpolate(template, VARIABLES), str | None)

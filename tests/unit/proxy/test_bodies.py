@@ -100,6 +100,12 @@ def test_bytes_that_are_no_text_come_as_base64() -> None:
     assert base64.b64decode(data) == content
 
 
+def test_half_characters_do_not_get_through() -> None:
+    headers = {"content-type": "text/plain; charset=unicode_escape"}
+    assert decode_body(rb"\ud800", headers) == (base64.b64encode(rb"\ud800").decode(), True)
+    decode_text(rb"\ud800", headers).encode()
+
+
 def test_response_type_wins_over_the_content_type() -> None:
     headers = {"content-type": "application/json"}
     assert decode_body(b"[1]", headers, "text") == ("[1]", False)

@@ -115,7 +115,8 @@ class TestRequestThatMustNotHappenTwice:
 
 
 @pytest.mark.parametrize(
-    "failure", set(NetworkFailure) - {NetworkFailure.NOT_CONNECTED, NetworkFailure.INTERRUPTED}
+    "failure",
+    sorted(set(NetworkFailure) - {NetworkFailure.NOT_CONNECTED, NetworkFailure.INTERRUPTED}),
 )
 def test_lasting_network_failures_are_not_repeated(failure: NetworkFailure) -> None:
     assert decided(Outcome(failure=failure), request(retries=5)).reason is RetryReason.LASTING

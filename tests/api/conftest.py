@@ -1,0 +1,85 @@
+"""The API in this process, on the session's real Postgres and Temporal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from config.settings import Settings
+from perdure.app.container import Container, open_container
+from perdure.embedded.ports import choose_ports
+from tests.api.calls import client_of, connect, deploy
+from tests.support.project import project
+from tests.support.source import Source
+from tests.support.stack import Stack
+
+UI_URL = "http://ui.example:8233"
+
+
+@pytest.fixture
+async def app(container: Container) -> AsyncIterator[FastAPI]:
+    """The API, with its lifespan."""
+    settings = container.settings.model_copy(update={"temporal_ui_url": UI_URL})
+    app = create_app(replace(container, settings=settings))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def environment(container: Container) -> Stack:
+    """An environment of its own; no workers run for its sake."""
+    return await Stack.create(container)
+
+
+@pytest.fixture
+async def api(app: FastAPI, environment: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the key of `environment`."""
+    async with client_of(app, environment.secret_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def stranger(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a key."""
+    async with client_of(app, None) as client:
+        yield client
+
+
+@pytest.fixture
+async def live(app: FastAPI, stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the key of `stack`, for which workers run."""
+    async with client_of(app, stack.secret_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def connected(live: httpx.AsyncClient, source: Source) -> httpx.AsyncClient:
+    """As `live`, with the project of `tests.support` deployed and connection `acme` made."""
+    await deploy(live, project())
+    await connect(live, source.url)
+    return live
+
+
+@pytest.fixture(scope="session")
+async def without_temporal(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The API while nothing listens at Temporal's address."""
+    port = choose_ports({"nobody": 0})["nobody"]
+    address = {"temporal_address": f"127.0.0.1:{port}"}
+    async with open_container(
+        settings.model_copy(update=address), name="perdure-tests-offline", lazy=True
+    ) as container:
+        yield create_app(container)
+
+
+@pytest.fixture
+async def offline(
+    without_temporal: FastAPI, environment: Stack
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of `without_temporal` with the key of `environment`."""
+    async with client_of(without_temporal, environment.secret_key) as client:
+        yield client

@@ -1,0 +1,221 @@
+"""What holds for every request: key, envelope, limits, request id, log, description."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from structlog.testing import capture_logs
+
+from api.app import create_app
+from perdure.app.container import Container
+from tests.api.calls import client_of, error_of
+from tests.support.stack import Stack
+
+
+def operations(app: FastAPI) -> set[tuple[str, str]]:
+    return {
+        (method, route.path_format)
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()
+    }
+
+
+async def test_every_path_but_health_needs_a_key(app: FastAPI, stranger: httpx.AsyncClient) -> None:
+    found = operations(app)
+    assert {("POST", "/action/trigger"), ("GET", "/records/"), ("GET", "/openapi.json")} <= found
+    for method, path in found - {("GET", "/health")}:
+        answer = await stranger.request(method, path, json={})
+        assert error_of(answer) == (401, "missing_auth_header"), (method, path)
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("header", ["", "Bearer ", "Basic abc", "abc"])
+async def test_malformed_authorization_counts_as_missing(
+    stranger: httpx.AsyncClient, header: str
+) -> None:
+    answer = await stranger.get("/runs", headers={"authorization": header})
+    assert error_of(answer) == (401, "missing_auth_header")
+
+
+async def test_unknown_key_is_refused(stranger: httpx.AsyncClient) -> None:
+    answer = await stranger.get("/runs", headers={"authorization": f"Bearer {uuid.uuid4()}"})
+    assert error_of(answer) == (401, "unknown_account")
+
+
+async def test_key_opens_its_own_environment_only(
+    container: Container, app: FastAPI, api: httpx.AsyncClient
+) -> None:
+    new = {"provider": "stripe", "unique_key": "stripe"}
+    await api.post("/integrations", json=new)
+    other = await Stack.create(container)
+
+    async with client_of(app, other.secret_key) as client:
+        assert (await client.get("/integrations")).json() == {"data": []}
+
+
+async def test_path_and_method_that_do_not_exist_are_answered_in_the_envelope(
+    api: httpx.AsyncClient,
+) -> None:
+    assert error_of(await api.get("/nowhere")) == (404, "not_found")
+    assert error_of(await api.delete("/runs")) == (405, "method_not_allowed")
+
+
+async def test_body_that_is_not_json_is_refused_clearly(api: httpx.AsyncClient) -> None:
+    broken = await api.post(
+        "/integrations", content=b"{", headers={"content-type": "application/json"}
+    )
+    assert error_of(broken) == (400, "invalid_body")
+    form = await api.post("/integrations", data={"provider": "stripe"})
+    assert error_of(form) == (400, "invalid_content_type")
+
+
+async def test_every_field_that_is_wrong_is_named_and_no_value_repeated(
+    api: httpx.AsyncClient,
+) -> None:
+    answer = await api.post("/integrations", json={"unique_key": "a?secret", "provdier": "stripe"})
+
+    assert error_of(answer) == (400, "invalid_body")
+    errors = answer.json()["error"]["errors"]
+    assert {tuple(error["path"]) for error in errors} == {
+        ("provider",),
+        ("unique_key",),
+        ("provdier",),
+    }
+    assert "secret" not in answer.text
+
+
+async def test_each_part_of_a_request_has_its_code(api: httpx.AsyncClient) -> None:
+    named = {"connection-id": "a", "provider-config-key": "b"}
+    assert error_of(await api.get("/records?model=A")) == (400, "invalid_headers")
+    assert error_of(await api.get("/records", headers=named)) == (400, "invalid_query_params")
+    assert error_of(await api.get("/runs?limit=0")) == (400, "invalid_query_params")
+    assert error_of(await api.post("/action/trigger", headers=named, json={})) == (
+        400,
+        "invalid_body",
+    )
+    assert error_of(await api.get("/connections/?provider_config_key=a")) == (
+        400,
+        "invalid_uri_params",
+    )
+
+
+async def test_body_that_is_too_large_is_refused(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, container: Container
+) -> None:
+    monkeypatch.setattr("api.app._MAX_BODY_BYTES", 1000)
+    small = create_app(container)
+    key = api.headers["authorization"].removeprefix("Bearer ")
+
+    async def chunks():
+        for _ in range(20):
+            yield b" " * 100
+
+    async with client_of(small, key) as client:
+        as_json = {"content-type": "application/json"}
+        announced = await client.post("/integrations", content=b" " * 1001, headers=as_json)
+        streamed = await client.post("/integrations", content=chunks(), headers=as_json)
+    assert error_of(announced) == (400, "request_too_large")
+    assert error_of(streamed) == (400, "request_too_large")
+
+
+async def test_unexpected_error_is_logged_once_and_shows_nothing_of_our_insides(
+    container: Container, environment: Stack
+) -> None:
+    class Broken:
+        async def list(self, *_: object, **__: object) -> None:
+            raise ValueError("password=hunter2")
+
+    database = replace(container.database, integrations=Broken())
+    app = create_app(replace(container, database=database))
+    async with client_of(app, environment.secret_key) as client:
+        with capture_logs() as logs:
+            answer = await client.get("/integrations")
+
+    assert error_of(answer) == (500, "server_error")
+    assert "hunter2" not in answer.text
+    assert answer.headers["x-request-id"] in answer.json()["error"]["message"]
+    assert [line["event"] for line in logs] == ["request_failed", "request"]
+    assert isinstance(logs[0]["exc_info"], ValueError)
+
+
+async def test_database_that_is_away_is_answered_with_503(
+    container: Container, environment: Stack
+) -> None:
+    from perdure.errors import UnavailableError
+
+    class Away:
+        async def by_secret_key(self, _: str) -> None:
+            raise UnavailableError("Postgres is away", code="database_unavailable")
+
+        async def ping(self) -> None:
+            raise UnavailableError("Postgres is away", code="database_unavailable")
+
+    database = SimpleNamespace(environments=Away(), ping=Away().ping)
+    app = create_app(replace(container, database=database))
+    async with client_of(app, environment.secret_key) as client:
+        answer = await client.get("/runs")
+        health = await client.get("/health")
+    assert error_of(answer) == (503, "database_unavailable")
+    assert answer.headers["retry-after"] == "1"
+    assert health.status_code == 503
+    assert health.json()["database"] == "unavailable"
+
+
+async def test_access_log_has_no_query_and_no_key(api: httpx.AsyncClient) -> None:
+    with capture_logs() as logs:
+        await api.get("/records?model=secret-model", headers={"x-request-id": "req-1"})
+
+    (line,) = logs
+    assert line | {"duration_ms": 0} == {
+        "event": "request",
+        "log_level": "info",
+        "method": "GET",
+        "path": "/records",
+        "status": 400,
+        "error": "invalid_headers",
+        "duration_ms": 0,
+    }
+
+
+async def test_request_id_is_taken_over_unless_it_is_odd(api: httpx.AsyncClient) -> None:
+    given = await api.get("/runs", headers={"x-request-id": "abc-1"})
+    assert given.headers["x-request-id"] == "abc-1"
+    odd = await api.get("/runs", headers={"x-request-id": "a b"})
+    assert odd.headers["x-request-id"] != "a b"
+    assert len(odd.headers["x-request-id"]) == 32
+
+
+async def test_health_needs_no_key_and_tells_what_answers(stranger: httpx.AsyncClient) -> None:
+    answer = await stranger.get("/health")
+    assert answer.status_code == 200
+    health = answer.json()
+    assert health.pop("version")
+    assert health == {"status": "ok", "database": "ok", "temporal": "ok"}
+
+
+async def test_description_names_every_operation_once(
+    app: FastAPI, api: httpx.AsyncClient
+) -> None:
+    document = (await api.get("/openapi.json")).json()
+
+    described = [
+        (operation["operationId"], method.upper(), path)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    names = [name for name, _, _ in described]
+    assert len(names) == len(set(names))
+    assert ("trigger_action", "POST", "/action/trigger") in described
+    assert ("list_records", "GET", "/records") in described
+    assert document["security"] == [{"secretKey": []}]
+    assert document["paths"]["/health"]["get"]["security"] == []
+    aliases = {path for _, path in operations(app) if path.startswith("/connection/")}
+    assert aliases
+    assert not aliases & set(document["paths"])
+    assert "HTTPValidationError" not in document["components"]["schemas"]
