@@ -14,7 +14,9 @@ from perdure.proxy.pagination import PageState
 from perdure.proxy.requests import HttpRequest, HttpResponse, merge_paginate
 from perdure.temporal.payloads import Payload
 
-__all__ = ["FetchPageInput", "FetchedPage", "HttpActivities", "ProxyInput"]
+__all__ = ["FetchPageInput", "FetchedPage", "HttpActivities", "ProxyAnswer", "ProxyInput"]
+
+_COOKIES = "set-cookie"
 
 
 class ProxyInput(Payload):
@@ -32,6 +34,16 @@ class ProxyInput(Payload):
     def holds_secret(self) -> bool:
         """See base class."""
         return self.sealed
+
+
+class ProxyAnswer(Payload):
+    """The answer to a request. One that sets cookies opens a session, so it is encrypted."""
+
+    response: HttpResponse
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return _COOKIES in self.response.headers
 
 
 class FetchPageInput(ProxyInput):
@@ -78,7 +90,7 @@ class HttpActivities:
         self._client = client
 
     @activity.defn
-    async def proxy(self, call: ProxyInput) -> HttpResponse:
+    async def proxy(self, call: ProxyInput) -> ProxyAnswer:
         """Make one request.
 
         Raises:
@@ -87,7 +99,7 @@ class HttpActivities:
         target = await self._connections.resolve(call.connection)
         async with heartbeating():
             try:
-                return await self._client.send(
+                response = await self._client.send(
                     call.request,
                     provider=target.provider,
                     credentials=target.credentials,
@@ -96,6 +108,7 @@ class HttpActivities:
             except UpstreamError as error:
                 self._note(error, call, target)
                 raise
+        return ProxyAnswer(response=response)
 
     @activity.defn
     async def fetch_page(self, call: FetchPageInput) -> FetchedPage:
@@ -103,8 +116,7 @@ class HttpActivities:
 
         Raises:
             UpstreamError: As `proxy`.
-            InvalidInputError: Nothing says how the endpoint is paginated, or the answer has no
-                list where it should.
+            InvalidInputError: Nothing says how the endpoint is paginated.
         """
         target = await self._connections.resolve(call.connection)
         async with heartbeating():
@@ -124,7 +136,7 @@ class HttpActivities:
             items=page.items,
             next=page.next,
             status=page.status,
-            headers=dict(page.headers),
+            headers={k: v for k, v in page.headers.items() if k != _COOKIES},
             deliver=page.deliver,
         )
 

@@ -37,7 +37,7 @@ from perdure.temporal.failures import leaf_failure
 __all__ = ["RunView", "Waiting", "temporal_url", "view_run", "view_runs"]
 
 # Reading is never held up for long by a Temporal that is slow or away.
-_PATIENCE = timedelta(seconds=3)
+_PATIENCE = timedelta(seconds=2)
 _CONCURRENCY = 8
 
 

@@ -14,7 +14,7 @@ import unicodedata
 from pydantic import BaseModel
 
 from config.project import Field, Model, NangoConfig, NativeType, TypeExpr, UnionType
-from config.python_types import Annotation, PythonTypes, alias, assignment, listing, quoted
+from config.python_types import Annotation, PythonTypes, alias, assignment, quoted
 
 __all__ = ["generate_models_py"]
 
@@ -35,6 +35,8 @@ _BASE = '''class _Model(BaseModel):
         validate_by_name=True,
     )
 '''
+
+_NO_MODELS = "MODELS: dict[str, Any] = {}"
 
 # Names that the module itself uses; no class and no field may hide them.
 _USED = frozenset(
@@ -73,16 +75,11 @@ class _Module:
     def text(self) -> str:
         classes = [self._class(name, fields) for name, fields in self._classes]
         aliases = [alias(name, annotation) for name, annotation in self._aliases]
-        public = [quoted(name) for name in sorted(["MODELS", *self._names.values()])]
-        index = [f"{quoted(name)}: {python}" for name, python in self._names.items()]
-        head = [
-            _HEADER,
-            *self._imports(classes),
-            listing("__all__ = [", public, "]"),
-            "",
-        ]
-        tail = [*aliases, "", listing("MODELS: dict[str, Any] = {", index, "}", one_line=False)]
-        return "\n\n".join(["\n".join(head), _BASE, *classes, "\n".join(tail).lstrip()]) + "\n"
+        entries = [f"    {quoted(name)}: {python}," for name, python in self._names.items()]
+        index = ["MODELS: dict[str, Any] = {", *entries, "}"] if entries else [_NO_MODELS]
+        head = "\n".join([_HEADER, *self._imports(classes)])
+        tail = "\n".join([*aliases, *([""] if aliases else []), *index, ""])
+        return "\n\n".join([head, _BASE, *classes, tail])
 
     def _add_class(self, name: str, fields: tuple[Field, ...]) -> None:
         # Classes for objects inside come first, since annotating makes them.

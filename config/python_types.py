@@ -23,7 +23,7 @@ from config.project import (
     UnionType,
 )
 
-__all__ = ["Annotation", "PythonTypes", "alias", "assignment", "listing", "quoted"]
+__all__ = ["Annotation", "PythonTypes", "alias", "assignment", "quoted"]
 
 _LINE_LENGTH = 88
 _INDENT = " " * 4
@@ -169,14 +169,6 @@ def alias(name: str, annotation: Annotation) -> str:
     if len(f"{head}{annotation}") <= _LINE_LENGTH:
         return f"{head}{annotation}"
     return "\n".join(_broken_at_top(annotation, head, ""))
-
-
-def listing(opening: str, items: list[str], closing: str, *, one_line: bool = True) -> str:
-    """Return items between brackets, in one line where they fit and `one_line` allows it."""
-    flat = f"{opening}{', '.join(items)}{closing}"
-    if not items or (one_line and len(flat) <= _LINE_LENGTH):
-        return flat
-    return "\n".join([opening, *(f"{_INDENT}{item}," for item in items), closing])
 
 
 def quoted(text: str) -> str:

@@ -7,7 +7,7 @@ which are well-formed each by itself. What the first layer refused is passed ove
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from config.intervals import Interval, IntervalError, parse_runs
@@ -109,13 +109,8 @@ class _Reader:
         actions = [self._action(script) for script in self._scripts_of(key, body, "actions")]
         on_events = self._on_events(key, body)
         after_creation = self._names(body.get("post-connection-scripts"))
-        return Integration(
-            key,
-            tuple(sync for sync in syncs if sync),
-            tuple(actions),
-            on_events,
-            after_creation,
-        )
+        found = tuple(sync for sync in syncs if sync)
+        return Integration(key, found, tuple(actions), on_events, after_creation)
 
     def _read_v1(self, key: str, body: Mapping) -> Integration:
         syncs: list[Sync | None] = []
@@ -127,14 +122,12 @@ class _Reader:
             if not isinstance(entry.value, Mapping):
                 self._without_output(entry.key, (key, "syncs", name))
                 continue
-            kind = entry.value.get("type")
-            is_action = isinstance(kind, Scalar) and kind.value == "action"
-            script = self._script(key, "actions" if is_action else "syncs", name, entry, path)
-            self._ignored_keys(script)
-            if is_action:
-                actions.append(self._action(script))
+            if _text(entry.value.get("type")) == "action":
+                script = self._script(key, "actions", name, entry, path)
+                actions.append(self._action(self._translate_v1(script)))
             else:
-                syncs.append(self._sync(script))
+                script = self._script(key, "syncs", name, entry, path)
+                syncs.append(self._sync(self._translate_v1(script)))
         return Integration(key, tuple(sync for sync in syncs if sync), tuple(actions))
 
     def _scripts_of(
@@ -167,64 +160,66 @@ class _Reader:
 
     def _sync(self, script: _Script) -> Sync | None:
         is_v1 = self._schema.version == "v1"
-        outputs = self._output_models(script, "returns" if is_v1 else "output")
-        endpoints = () if is_v1 else self._sync_endpoints(script, len(outputs))
+        outputs = self._output_models(script)
+        endpoints = self._sync_endpoints(script, len(outputs))
         interval = self._interval(script)
         if not outputs:
             if is_v1 or script.get("output"):
                 self._without_output(script.key, script.place)
             return None
-        is_incremental = is_v1 or script.text("sync_type") == "incremental"
+        is_incremental = script.text("sync_type") == "incremental"
         track_deletes = script.flag("track_deletes", default=False)
-        if is_incremental and track_deletes and not is_v1:
+        if is_incremental and track_deletes:
             node = script.get("track_deletes") or script.key
             message = "`track_deletes` does nothing in an incremental sync."
             hint = "delete records with `batch_delete`, or make the sync `full`"
             code = NoteCode.TRACK_DELETES_IGNORED
             self._log.warn(code, message, script.place, node.position, hint)
-        input_model = None if is_v1 else self._input_model(script)
+        input_model = self._input_model(script)
         return Sync(
             name=script.name,
             description=(script.text("description") or "").strip(),
             runs=script.text("runs") or _DEFAULT_RUNS,
             interval=interval,
-            sync_type="incremental" if is_incremental else "full",
+            sync_type="incremental" if is_v1 or is_incremental else "full",
             auto_start=script.flag("auto_start", default=True),
             track_deletes=track_deletes,
             input=input_model,
             output=outputs,
             endpoints=endpoints,
-            scopes=() if is_v1 else self._scopes(script),
+            scopes=self._scopes(script),
             version=script.version(),
-            webhook_subscriptions=()
-            if is_v1
-            else tuple(item.text for item in script.texts("webhook-subscriptions")),
-            used_models=self._models.used_by([*outputs, *([input_model] if input_model else [])]),
+            webhook_subscriptions=tuple(
+                node.text for node in script.texts("webhook-subscriptions")
+            ),
+            used_models=self._used_models(outputs, input_model),
         )
 
     def _action(self, script: _Script) -> Action:
-        is_v1 = self._schema.version == "v1"
-        outputs = self._output_models(script, "returns" if is_v1 else "output")
-        input_model = None if is_v1 else self._input_model(script)
+        outputs = self._output_models(script)
+        input_model = self._input_model(script)
         return Action(
             name=script.name,
             description=(script.text("description") or "").strip(),
             input=input_model,
             output=outputs,
-            endpoint=None if is_v1 else self._action_endpoint(script),
-            scopes=() if is_v1 else self._scopes(script),
+            endpoint=self._action_endpoint(script),
+            scopes=self._scopes(script),
             version=script.version(),
-            used_models=self._models.used_by([*outputs, *([input_model] if input_model else [])]),
+            used_models=self._used_models(outputs, input_model),
         )
 
     # Models in and out.
 
-    def _output_models(self, script: _Script, key: str) -> tuple[str, ...]:
+    def _used_models(self, outputs: tuple[str, ...], input_model: str | None) -> tuple[str, ...]:
+        return self._models.used_by([*outputs, input_model] if input_model else outputs)
+
+    def _output_models(self, script: _Script) -> tuple[str, ...]:
         place = (*script.place, "[output]")
         is_sync = script.kind == "syncs"
         used = self._outputs if is_sync else {}
         outputs = []
-        for node in script.texts(key):
+        for node in script.texts("output"):
             name = self._model_name(script, node, "output", warn=not is_sync)
             if name in used:
                 where = f"in line {used[name]}"
@@ -369,13 +364,20 @@ class _Reader:
         hint = "name the model of the records it saves"
         self._log.warn(NoteCode.NO_OUTPUT, message, place, key.position, hint)
 
-    def _ignored_keys(self, script: _Script) -> None:
+    def _translate_v1(self, script: _Script) -> _Script:
+        """Return a script of the older layout as one of the newer, with the keys it knows."""
+        entries = {}
         for name, entry in script.body.entries.items():
-            if name not in V1_KEYS:
+            if name in V1_KEYS:
+                entries["output" if name == "returns" else name] = entry
+            else:
                 message = f"The key `{shorten(name)}` does nothing in this older kind of file."
                 hint = "put the script under `syncs` or `actions` to use it"
                 code = NoteCode.KEY_IGNORED
                 self._log.warn(code, message, (*script.place, name), entry.key.position, hint)
+        if (*script.path, "returns") in script.bad:
+            del entries["output"]
+        return replace(script, body=Mapping(script.body.position, entries))
 
 
 def _endpoint(node: Node, default_method: str) -> Endpoint:

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Container
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal, assert_never
 
 from config.project import (
@@ -155,4 +156,7 @@ def _format_field(field: Field) -> str:
 def _format_literal(value: str | float | bool | None) -> str:
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    # The grammar knows no exponents.
+    return format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)

@@ -35,6 +35,7 @@ MAX_NODES = 250_000
 """Most nodes that are read; those that an alias repeats count each time."""
 
 _STANDARD_TAG = "tag:yaml.org,2002:"
+# The C parser where PyYAML has it: ten times as fast, and nearer to YAML 1.2 in small things.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

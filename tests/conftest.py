@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -75,8 +75,6 @@ async def stack(container: Container, running_workers: list[Worker]) -> Stack:
 
 
 @pytest.fixture
-def source(httpserver: HTTPServer) -> Iterator[Source]:
+def source(httpserver: HTTPServer) -> Source:
     """A local API with 250 issues."""
-    yield Source(httpserver, issues(250))
-
-
+    return Source(httpserver, issues(250))

@@ -21,7 +21,7 @@ from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from activities.connections import ConnectionActivities, ConnectionRef
-    from activities.http import FetchedPage, FetchPageInput, HttpActivities, ProxyInput
+    from activities.http import FetchedPage, FetchPageInput, HttpActivities, ProxyAnswer, ProxyInput
     from activities.records import BatchInput, BatchOutcome, RecordActivities
     from activities.runs import LogEntry, LogInput, RunActivities
     from activities.steps import StepActivities, StepInput
@@ -96,6 +96,9 @@ class DurableAction(NangoAction):
     ) -> Response:
         """See base class."""
         request = _request(endpoint, method, options)
+        if method not in _IDEMPOTENT:
+            # The same for every attempt, so that a provider that knows such keys acts once.
+            request = request.model_copy(update={"idempotency_key": str(workflow.uuid4())})
         call = ProxyInput(
             connection=self._ref(request), request=request, sealed=self.secrets.within(request)
         )
@@ -104,7 +107,7 @@ class DurableAction(NangoAction):
             answer = await self._repeatable(HttpActivities.proxy, call, summary, request)
         else:
             answer = await self._not_repeatable(call, summary, request)
-        return _response(answer)
+        return _response(answer.response)
 
     def paginate(
         self,
@@ -234,7 +237,7 @@ class DurableAction(NangoAction):
 
     async def _not_repeatable(
         self, call: ProxyInput, summary: str, request: HttpRequest
-    ) -> HttpResponse:
+    ) -> ProxyAnswer:
         """Repeat only what provably was not processed, waiting with durable timers."""
         deadline = workflow.now() + self._limit
         attempt = 0

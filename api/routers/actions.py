@@ -136,8 +136,10 @@ async def _completed(
     except (RPCError, RuntimeError) as error:
         if unavailable(error) is None:
             raise
+        # Not an answer that invites to try again: that would be a second action.
         msg = f"Temporal went away while the action ran; it goes on as run {context.run_id}."
-        raise UnavailableError(msg, code="temporal_unavailable") from error
+        facts = {"run_id": context.run_id}
+        raise ApiError(504, "action_result_unknown", msg, payload=facts) from error
     await _recorded(runs.finish(context.run_id, RunStatus.SUCCESS, finished_at=utcnow()), context)
     return result
 

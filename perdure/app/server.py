@@ -20,6 +20,7 @@ __all__ = ["run_api"]
 
 # Requests under way get this long to end; actions go on in Temporal.
 _GRACE_SECONDS = 5
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,6 @@ async def run_api(settings: Settings) -> None:
         StartupError: A setting is missing or wrong, or the port is taken.
         UnavailableError: Postgres does not answer.
     """
-    loop = asyncio.get_running_loop()
     async with open_container(settings, name="perdure-api", lazy=True) as container:
         server = _Server(
             uvicorn.Config(
@@ -44,9 +44,7 @@ async def run_api(settings: Settings) -> None:
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.stop)
-        with _listening(settings.host, settings.port) as listener:
+        with _listening(settings.host, settings.port) as listener, _stopped_by_signals(server):
             log.info("api_started", host=settings.host, port=settings.port)
             await server.serve(sockets=[listener])
         log.info("api_stopped")
@@ -64,6 +62,18 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """See base class."""
         yield
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(server: _Server) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, server.stop)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 @contextlib.contextmanager

@@ -145,7 +145,9 @@ def used_by_script(error: RestrictedWorkflowAccessError) -> str:
     `httpx.get`, not the file or socket that was opened deep below.
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    last = max((i for i, f in enumerate(frames) if is_script_file(f.f_code.co_filename)), default=-1)
+    last = max(
+        (i for i, f in enumerate(frames) if is_script_file(f.f_code.co_filename)), default=-1
+    )
     if 0 <= last < len(frames) - 1:
         called = frames[last + 1]
         package = str(called.f_globals.get("__name__", "")).partition(".")[0]

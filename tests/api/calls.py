@@ -50,11 +50,15 @@ def error_of(answer: httpx.Response) -> tuple[int, str]:
     """Status and code of an answer in the error envelope."""
     body = answer.json()
     assert set(body) == {"error"}
-    assert {"code", "message"} <= set(body["error"]) <= {
-        "code",
-        "message",
-        "errors",
-        "payload",
-        "upstream",
-    }
+    assert (
+        {"code", "message"}
+        <= set(body["error"])
+        <= {
+            "code",
+            "message",
+            "errors",
+            "payload",
+            "upstream",
+        }
+    )
     return answer.status_code, body["error"]["code"]

@@ -199,9 +199,7 @@ async def test_health_needs_no_key_and_tells_what_answers(stranger: httpx.AsyncC
     assert health == {"status": "ok", "database": "ok", "temporal": "ok"}
 
 
-async def test_description_names_every_operation_once(
-    app: FastAPI, api: httpx.AsyncClient
-) -> None:
+async def test_description_names_every_operation_once(app: FastAPI, api: httpx.AsyncClient) -> None:
     document = (await api.get("/openapi.json")).json()
 
     described = [

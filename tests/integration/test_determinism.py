@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
-from temporalio.worker import Replayer
 from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
 
 from perdure.app.worker import SYNC_WORKFLOWS
 from tests.support.project import PAGINATED, project

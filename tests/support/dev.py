@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -87,10 +88,19 @@ class DevServer:
             if cursor is None:
                 return found
 
+    async def answering(self, timeout: float = 30) -> None:
+        """Wait until the API answers again."""
+        async with asyncio.timeout(timeout):
+            while True:
+                try:
+                    await self.call("GET", "/health")
+                except httpx.TransportError:
+                    await asyncio.sleep(0.1)
+                else:
+                    return
+
     def kill(self, name: str) -> int:
         """Kill one of the processes without warning; returns its process id."""
-        import os
-
         pid: int = self.info["pids"][name]
         os.kill(pid, signal.SIGKILL)
         return pid

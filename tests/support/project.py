@@ -53,7 +53,9 @@ async def run_action(nango, input):
 """
 
 
-def project(sync: str = PAGINATED, action: str = ECHO, *, auto_start: bool = False) -> dict[str, str]:
+def project(
+    sync: str = PAGINATED, action: str = ECHO, *, auto_start: bool = False
+) -> dict[str, str]:
     """Return a project whose integration `tracker` has the sync `issues` and the action `echo`."""
     return {
         "nango.yaml": CONFIG.format(auto_start=str(auto_start).lower()),

@@ -11,19 +11,19 @@ import orjson
 from pydantic import SecretStr
 from temporalio.client import WorkflowHandle
 
+from activities.bundles import script_files
 from config.compile import compile_project
 from config.settings import Settings
 from perdure.app.container import Container
+from perdure.clock import utcnow
 from perdure.crypto.keyring import new_key
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.records import RecordFilter, RecordSet
 from perdure.ids import EnvironmentId
 from perdure.scripts.bundle import ScriptKind
-from activities.bundles import script_files
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import ActionInput, RunContext, SyncInput, SyncResult
-from perdure.clock import utcnow
 
 
 def settings_for(database_url: str, temporal_address: str, **changes: Any) -> Settings:
@@ -73,9 +73,7 @@ class Stack:
         database = self.container.database
         known = {i.unique_key for i in await database.integrations.list(self.environment.id)}
         if "tracker" not in known:
-            await database.integrations.create(
-                self.environment.id, "tracker", "generic-api-key"
-            )
+            await database.integrations.create(self.environment.id, "tracker", "generic-api-key")
         connection, _ = await database.connections.save(
             self.environment.id,
             "tracker",
@@ -113,7 +111,7 @@ class Stack:
         return await (await self.start_sync(connection, sync)).result()
 
     async def start_action(
-        self, connection: Connection, input: Any, action: str = "echo"
+        self, connection: Connection, value: Any, action: str = "echo"
     ) -> WorkflowHandle[Any, Any]:
         active = await self.container.database.bundles.active(self.environment.id)
         assert active is not None
@@ -135,7 +133,7 @@ class Stack:
         return await self.container.temporal.start_workflow(
             WorkflowType.ACTION,
             args=[
-                ActionInput(context=context, input=input),
+                ActionInput(context=context, input=value),
                 script_files(active, connection.integration, ScriptKind.ACTION, action),
             ],
             id=workflow_id,

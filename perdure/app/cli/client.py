@@ -207,15 +207,21 @@ def _api_error(answer: httpx.Response, server: str) -> CliError:
         code = str(error["code"])
     except (ValueError, KeyError, TypeError):
         return _not_perdure(answer, server)
+    message = str(error.get("message") or code)
     payload = error.get("payload")
     details = payload.get("problems") if isinstance(payload, Mapping) else None
-    if not details:
-        details = [
-            f"{'.'.join(map(str, item.get('path') or ()))}: {item.get('message', '')}".strip(": ")
-            for item in error.get("errors") or ()
-        ]
-    message = str(error.get("message") or code)
-    return ApiError(message, code=code, status=answer.status_code, details=details, payload=payload)
+    return ApiError(
+        message,
+        code=code,
+        status=answer.status_code,
+        details=details or [_detail(item) for item in error.get("errors") or ()],
+        payload=payload,
+    )
+
+
+def _detail(item: Mapping[str, Any]) -> str:
+    path = ".".join(map(str, item.get("path") or ()))
+    return f"{path}: {item.get('message', '')}" if path else str(item.get("message", ""))
 
 
 def _not_perdure(answer: httpx.Response, server: str) -> CliError:

@@ -265,8 +265,8 @@ def test_everything_wrong_is_told_at_once_and_in_order() -> None:
     ] == [
         (6, "invalid_runs"),
         (9, "additionalProperties"),
-        (12, "duplicate_endpoint"),
         (12, "endpoints_mismatch"),
+        (12, "duplicate_endpoint"),
         (13, "duplicate_model"),
         (13, "model_missing_id"),
         (16, "model_not_found"),

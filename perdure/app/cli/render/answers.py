@@ -1,99 +1,40 @@
-"""What the commands print: tables for people, JSON for programs, one line for an error.
-
-Results go to standard output, everything about how it went to standard error, so that `--json` can
-be piped. Text that came from elsewhere cannot move the cursor or colour the terminal.
-"""
+"""What the server answered, as people read it."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from perdure.app.cli.errors import ApiError, CliError, hint_for
-from perdure.errors import InvalidInputError, PerdureError
+from perdure.app.cli.render.terminal import (
+    note,
+    plain_lines,
+    print_facts,
+    print_table,
+    problem,
+    say,
+    show,
+    styled,
+)
 from perdure.nango import JsonObject
 
 __all__ = [
     "connection",
     "connections",
-    "counts_text",
     "deployment",
-    "failure",
     "integrations",
-    "note",
     "plain_deployment",
-    "print_json",
-    "problem",
     "records",
     "run",
     "runs",
-    "say",
     "sync_status",
-    "warning",
 ]
 
-_PIPE_WIDTH = 200
 _LONGEST_CELL = 48
 _RECORD_COLUMNS = 4
-_STYLES = {
-    "success": "green",
-    "running": "cyan",
-    "failed": "red",
-    "error": "red",
-    "timeout": "red",
-    "cancelled": "yellow",
-    "paused": "yellow",
-    "stopped": "yellow",
-    "added": "green",
-    "updated": "cyan",
-    "deleted": "red",
-}
-
-
-def print_json(value: object) -> None:
-    """Print a value as JSON, for programs."""
-    sys.stdout.write(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n")
-
-
-def say(text: str) -> None:
-    """Print a result that is a sentence."""
-    _out().print(_text(text))
-
-
-def note(text: str) -> None:
-    """Print something about how it went, apart from the results."""
-    _err().print(_text(text, "dim"))
-
-
-def warning(text: str) -> None:
-    """Print something to look at, apart from the results."""
-    _err().print(Text("warning: ", style="yellow") + _lines(text))
-
-
-def failure(error: PerdureError) -> None:
-    """Print why a command failed: one line, what is wrong in detail, and a hint."""
-    details: Sequence[str] = ()
-    if isinstance(error, ApiError):
-        details = error.details
-    elif isinstance(error, InvalidInputError):
-        details = [field.message for field in error.errors]
-    # A message that repeats its details in further lines is told by its first one.
-    message = error.message.partition("\n")[0] if details else error.message
-    console = _err()
-    console.print(Text("error: ", style="bold red") + _lines(message))
-    for detail in details:
-        console.print(Text.assemble("  ", _lines(detail.replace("\n", "\n  "))))
-    hint = error.hint if isinstance(error, CliError) else hint_for(error.code)
-    if hint:
-        console.print(Text("hint: ", style="cyan") + _text(hint))
 
 
 def deployment(answer: JsonObject, seconds: float) -> None:
@@ -111,12 +52,12 @@ def deployment(answer: JsonObject, seconds: float) -> None:
             for sync in integration["syncs"]
         ]
         rows += [(key, "action", action["name"], "", "") for action in integration["actions"]]
-    _print_table(("Integration", "Kind", "Name", "Runs", "Models"), rows)
+    print_table(("Integration", "Kind", "Name", "Runs", "Models"), rows)
     changes = [f"{count} {what}" for what, count in answer["schedules"].items() if count]
     if changes:
         say(f"Schedules: {', '.join(changes)}.")
     for text in answer["warnings"]:
-        warning(text)
+        problem(text, "warning")
 
 
 def plain_deployment(answer: JsonObject) -> tuple[str, tuple[str, ...]]:
@@ -132,15 +73,9 @@ def plain_deployment(answer: JsonObject) -> tuple[str, tuple[str, ...]]:
     return f"deployed bundle {bundle}: {', '.join(parts)}", tuple(answer["warnings"])
 
 
-def problem(text: str, severity: Literal["error", "warning"]) -> None:
-    """Print a problem of a file; its first line says what it is."""
-    first, newline, rest = text.partition("\n")
-    _err().print(Text(first, "red" if severity == "error" else "yellow") + Text(newline + rest))
-
-
 def integrations(answer: JsonObject) -> None:
     """Print integrations."""
-    _print_table(
+    print_table(
         ("Integration", "Provider", "Name", "Created"),
         [
             (item["unique_key"], item["provider"], item["display_name"], _time(item["created_at"]))
@@ -152,7 +87,7 @@ def integrations(answer: JsonObject) -> None:
 
 def connections(answer: JsonObject) -> None:
     """Print connections."""
-    _print_table(
+    print_table(
         ("Connection", "Integration", "Provider", "Created", "Metadata"),
         [
             (
@@ -171,7 +106,7 @@ def connections(answer: JsonObject) -> None:
 def connection(answer: JsonObject, *, shows_credentials: bool) -> None:
     """Print one connection, its credentials masked unless asked for."""
     credentials = answer.get("credentials") or {}
-    _print_facts(
+    print_facts(
         {
             "Connection": answer["connection_id"],
             "Integration": answer["provider_config_key"],
@@ -190,18 +125,18 @@ def connection(answer: JsonObject, *, shows_credentials: bool) -> None:
 
 def sync_status(answer: JsonObject) -> None:
     """Print how syncs stand."""
-    _print_table(
+    print_table(
         ("Sync", "Connection", "Status", "Every", "Last run", "Next run", "Records", "Last result"),
         [
             (
                 _sync_name(item),
                 item["connection_id"],
-                _styled(item["status"]),
+                styled(item["status"]),
                 item["frequency"],
                 _time(item.get("finishedAt")),
                 _time(item.get("nextScheduledSyncAt")),
                 ", ".join(f"{m} {n:,}" for m, n in (item.get("recordCount") or {}).items()),
-                counts_text(item.get("latestResult")),
+                _counts(item.get("latestResult")),
             )
             for item in answer["syncs"]
         ],
@@ -213,13 +148,13 @@ def records(answer: JsonObject) -> None:
     """Print a page of records, and how to get the next one."""
     found = answer["records"]
     names = [name for name in _scalar_names(found) if name != "id"][:_RECORD_COLUMNS]
-    _print_table(
+    print_table(
         ("id", *names, "Last action", "Last modified"),
         [
             (
                 record["id"],
                 *(_value(record.get(name)) for name in names),
-                _styled(str(record["_nango_metadata"]["last_action"])),
+                styled(str(record["_nango_metadata"]["last_action"])),
                 _time(record["_nango_metadata"]["last_modified_at"]),
             )
             for record in found
@@ -232,7 +167,7 @@ def records(answer: JsonObject) -> None:
 
 def runs(answer: JsonObject) -> None:
     """Print runs, the newest first."""
-    _print_table(
+    print_table(
         ("Run", "Kind", "Script", "Connection", "Status", "Started", "Took", "Result"),
         [
             (
@@ -240,7 +175,7 @@ def runs(answer: JsonObject) -> None:
                 item["kind"],
                 f"{item['integration']} / {item['script']}",
                 item["connection_id"],
-                _styled("waiting" if item.get("waiting") else item["status"]),
+                styled("waiting" if item.get("waiting") else item["status"]),
                 _time(item["started_at"]),
                 _duration(item["duration_s"]),
                 _result(item),
@@ -256,16 +191,16 @@ def runs(answer: JsonObject) -> None:
 def run(answer: JsonObject) -> None:
     """Print one run with its error and its log."""
     waiting = answer.get("waiting")
-    _print_facts(
+    print_facts(
         {
             "Run": answer["id"],
             "What": f"{answer['kind']} {answer['integration']} / {answer['script']}",
             "Connection": answer["connection_id"],
-            "Status": _styled(answer["status"]),
+            "Status": styled(answer["status"]),
             "Waiting": _waiting(waiting) if waiting else None,
             "Started": _time(answer["started_at"]),
             "Took": _duration(answer["duration_s"]),
-            "Result": counts_text(answer.get("counts")),
+            "Result": _counts(answer.get("counts")),
             "Bundle": str(answer["bundle"])[:12] if answer["bundle"] else None,
             "Temporal UI": answer.get("temporal_url"),
         }
@@ -273,18 +208,18 @@ def run(answer: JsonObject) -> None:
     error = answer.get("error")
     if error:
         place = f"{error['file']}:{error.get('line')}: " if error.get("file") else ""
-        _out().print(Text("\nError  ", style="red") + _lines(f"{place}{error['message']}"))
+        show(Text("\nError  ", style="red") + plain_lines(f"{place}{error['message']}"))
         if error.get("traceback"):
-            _out().print(_lines(str(error["traceback"]).rstrip()))
+            show(plain_lines(str(error["traceback"]).rstrip()))
     if answer["logs"]:
-        _out().print(Text("\nLog", style="bold"))
+        show(Text("\nLog", style="bold"))
         for line in answer["logs"]:
             style = {"error": "red", "warn": "yellow"}.get(line["level"], "")
             stamp = Text(f"  {_time(line['at'])}  {line['level']:<5} ", style="dim")
-            _out().print(stamp + _lines(line["message"], style))
+            show(stamp + plain_lines(line["message"], style))
 
 
-def counts_text(counts: Mapping[str, Mapping[str, int]] | None) -> str:
+def _counts(counts: Mapping[str, Mapping[str, int]] | None) -> str:
     """Return counts of records by model in words: `Issue 3 added, 97 unchanged`."""
     texts = []
     for model, numbers in (counts or {}).items():
@@ -302,7 +237,7 @@ def _result(item: JsonObject) -> str:
         return _waiting(item["waiting"])
     if item.get("error"):
         return str(item["error"]["message"]).partition("\n")[0]
-    return counts_text(item.get("counts"))
+    return _counts(item.get("counts"))
 
 
 def _waiting(waiting: JsonObject) -> str:
@@ -324,44 +259,6 @@ def _scalar_names(found: Iterable[JsonObject]) -> list[str]:
             if isinstance(value, str | int | float):
                 names[name] = None
     return list(names)
-
-
-def _print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str | None = None
-) -> None:
-    if not rows:
-        if empty:
-            note(empty)
-        return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    _out().print(table)
-
-
-def _print_facts(facts: Mapping[str, object]) -> None:
-    for name, value in facts.items():
-        if value not in (None, "", "{}"):
-            shown = value if isinstance(value, Text) else _text(str(value))
-            _out().print(Text(f"{name:<14}", style="dim") + shown)
-
-
-def _cell(value: object) -> RenderableType:
-    return value if isinstance(value, Text) else _text("" if value is None else str(value))
-
-
-def _styled(word: str) -> Text:
-    return Text(word.lower(), style=_STYLES.get(word.lower(), ""))
-
-
-def _text(text: str, style: str = "") -> Text:
-    return Text("".join(char if char.isprintable() else " " for char in text), style=style)
-
-
-def _lines(text: str, style: str = "") -> Text:
-    return Text("\n").join(_text(line, style) for line in text.split("\n"))
 
 
 def _value(value: Any) -> str:
@@ -386,12 +283,3 @@ def _duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def _out() -> Console:
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
-
-
-def _err() -> Console:
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)

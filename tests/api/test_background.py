@@ -1,0 +1,40 @@
+"""Work that outlives its request."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from api.background import BackgroundTasks
+
+
+async def test_closing_waits_for_what_is_under_way() -> None:
+    tasks, done = BackgroundTasks(), asyncio.Event()
+
+    async def work() -> int:
+        await done.wait()
+        return 7
+
+    task = tasks.start(work())
+    asyncio.get_running_loop().call_soon(done.set)
+    await tasks.close(10)
+
+    assert task.result() == 7
+
+
+async def test_closing_cancels_what_does_not_end_in_time() -> None:
+    tasks = BackgroundTasks()
+    task = tasks.start(asyncio.Event().wait())
+
+    await tasks.close(0.01)
+
+    assert task.cancelled()
+
+
+async def test_error_reaches_whoever_awaits() -> None:
+    async def work() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await asyncio.shield(BackgroundTasks().start(work()))

@@ -1,0 +1,141 @@
+"""Records over REST."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from perdure.db.connections import Connection
+from perdure.db.records import RecordSet
+from perdure.records.prepare import prepare_batch, prepare_deletion
+from tests.api.calls import error_of
+from tests.support.stack import Stack
+
+NAMED = {"connection-id": "acme", "provider-config-key": "tracker"}
+
+
+@pytest.fixture
+async def connection(environment: Stack) -> Connection:
+    """Connection `acme` of integration `tracker`."""
+    return await environment.connect("http://127.0.0.1:1")
+
+
+async def save(
+    stack: Stack, connection: Connection, *ids: str, title: str = "t", **target: str
+) -> None:
+    records = [{"id": record_id, "title": title} for record_id in ids]
+    await stack.container.database.records.save(
+        RecordSet(connection.key, "Issue", **target), prepare_batch(records)
+    )
+
+
+async def read(api: httpx.AsyncClient, **query: Any) -> dict[str, Any]:
+    answer = await api.get("/records", headers=NAMED, params={"model": "Issue"} | query)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    return answer.json()
+
+
+def ids(page: dict[str, Any]) -> list[str]:
+    return [record["id"] for record in page["records"]]
+
+
+@pytest.mark.parametrize("path", ["/records", "/records/"])
+async def test_record_carries_its_metadata(
+    api: httpx.AsyncClient, environment: Stack, connection: Connection, path: str
+) -> None:
+    await save(environment, connection, "1")
+
+    answer = await api.get(path, headers=NAMED, params={"model": "Issue"})
+
+    assert answer.status_code == 200
+    (record,) = answer.json()["records"]
+    metadata = record.pop("_nango_metadata")
+    assert record == {"id": "1", "title": "t"}
+    assert set(metadata) == {
+        "first_seen_at",
+        "last_modified_at",
+        "last_action",
+        "deleted_at",
+        "pruned_at",
+        "cursor",
+    }
+    assert metadata["last_action"] == "ADDED"
+    assert answer.json()["next_cursor"] is None
+
+
+async def test_cursor_leads_through_all_records_once(
+    api: httpx.AsyncClient, environment: Stack, connection: Connection
+) -> None:
+    await save(environment, connection, *(str(n) for n in range(25)))
+
+    seen, query = [], {"limit": 10}
+    for _ in range(3):
+        page = await read(api, **query)
+        seen += ids(page)
+        query["cursor"] = page["next_cursor"]
+
+    assert sorted(seen, key=int) == [str(n) for n in range(25)]
+    assert query["cursor"] is None
+
+
+async def test_records_can_be_narrowed(
+    api: httpx.AsyncClient, environment: Stack, connection: Connection
+) -> None:
+    await save(environment, connection, "1", "2", "3")
+    between = datetime.now(UTC)
+    await save(environment, connection, "2", title="new")
+    await environment.container.database.records.delete(
+        RecordSet(connection.key, "Issue"), prepare_deletion([{"id": "3"}])
+    )
+    await save(environment, connection, "9", variant="eu")
+
+    assert ids(await read(api, filter="added")) == ["1"]
+    assert ids(await read(api, filter="UPDATED,deleted")) == ["2", "3"]
+    assert ids(await read(api, modified_after=between.isoformat())) == ["2", "3"]
+    assert ids(await read(api, delta=between.replace(tzinfo=None).isoformat())) == ["2", "3"]
+    assert ids(await read(api, ids=["1", "3"])) == ["1", "3"]
+    assert ids(await read(api, variant="eu")) == ["9"]
+    assert ids(await read(api, model="Nothing")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"cursor": "nonsense"}, "invalid_cursor"),
+        ({"cursor": "x" * 1001}, "invalid_query_params"),
+        ({"limit": 0}, "invalid_query_params"),
+        ({"limit": 10_001}, "invalid_query_params"),
+        ({"filter": "added,gone"}, "invalid_query_params"),
+        ({"modified_after": "yesterday"}, "invalid_query_params"),
+        ({"ids": ["x"] * 101}, "invalid_query_params"),
+        ({"model": ""}, "invalid_query_params"),
+        ({"model": "a\0b"}, "unstorable_text"),
+    ],
+)
+async def test_query_that_makes_no_sense_is_refused(
+    api: httpx.AsyncClient, connection: Connection, query: dict[str, Any], code: str
+) -> None:
+    answer = await api.get("/records", headers=NAMED, params={"model": "Issue"} | query)
+    assert error_of(answer) == (400, code)
+
+
+async def test_unknown_connection_is_a_bad_request(
+    api: httpx.AsyncClient, connection: Connection
+) -> None:
+    async def read_as(**headers: str) -> tuple[int, str]:
+        named = NAMED | {name.replace("_", "-"): value for name, value in headers.items()}
+        return error_of(await api.get("/records?model=Issue", headers=named))
+
+    assert await read_as(connection_id="nobody") == (400, "unknown_connection")
+    assert await read_as(provider_config_key="crm") == (400, "unknown_provider_config")
+
+
+async def test_records_are_served_without_temporal(
+    offline: httpx.AsyncClient, environment: Stack, connection: Connection
+) -> None:
+    await save(environment, connection, "1")
+    assert ids(await read(offline)) == ["1"]

@@ -1,0 +1,111 @@
+"""Records the histories in `histories/`: run `python -m tests.replay.record` on a released version.
+
+A fixture must come from code that is deployed, never from the change it is to judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from base64 import b64encode
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from pydantic import SecretStr
+from pytest_httpserver import HTTPServer
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+
+from perdure.app.container import open_container
+from perdure.app.worker import workers
+from perdure.db.migrate import migrate
+from perdure.embedded import embedded_postgres, embedded_temporal
+from perdure.proxy.ssrf import AddressGuard
+from perdure.proxy.transport import HttpTransport
+from perdure.temporal.client import register_search_attributes
+from tests.support.project import project
+from tests.support.source import Source, issues
+from tests.support.stack import Stack, settings_for
+
+HISTORIES = Path(__file__).parent / "histories"
+
+KEY = f"replay:{b64encode(bytes(32)).decode()}"
+"""Key of what is encrypted in the fixtures. It protects nothing."""
+
+EVERYTHING = """
+import asyncio, random, uuid
+from datetime import datetime
+from perdure import HttpError, NangoSync
+from models import Issue
+
+
+def shout(text: str) -> str:
+    return text.upper()
+
+
+async def fetch_data(nango: NangoSync) -> None:
+    await nango.log("started", datetime.now().isoformat(), random.random())
+    metadata = await nango.get_metadata()
+    await nango.get_connection()
+    async for page in nango.paginate(
+        endpoint="/issues",
+        paginate={
+            "type": "cursor",
+            "cursor_name_in_request": "cursor",
+            "cursor_path_in_response": "next",
+            "response_path": "items",
+        },
+    ):
+        await nango.batch_save([Issue(id=i["id"], title=i["title"]) for i in page], "Issue")
+    try:
+        await nango.post(endpoint="/orders", data={"n": 1})
+    except HttpError as error:
+        await nango.log("no orders here:", str(error.status), level="warn")
+    loud, _ = await asyncio.gather(nango.run(shout, "loud"), asyncio.sleep(1))
+    await nango.batch_save([Issue(id=str(uuid.uuid4()), title=loud)], "Issue")
+    await nango.batch_delete([{"id": "1"}], "Issue")
+    if metadata.get("fail"):
+        raise ValueError("as the metadata asks")
+"""
+
+
+async def save(name: str, handle: WorkflowHandle) -> None:
+    try:
+        await handle.result()
+    except WorkflowFailureError as error:  # a failed run is a fixture too
+        print(f"{name}: {error.__cause__ or error}")
+    history = await handle.fetch_history()
+    (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n")
+    print(f"{name}: {len(history.events)} events")
+
+
+async def main() -> None:
+    HISTORIES.mkdir(exist_ok=True)
+    server = HTTPServer(host="127.0.0.1")
+    server.start()
+    async with AsyncExitStack() as stack:
+        stack.callback(server.stop)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = await stack.enter_async_context(embedded_postgres(folder / "postgres"))
+        await migrate(url)
+        address = await stack.enter_async_context(embedded_temporal(folder / "temporal"))
+        settings = settings_for(url, address, encryption_keys=SecretStr(KEY))
+        container = await stack.enter_async_context(open_container(settings, name="record"))
+        await register_search_attributes(container.temporal)
+        guard = AddressGuard(allow_private_networks=True)
+        transport = await stack.enter_async_context(HttpTransport(guard))
+        for worker in workers(container, transport):
+            await stack.enter_async_context(worker)
+        source = Source(server, issues(250))
+        environment = await Stack.create(container)
+        await environment.deploy(project(EVERYTHING))
+        ok = await environment.connect(source.url, connection_id="acme")
+        await save("sync-success", await environment.start_sync(ok))
+        failing = await environment.connect(
+            source.url, connection_id="broken", metadata={"fail": True}
+        )
+        await save("sync-failure", await environment.start_sync(failing))
+        await save("action-success", await environment.start_action(ok, {"text": "hello"}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
