@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.middleware import Middleware
 
 from api.auth import Authenticate
-from api.background import BackgroundTasks
+from api.background import AppTasks
 from api.dependencies import Dependencies
 from api.errors import install_error_handlers
 from api.openapi import openapi_document, operation_id
@@ -45,7 +45,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     Args:
         dependencies: What the process is made of; whoever made it closes it.
     """
-    background = BackgroundTasks()
+    background = AppTasks()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

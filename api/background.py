@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import structlog
 
-__all__ = ["BackgroundTasks"]
+__all__ = ["AppTasks"]
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 
-class BackgroundTasks:
+class AppTasks:
     """Tasks of the app rather than of a request.
 
     Each is referenced until it ends, so that it is not collected half-way.

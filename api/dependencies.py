@@ -9,7 +9,7 @@ from temporalio.client import Client
 
 from activities.bundles import BundleCache
 from activities.sync_schedules import SyncSchedules
-from api.background import BackgroundTasks
+from api.background import AppTasks
 from config.settings import Settings
 from perdure.db.database import Database
 from perdure.db.environments import Environment
@@ -51,8 +51,8 @@ async def _dependencies(request: Request) -> Dependencies:
     return deps
 
 
-async def _background(request: Request) -> BackgroundTasks:
-    tasks: BackgroundTasks = request.app.state.background
+async def _background(request: Request) -> AppTasks:
+    tasks: AppTasks = request.app.state.background
     return tasks
 
 
@@ -64,7 +64,7 @@ async def _caller(request: Request) -> Environment:
 Deps = Annotated[Dependencies, Depends(_dependencies)]
 """What the process is made of."""
 
-Background = Annotated[BackgroundTasks, Depends(_background)]
+Background = Annotated[AppTasks, Depends(_background)]
 """Work that outlives its request."""
 
 Caller = Annotated[Environment, Depends(_caller)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from config.models_py import generate_models_py
 from config.nango_yaml import parse_nango_yaml
 from config.problems import Problem, format_problem
-from config.project import NangoConfig
+from config.project import NangoConfig, ParseResult
 from perdure.errors import FieldError, InvalidInputError, NotFoundError
 from perdure.ids import BundleHash
 from perdure.scripts.bundle import (
@@ -20,6 +21,9 @@ from perdure.scripts.bundle import (
 )
 
 __all__ = ["CompiledProject", "compile_project"]
+
+_Refusal: TypeAlias = tuple[FieldError, str]
+"""What is wrong, for programs and as text with its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,14 @@ def compile_project(files: Mapping[str, str]) -> CompiledProject:
     if parsed.config is None:
         raise _refused(
             "failed_to_parse_nango_yaml",
-            [FieldError(p.code, p.message, p.path) for p in parsed.errors],
-            [format_problem(p, source) for p in parsed.errors],
+            [
+                (FieldError(p.code, p.message, p.path), format_problem(p, source))
+                for p in parsed.errors
+            ],
         )
-    problems = [*_missing_scripts(parsed.config, files), *_syntax_errors(files)]
+    problems = [*_missing_scripts(parsed, files), *_syntax_errors(files)]
     if problems:
-        texts = [f"{'/'.join(str(part) for part in p.path)}: {p.message}" for p in problems]
-        raise _refused("compile_failed", problems, texts)
+        raise _refused("compile_failed", problems)
     complete = {
         path: text for path, text in files.items() if path.endswith(".py") or path == CONFIG_FILE
     }
@@ -80,42 +85,46 @@ def compile_project(files: Mapping[str, str]) -> CompiledProject:
     )
 
 
-def _refused(code: str, errors: list[FieldError], texts: list[str]) -> InvalidInputError:
-    count = len(errors)
+def _refused(code: str, problems: Sequence[_Refusal]) -> InvalidInputError:
+    count = len(problems)
+    texts = [text for _, text in problems]
     msg = f"{count} {'problem' if count == 1 else 'problems'}; nothing was deployed.\n"
     return InvalidInputError(
-        msg + "\n".join(texts), code=code, errors=errors, payload={"problems": texts}
+        msg + "\n".join(texts),
+        code=code,
+        errors=[error for error, _ in problems],
+        payload={"problems": texts},
     )
 
 
-def _missing_scripts(config: NangoConfig, files: Mapping[str, str]) -> list[FieldError]:
-    wanted = [
-        (integration.key, kind, script.name)
-        for integration in config.integrations
-        for kind, scripts in (
-            (ScriptKind.SYNC, integration.syncs),
-            (ScriptKind.ACTION, integration.actions),
-        )
-        for script in scripts
-    ]
-    problems = []
-    for integration_key, kind, name in wanted:
-        try:
-            script_path(files, integration_key, kind, name)
-        except NotFoundError as error:
-            problems.append(FieldError(error.code, error.message, (CONFIG_FILE,)))
-    return problems
+def _missing_scripts(parsed: ParseResult, files: Mapping[str, str]) -> Iterator[_Refusal]:
+    """Find the scripts that `nango.yaml` names and nobody wrote."""
+    for integration in parsed.config.integrations if parsed.config else ():
+        for kind, key, scripts in (
+            (ScriptKind.SYNC, "syncs", integration.syncs),
+            (ScriptKind.ACTION, "actions", integration.actions),
+        ):
+            for script in scripts:
+                try:
+                    script_path(files, integration.key, kind, script.name)
+                except NotFoundError as error:
+                    path = (integration.key, key, script.name)
+                    at = parsed.locate("integrations", *path)
+                    where = f"{CONFIG_FILE}:{at.line}:{at.column}" if at else CONFIG_FILE
+                    text = f"{where}: error[{error.code}]: {error.message}"
+                    yield FieldError(error.code, error.message, path), text
 
 
-def _syntax_errors(files: Mapping[str, str]) -> list[FieldError]:
-    problems = []
+def _syntax_errors(files: Mapping[str, str]) -> Iterator[_Refusal]:
     for path, source in files.items():
         if not path.endswith(".py"):
             continue
         try:
             compile(source, path, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", None) or 1
-            text = getattr(error, "msg", None) or str(error)
-            problems.append(FieldError("script_syntax_error", text, (f"{path}:{line}",)))
-    return problems
+        except SyntaxError as error:
+            where = f"{path}:{error.lineno or 1}:{error.offset or 1}"
+            text = f"{where}: error[script_syntax_error]: {error.msg}"
+            yield FieldError("script_syntax_error", error.msg, (path,)), text
+        except ValueError as error:
+            text = f"{path}:1:1: error[script_syntax_error]: {error}"
+            yield FieldError("script_syntax_error", str(error), (path,)), text

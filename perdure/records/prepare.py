@@ -25,7 +25,7 @@ _MAX_INT_BITS = 4 * MAX_ID_BYTES
 
 @dataclass(frozen=True, slots=True)
 class PreparedBatch:
-    """Records that are ready to be written, sorted by id, each id once.
+    """Records that are ready to be written, in the order they were given, each id once.
 
     Attributes:
         ids: Ids as strings, without NUL characters.
@@ -76,11 +76,10 @@ def prepare_batch(records: Sequence[object]) -> PreparedBatch:
     if problems:
         msg = f"{_positions(problems)} cannot be written as JSON: {problems[0].message}"
         raise InvalidInputError(msg, code="invalid_record", errors=problems)
-    ordered = sorted(entries)
     return PreparedBatch(
-        ids=tuple(ordered),
-        payloads=tuple(entries[record_id][0] for record_id in ordered),
-        hashes=tuple(entries[record_id][1] for record_id in ordered),
+        ids=tuple(entries),
+        payloads=tuple(payload for payload, _ in entries.values()),
+        hashes=tuple(hash_ for _, hash_ in entries.values()),
         duplicates=tuple(duplicates),
     )
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from api.background import BackgroundTasks
+from api.background import AppTasks
 
 
 async def test_closing_waits_for_what_is_under_way() -> None:
-    tasks, done = BackgroundTasks(), asyncio.Event()
+    tasks, done = AppTasks(), asyncio.Event()
 
     async def work() -> int:
         await done.wait()
@@ -24,7 +24,7 @@ async def test_closing_waits_for_what_is_under_way() -> None:
 
 
 async def test_closing_cancels_what_does_not_end_in_time() -> None:
-    tasks = BackgroundTasks()
+    tasks = AppTasks()
     task = tasks.start(asyncio.Event().wait())
 
     await tasks.close(0.01)
@@ -37,4 +37,4 @@ async def test_error_reaches_whoever_awaits() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await asyncio.shield(BackgroundTasks().start(work()))
+        await asyncio.shield(AppTasks().start(work()))

@@ -24,11 +24,11 @@ from tests.support.source import Source
 from tests.support.stack import Stack
 
 PROGRAM = """
-import asyncio
+import uvloop
 from config.settings import Settings
 from perdure.app.server import run_api
 
-asyncio.run(run_api(Settings()))
+uvloop.run(run_api(Settings()))
 """
 
 CALLS_OUT = """

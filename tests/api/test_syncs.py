@@ -103,6 +103,7 @@ async def test_start_runs_a_paused_sync_and_pause_cancels_its_run(
         served.set()
 
     paused = await until(stands("PAUSED"), connected)
+    print((await connected.get("/runs")).json()["runs"][0])
     assert paused["latestExecutionStatus"] == "STOPPED"
     assert paused["nextScheduledSyncAt"] is None
     (run,) = (await connected.get("/runs")).json()["runs"]

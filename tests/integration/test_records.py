@@ -48,13 +48,8 @@ async def test_one_change_at_the_source_is_one_updated_record(stack: Stack, sour
 async def test_deleted_record_keeps_its_payload_and_comes_back_as_added(
     stack: Stack, source: Source
 ) -> None:
-    await stack.deploy(
-        project(
-            saving(
-                "[{'id': 'a', 'title': 'A'}]", "await nango.batch_delete([{'id': 'a'}], 'Issue')"
-            )
-        )
-    )
+    delete = "await nango.batch_delete([{'id': 'a'}], 'Issue')"
+    await stack.deploy(project(saving("[{'id': 'a', 'title': 'A'}]", delete)))
     connection = await stack.connect(source.url)
     await stack.run_sync(connection)
 

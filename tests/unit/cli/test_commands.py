@@ -1,0 +1,246 @@
+"""What each command sends, and what it makes of the answer."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from tests.unit.cli.calls import KEY, Run
+
+RUN = {
+    "id": "01a201ef-ee49-774b-81d4-cb50c8171372",
+    "workflow_id": "sync/dev/stripe/acme/customers/base",
+    "kind": "sync",
+    "integration": "stripe",
+    "connection_id": "acme",
+    "script": "customers",
+    "variant": "base",
+    "bundle": "c8d2112b861b0000",
+    "status": "success",
+    "started_at": "2026-11-22T06:27:11Z",
+    "finished_at": "2026-11-22T06:27:13Z",
+    "duration_s": 2.04,
+    "counts": {"Customer": {"added": 1, "updated": 0, "deleted": 0, "unchanged": 2000}},
+    "error": None,
+    "temporal_url": "http://127.0.0.1:8233/namespaces/default/workflows/x",
+    "waiting": None,
+}
+
+
+def test_every_request_carries_the_key(server: HTTPServer, run: Run) -> None:
+    server.expect_request(
+        "/integrations", headers={"authorization": f"Bearer {KEY}"}
+    ).respond_with_json({"data": []})
+
+    result = run("integrations", "list")
+
+    assert (result.code, result.out) == (0, "")
+    assert "There are no integrations" in result.err
+
+
+def test_integration_is_made_from_key_and_provider(server: HTTPServer, run: Run) -> None:
+    server.expect_request(
+        "/integrations", method="POST", json={"unique_key": "pay", "provider": "stripe"}
+    ).respond_with_json({"data": {"unique_key": "pay"}})
+
+    assert run("integrations", "create", "pay", "--provider", "stripe").code == 0
+
+
+def test_connection_is_made_with_everything_that_is_given(server: HTTPServer, run: Run) -> None:
+    body = {
+        "provider_config_key": "shop",
+        "connection_id": "acme",
+        "metadata": {"a": [1]},
+        "connection_config": {"baseUrl": "https://x.test/?a=b"},
+        "tags": {"plan": "pro"},
+        "credentials": {"type": "BASIC", "username": "ada", "password": "s3cret"},
+    }
+    server.expect_request("/connections", method="POST", json=body).respond_with_json(
+        {"connection_id": "acme"}
+    )
+
+    result = run(
+        *("connections", "create", "shop", "--id", "acme", "--metadata", '{"a": [1]}'),
+        *("--config", "baseUrl=https://x.test/?a=b", "--tag", "plan=pro"),
+        *("--username", "ada", "--password", "s3cret"),
+    )
+
+    assert result.code == 0, result.err
+    assert "acme" in result.out
+    assert "s3cret" not in result.out + result.err
+
+
+def test_api_key_may_come_from_the_environment(
+    server: HTTPServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERDURE_CONNECTION_API_KEY", "sk_1")
+    credentials = {"type": "API_KEY", "api_key": "sk_1"}
+    server.expect_request(
+        "/connections", json={"provider_config_key": "pay", "credentials": credentials}
+    ).respond_with_json({"connection_id": "x"})
+
+    assert run("connections", "create", "pay").code == 0
+
+
+def test_ids_with_slashes_stay_one_segment_of_the_path(server: HTTPServer, run: Run) -> None:
+    server.expect_request(
+        "/connections/a/b", query_string={"provider_config_key": "pay"}, method="DELETE"
+    ).respond_with_json({"success": True})
+
+    assert run("connections", "delete", "pay", "a/b").code == 0
+    assert server.log[0][0].environ["RAW_URI"].startswith("/connections/a%2Fb?")
+
+
+def test_credentials_are_shown_only_when_asked_for(server: HTTPServer, run: Run) -> None:
+    server.expect_request("/connections/acme").respond_with_json(
+        {
+            "connection_id": "acme",
+            "provider_config_key": "pay",
+            "provider": "stripe",
+            "created_at": "2026-11-22T06:27:02Z",
+            "credentials": {"type": "API_KEY", "apiKey": "sk_1"},
+        }
+    )
+
+    assert "sk_1" not in run("connections", "get", "pay", "acme").out
+    assert "sk_1" in run("connections", "get", "pay", "acme", "--show-credentials").out
+
+
+@pytest.mark.parametrize("command", ["trigger", "pause", "start"])
+def test_sync_commands_name_syncs_and_connection(
+    server: HTTPServer, run: Run, command: str
+) -> None:
+    body = {"provider_config_key": "pay", "syncs": ["a", "b::x"], "connection_id": "acme"}
+    server.expect_request(f"/sync/{command}", method="POST", json=body).respond_with_json(
+        {"success": True}
+    )
+
+    assert run("syncs", command, "pay", "a", "b::x", "-c", "acme").code == 0
+
+
+def test_status_of_all_syncs_is_asked_for_by_default(server: HTTPServer, run: Run) -> None:
+    status = {
+        "name": "customers",
+        "variant": "eu",
+        "connection_id": "acme",
+        "status": "RUNNING",
+        "frequency": "every 1h",
+        "finishedAt": None,
+        "nextScheduledSyncAt": None,
+        "recordCount": {"Customer": 2000},
+        "latestResult": {},
+    }
+    server.expect_request(
+        "/sync/status", query_string={"syncs": "*", "provider_config_key": "pay"}
+    ).respond_with_json({"syncs": [status]})
+
+    result = run("syncs", "status", "pay")
+
+    assert "customers::eu" in result.out
+    assert "Customer 2,000" in result.out
+    assert run("syncs", "status", "pay", "--json").json == {"syncs": [status]}
+
+
+def test_records_are_read_from_a_cursor_with_filters(server: HTTPServer, run: Run) -> None:
+    metadata = {"last_action": "UPDATED", "last_modified_at": "2026-11-22T06:27:11Z"}
+    page = {
+        "records": [{"id": "1", "name": "Ada", "tags": ["x"], "_nango_metadata": metadata}],
+        "next_cursor": "abc",
+    }
+    query = {"model": "Person", "limit": "20", "cursor": "zz", "filter": "added,updated"}
+    server.expect_request(
+        "/records",
+        query_string=query,
+        headers={"connection-id": "acme", "provider-config-key": "hr"},
+    ).respond_with_json(page)
+    command = ("records", "list", "hr", "Person", "-c", "acme", "--cursor", "zz")
+    filters = ("--filter", "added", "--filter", "updated")
+
+    result = run(*command, *filters)
+
+    assert "Ada" in result.out
+    assert "--cursor abc" in result.err
+    assert run(*command, *filters, "--json").json == page
+
+
+def test_ids_of_records_are_repeated_in_the_query(server: HTTPServer, run: Run) -> None:
+    server.expect_request("/records").respond_with_json({"records": [], "next_cursor": None})
+
+    assert run("records", "list", "hr", "P", "-c", "a", "--id", "1", "--id", "2").code == 0
+    assert server.log[0][0].args.getlist("ids") == ["1", "2"]
+
+
+def test_action_prints_its_output_as_json(server: HTTPServer, run: Run, elsewhere: Path) -> None:
+    (elsewhere / "input.json").write_text('{"email": "ada@example.com"}')
+    body = {"action_name": "create", "input": {"email": "ada@example.com"}}
+    server.expect_request("/action/trigger", json=body).respond_with_json("cus_1")
+
+    result = run("actions", "trigger", "pay", "create", "-c", "acme", "--input", "@input.json")
+
+    assert result.json == "cus_1"
+
+
+def test_action_without_output_prints_null(server: HTTPServer, run: Run) -> None:
+    server.expect_request("/action/trigger").respond_with_data("")
+
+    assert run("actions", "trigger", "pay", "create", "-c", "acme").json is None
+
+
+def test_runs_are_listed_with_what_they_did(server: HTTPServer, run: Run) -> None:
+    waiting = {"reason": "503 from the source", "attempt": 3, "next_attempt_at": None}
+    listed = [RUN, {**RUN, "id": "2", "status": "running", "waiting": waiting}]
+    query = {"limit": "20", "script": "customers", "status": "success"}
+    server.expect_request("/runs", query_string=query).respond_with_json(
+        {"runs": listed, "next_cursor": None}
+    )
+
+    result = run("runs", "list", "--script", "customers", "--status", "success")
+
+    assert "Customer 1 added, 2,000 unchanged" in result.out
+    assert "503 from the source (attempt 3)" in result.out
+
+
+def test_failed_run_shows_place_traceback_and_log(server: HTTPServer, run: Run) -> None:
+    error = {"type": "x", "message": "boom", "file": "a/syncs/b.py", "line": 3, "traceback": "T"}
+    logs = [{"at": "2026-11-22T06:27:11Z", "level": "warn", "message": "careful", "data": None}]
+    server.expect_request(f"/runs/{RUN['id']}").respond_with_json(
+        {**RUN, "status": "failed", "error": error, "logs": logs}
+    )
+
+    result = run("runs", "show", str(RUN["id"]))
+
+    assert "a/syncs/b.py:3: boom" in result.out
+    assert "careful" in result.out
+    assert str(RUN["temporal_url"]) in result.out
+
+
+def test_text_of_others_does_not_control_the_terminal(server: HTTPServer, run: Run) -> None:
+    server.expect_request(f"/runs/{RUN['id']}").respond_with_json(
+        {**RUN, "error": {"message": "\x1b[2Jgone [red]x[/red]"}, "logs": []}
+    )
+
+    result = run("runs", "show", str(RUN["id"]))
+
+    assert "\x1b" not in result.out
+    assert "[red]x[/red]" in result.out
+
+
+def test_input_can_be_piped(server: HTTPServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"a": 1}'))
+    server.expect_request(
+        "/action/trigger", json={"action_name": "x", "input": {"a": 1}}
+    ).respond_with_json({})
+
+    assert run("actions", "trigger", "pay", "x", "-c", "acme", "--input", "-").code == 0
+
+
+def test_json_keeps_what_is_not_ascii(server: HTTPServer, run: Run) -> None:
+    server.expect_request("/integrations").respond_with_data(
+        json.dumps({"data": [{"display_name": "Köln"}]}), content_type="application/json"
+    )
+
+    assert "Köln" in run("integrations", "list", "--json").out
