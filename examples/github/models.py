@@ -6,8 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["GithubIssue", "GithubRepository", "MODELS", "RepositoryName"]
-
 
 class _Model(BaseModel):
     """Keeps the fields of the data that nango.yaml does not name, too."""

@@ -6,15 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = [
-    "CreateCustomer",
-    "MODELS",
-    "StripeAddress",
-    "StripeCustomer",
-    "StripeMetadata",
-    "StripeProduct",
-]
-
 
 class _Model(BaseModel):
     """Keeps the fields of the data that nango.yaml does not name, too."""

@@ -87,23 +87,25 @@ async def test_trigger_runs_a_paused_sync_and_status_tells_what_came_of_it(
 async def test_start_runs_a_paused_sync_and_pause_cancels_its_run(
     connected: httpx.AsyncClient, source: Source
 ) -> None:
-    served = threading.Event()
+    asked, go_on = threading.Event(), threading.Event()
 
     def hold(page: int) -> None:
         if page == 2:
-            served.wait(20)
+            asked.set()
+            go_on.wait(20)
 
     source.before = hold
     try:
         assert (await command(connected, "start")).json() == {"success": True}
-        running = await until(stands("RUNNING"), connected)
+        assert await asyncio.to_thread(asked.wait, 20)
+        (running,) = await status(connected)
+        assert running["status"] == "RUNNING"
         assert running["nextScheduledSyncAt"] is not None
         assert (await command(connected, "pause")).json() == {"success": True}
+        paused = await until(stands("PAUSED"), connected)
     finally:
-        served.set()
+        go_on.set()
 
-    paused = await until(stands("PAUSED"), connected)
-    print((await connected.get("/runs")).json()["runs"][0])
     assert paused["latestExecutionStatus"] == "STOPPED"
     assert paused["nextScheduledSyncAt"] is None
     (run,) = (await connected.get("/runs")).json()["runs"]

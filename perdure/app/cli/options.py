@@ -87,7 +87,7 @@ def json_value(text: str, what: str) -> Any:
     try:
         return json.loads(_content(text, what))
     except json.JSONDecodeError as error:
-        msg = f"{what} is not valid JSON: {error.msg} at line {error.lineno}"
+        msg = f"{what} is not valid JSON at line {error.lineno}: {error.msg}"
         raise UsageError(msg, hint="write JSON, @FILE, or - for standard input") from None
 
 
@@ -101,8 +101,8 @@ def key_values(items: list[str] | None, what: str) -> dict[str, str]:
     for item in items or ():
         key, separator, value = item.partition("=")
         if not separator or not key:
-            msg = f"{what} takes KEY=VALUE"
-            raise UsageError(msg)
+            msg = f"{what} has no value in it"
+            raise UsageError(msg, hint=f"write {what} NAME=VALUE")
         pairs[key] = value
     return pairs
 
@@ -118,4 +118,4 @@ def _content(text: str, what: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         msg = f"{what}: {file} cannot be read: {reason}"
-        raise UsageError(msg) from error
+        raise UsageError(msg, hint="@FILE is read from the current folder") from error

@@ -94,7 +94,7 @@ def test_dev_that_has_ended_does_not_count(elsewhere: Path) -> None:
 def test_key_of_running_dev_goes_to_no_other_server(elsewhere: Path) -> None:
     run_dev(elsewhere / ".perdure")
 
-    with pytest.raises(CliError, match="No secret key for https://prod.test"):
+    with pytest.raises(CliError, match="No secret key for https://prod"):
         find_target(ServerOptions(server="https://prod.test"))
 
 

@@ -21,7 +21,7 @@ async def trigger(
     /,
     *,
     connection: Connection,
-    input_: Annotated[str, Parameter(name=["--input", "-i"])] = "null",
+    input_: Annotated[str, Parameter(name=["--input", "-i"], allow_leading_hyphen=True)] = "null",
     server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
     """Call an action, wait for it, and print what it returns as JSON.

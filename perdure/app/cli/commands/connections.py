@@ -23,6 +23,16 @@ app = App(name="connections", group=USE, help="Make, show and delete connections
 
 _CREDENTIALS = Group("Credentials", sort_key=5)
 
+Auth = Literal["api-key", "basic", "none"]
+
+
+def _secret(variable: str | None = None) -> Parameter:
+    return Parameter(
+        group=_CREDENTIALS,
+        env_var=f"PERDURE_CONNECTION_{variable}" if variable else None,
+        allow_leading_hyphen=True,
+    )
+
 
 @app.command
 async def create(
@@ -30,20 +40,12 @@ async def create(
     /,
     *,
     connection_id: Annotated[str | None, Parameter(name="--id")] = None,
-    auth: Annotated[
-        Literal["api-key", "basic", "none"] | None, Parameter(group=_CREDENTIALS)
-    ] = None,
-    api_key: Annotated[
-        str | None, Parameter(group=_CREDENTIALS, env_var="PERDURE_CONNECTION_API_KEY")
-    ] = None,
-    username: Annotated[
-        str | None, Parameter(group=_CREDENTIALS, env_var="PERDURE_CONNECTION_USERNAME")
-    ] = None,
-    password: Annotated[
-        str | None, Parameter(group=_CREDENTIALS, env_var="PERDURE_CONNECTION_PASSWORD")
-    ] = None,
-    credentials_file: Annotated[str | None, Parameter(group=_CREDENTIALS)] = None,
-    metadata: str | None = None,
+    auth: Annotated[Auth | None, Parameter(group=_CREDENTIALS)] = None,
+    api_key: Annotated[str | None, _secret("API_KEY")] = None,
+    username: Annotated[str | None, _secret("USERNAME")] = None,
+    password: Annotated[str | None, _secret("PASSWORD")] = None,
+    credentials_file: Annotated[str | None, _secret()] = None,
+    metadata: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     config: Annotated[list[str] | None, Parameter(negative="")] = None,
     tag: Annotated[list[str] | None, Parameter(negative="")] = None,
     as_json: AsJson = False,

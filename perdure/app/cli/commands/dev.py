@@ -12,7 +12,7 @@ from perdure.app.cli.options import DATA_DIR
 if TYPE_CHECKING:
     from perdure.app.dev import DeployOutcome, DevFile
 
-__all__ = ["dev"]
+__all__ = ["deploy_project", "dev"]
 
 
 async def dev(
@@ -46,10 +46,15 @@ async def dev(
         ui_port=ui_port,
         watch=watch,
     )
-    return await run_dev(options, _deploy)
+    return await run_dev(options, deploy_project)
 
 
-async def _deploy(project: Path, stack: DevFile) -> DeployOutcome:
+async def deploy_project(project: Path, stack: DevFile) -> DeployOutcome:
+    """Deploy a project to the running stack; see `perdure.app.dev.DeployProject`.
+
+    Raises:
+        PerdureError: The project cannot be read, or the API does not answer.
+    """
     from perdure.app.cli.client import open_client
     from perdure.app.cli.errors import ApiError
     from perdure.app.cli.render import plain_deployment
