@@ -9,7 +9,7 @@ from temporalio import activity
 from config.project import NangoConfig
 from perdure.db.bundles import BundleStore, StoredBundle
 from perdure.ids import BundleHash
-from perdure.scripts.bundle import ScriptKind, script_path
+from perdure.scripts.bundle import MODELS_FILE, ScriptKind, script_path
 from perdure.scripts.loader import needed_files
 from perdure.temporal.payloads import Payload, ScriptFiles
 
@@ -68,6 +68,8 @@ def script_files(
     path = script_path(bundle.files, integration, kind, name)
     try:
         files = needed_files(bundle.files, path)
+        # Validation needs the models even where the script does not import them.
+        files[MODELS_FILE] = bundle.files[MODELS_FILE]
     except SyntaxError:
         # The run itself reports it, with file and line.
         files = bundle.files

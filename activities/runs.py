@@ -128,6 +128,8 @@ class RunActivities:
             sync_id=str(row.id),
             models=declared.output,
             last_sync_date=row.last_sync_date,
+            validation=environment.validation,
+            input=declared.input,
         )
         await self._database.runs.start(run_start(context))
         return context

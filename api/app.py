@@ -18,6 +18,7 @@ from api.routers import (
     actions,
     connections,
     deployments,
+    environment,
     health,
     integrations,
     records,
@@ -31,7 +32,17 @@ from perdure.records.canonical import to_json
 __all__ = ["create_app"]
 
 _MAX_BODY_BYTES = 75 * 1024 * 1024
-_ROUTERS = (health, integrations, connections, records, syncs, actions, deployments, runs)
+_ROUTERS = (
+    health,
+    environment,
+    integrations,
+    connections,
+    records,
+    syncs,
+    actions,
+    deployments,
+    runs,
+)
 
 # An action may take longer than a process has time to stop; its run goes on without us.
 _SHUTDOWN_SECONDS = 5.0

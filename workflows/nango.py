@@ -48,6 +48,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.log_buffer import LogBuffer
     from workflows.secrets import KnownSecrets
     from workflows.steps import run_step, shortened
+    from workflows.validation import Validation
 
 __all__ = ["DurableAction", "DurableSync"]
 
@@ -82,6 +83,7 @@ class DurableAction(NangoAction):
         self._limit = limit
         self._priority = priority
         self._log = LogBuffer(self._write_log)
+        self.validation: Validation | None = None
 
     async def close(self) -> None:
         """Wait for what is written behind."""
@@ -137,6 +139,10 @@ class DurableAction(NangoAction):
         )
         summary = f"{request.method} {request.endpoint} · page {number}"
         return await self._repeatable(HttpActivities.fetch_page, call, summary, request)
+
+    async def warn(self, message: str) -> None:
+        """Write a warning of the engine's own to the run's log."""
+        await self.log(message, level="warn")
 
     async def log(self, *args: Any, level: LogLevel = "info") -> None:
         """See base class."""
@@ -299,6 +305,8 @@ class DurableSync(DurableAction, NangoSync):
             check_ids(plain)
         except InvalidInputError as error:
             raise HelperError(error.message, code=error.code) from error
+        if self.validation is not None and verb == "save":
+            await self.validation.check_records(model, records)
         for start in range(0, len(plain), _RECORDS_PER_BATCH):
             batch = plain[start : start + _RECORDS_PER_BATCH]
             step = BatchInput(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from typing import Any
 
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 from temporalio import workflow
 from temporalio.common import Priority
 
@@ -12,9 +16,12 @@ with workflow.unsafe.imports_passed_through():
     from perdure.temporal.names import WorkflowType
     from perdure.temporal.payloads import ActionInput, ActionResult, ScriptFiles
     from workflows.nango import DurableAction
-    from workflows.scripts import run_script
+    from workflows.scripts import EntryPoint, load_entry_point, script_border
+    from workflows.validation import Validation
 
 __all__ = ["RunAction"]
+
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 @workflow.defn(name=WorkflowType.ACTION)
@@ -30,7 +37,8 @@ class RunAction:
         """Run the action once.
 
         Raises:
-            ScriptError: The script failed; the failure names its file and line.
+            ScriptError: Input or output do not fit their models, or the script failed; the
+                failure names its file and line.
         """
         context = call.context.model_copy(update={"run_id": workflow.info().run_id})
         nango = DurableAction(
@@ -39,11 +47,34 @@ class RunAction:
             priority=Priority(fairness_key=f"{context.environment}/{context.connection_id}"[:64]),
         )
         try:
-            output = await run_script(
-                script, "run_action", nango, call.input, mask=nango.secrets.mask
-            )
+            with script_border(script, nango.secrets.mask):
+                validation = Validation(context, script, nango.warn)
+                action = load_entry_point(script, "run_action")
+                await validation.check(
+                    context.input, call.input, what="input", code="invalid_action_input"
+                )
+                output = _as_json(await _call(action, nango, call.input))
+                await validation.check(
+                    context.output, output, what="output", code="invalid_action_output"
+                )
         except (Exception, asyncio.CancelledError):
             await nango.close()
             raise
         await nango.close()
         return ActionResult(output=output, sealed=nango.secrets.within(output))
+
+
+def _as_json(value: Any) -> Any:
+    """Return a script's value as the JSON it travels as, without fields a model never got.
+
+    Raises:
+        PydanticSerializationError: It is no JSON.
+    """
+    return from_json(_ANY.dump_json(value, by_alias=True, exclude_unset=True))
+
+
+async def _call(action: EntryPoint, nango: DurableAction, value: Any) -> Any:
+    """Call the script; one that needs no input may leave the parameter out."""
+    if len(inspect.signature(action).parameters) == 1:
+        return await action(nango)
+    return await action(nango, value)

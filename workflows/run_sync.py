@@ -17,8 +17,9 @@ with workflow.unsafe.imports_passed_through():
     from perdure.temporal.names import SearchAttribute, WorkflowType
     from perdure.temporal.payloads import RunContext, SyncInput, SyncResult
     from workflows.nango import DurableSync
-    from workflows.scripts import run_script
+    from workflows.scripts import load_entry_point, script_border
     from workflows.steps import run_step
+    from workflows.validation import Validation
 
 __all__ = ["RunSync"]
 
@@ -71,7 +72,17 @@ class RunSync:
             policy=policies.BOOKKEEPING,
             priority=priority,
         )
-        returned = await run_script(script, "fetch_data", nango, mask=nango.secrets.mask)
+        with script_border(script, nango.secrets.mask):
+            nango.validation = Validation(context, script, nango.warn)
+            fetch_data = load_entry_point(script, "fetch_data")
+            if context.input is not None and context.validation != "off":
+                await nango.validation.check(
+                    context.input,
+                    await nango.get_metadata(),
+                    what=f"metadata of the connection ({context.input})",
+                    code="invalid_sync_input",
+                )
+            returned = await fetch_data(nango)
         if returned is not None:
             await nango.log("fetch_data returned a value; a sync's result is ignored", level="warn")
 

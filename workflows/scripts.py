@@ -1,4 +1,4 @@
-"""Runs a script's entry point as workflow code, and stands at its border.
+"""Where scripts are loaded as workflow code, and the border around them.
 
 Whatever a script raises becomes a failure of its run that names file and line, once. Nothing
 that a script does may leave its workflow task failing and being tried again for ever.
@@ -7,8 +7,9 @@ that a script does may leave its workflow task failing and being tried again for
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 from temporalio import workflow
 
@@ -20,39 +21,47 @@ with workflow.unsafe.imports_passed_through():
     from perdure.scripts.failures import is_control_flow, script_failure
     from perdure.temporal.payloads import ScriptFiles
 
-__all__ = ["run_script"]
+__all__ = ["EntryPoint", "load_entry_point", "script_border"]
+
+EntryPoint: TypeAlias = Callable[..., Awaitable[Any]]
 
 
-async def run_script(
-    script: ScriptFiles, entry_point: str, *args: Any, mask: Callable[[str], str] = str
-) -> Any:
-    """Load a script and await its entry point.
+@contextmanager
+def script_border(script: ScriptFiles, mask: Callable[[str], str]) -> Iterator[None]:
+    """Turn whatever leaves the block into a failure of the run; Temporal's own business passes.
 
     Args:
         script: The files of the run's bundle.
-        entry_point: Name of the function to call.
-        *args: Its arguments, the helper first.
         mask: Hides secrets in error messages.
 
     Raises:
-        ScriptError: The script could not be loaded, or raised.
+        ScriptError: Something was raised inside.
     """
-    bundle = Bundle(BundleHash(script.bundle), script.files)
     try:
-        function = _entry_point(load_for_workflow(bundle, script.path), script.path, entry_point)
-        return await function(*args)
+        yield
     except BaseException as error:
         if is_control_flow(error):
             raise
-        raise script_failure(error, bundle, script.path, mask=mask) from None
+        raise script_failure(error, _bundle(script), script.path, mask=mask) from None
 
 
-def _entry_point(module: Any, path: str, name: str) -> Callable[..., Any]:
+def load_entry_point(script: ScriptFiles, name: str) -> EntryPoint:
+    """Load a script and return the function its run begins with.
+
+    Raises:
+        HelperError: `entry_point_missing` or `entry_point_invalid`.
+        Exception: Whatever the script raises while it is loaded.
+    """
+    module = load_for_workflow(_bundle(script), script.path)
     function = getattr(module, name, None)
     if function is None:
-        msg = f"{path} defines no `async def {name}(...)`, which is where its run begins"
+        msg = f"{script.path} defines no `async def {name}(...)`, which is where its run begins"
         raise HelperError(msg, code="entry_point_missing")
     if not inspect.iscoroutinefunction(function):
-        msg = f"`{name}` in {path} must be an `async def` function"
+        msg = f"`{name}` in {script.path} must be an `async def` function"
         raise HelperError(msg, code="entry_point_invalid")
     return function  # type: ignore[no-any-return]  # checked right above
+
+
+def _bundle(script: ScriptFiles) -> Bundle:
+    return Bundle(BundleHash(script.bundle), script.files)

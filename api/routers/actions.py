@@ -20,6 +20,7 @@ from api.outcomes import failed_outcome
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.schemas.actions import ActionCall
 from api.temporal import search_attributes, start_workflow
+from config.project import Action
 from perdure.clock import utcnow
 from perdure.db.bundles import StoredBundle
 from perdure.db.connections import Connection
@@ -38,6 +39,8 @@ __all__ = ["router"]
 router = APIRouter(tags=["actions"])
 
 log = structlog.get_logger(__name__)
+
+_INVALID = frozenset({"invalid_action_input", "invalid_action_output"})
 
 
 @router.post(
@@ -63,8 +66,8 @@ async def trigger_action(
         field = FieldError("unsupported", msg, ("x-async",))
         raise InvalidInputError(msg, code="invalid_headers", errors=[field])
     connection = await deps.database.connections.get(caller.id, integration, connection_id)
-    bundle = await _bundle(deps, caller, integration, body.action_name)
-    context = _context(caller, connection, bundle, body.action_name)
+    bundle, action = await _declared(deps, caller, integration, body.action_name)
+    context = _context(caller, connection, bundle, action)
     handle = await start_workflow(
         deps.temporal,
         WorkflowType.ACTION,
@@ -87,20 +90,21 @@ async def trigger_action(
     return Response(to_json(result.output), media_type="application/json")
 
 
-async def _bundle(
-    deps: Dependencies, caller: Environment, integration: str, action: str
-) -> StoredBundle:
+async def _declared(
+    deps: Dependencies, caller: Environment, integration: str, name: str
+) -> tuple[StoredBundle, Action]:
     if caller.active_bundle is not None:
         config = await deps.bundles.config(caller.active_bundle)
         found = config.integration(integration)
-        if found is not None and found.action(action) is not None:
-            return await deps.bundles.get(caller.active_bundle)
-    msg = f"The integration {integration!r} has no action {action!r}; deploy a project that has it."
+        action = found.action(name) if found is not None else None
+        if action is not None:
+            return await deps.bundles.get(caller.active_bundle), action
+    msg = f"The integration {integration!r} has no action {name!r}; deploy a project that has it."
     raise NotFoundError(msg)
 
 
 def _context(
-    caller: Environment, connection: Connection, bundle: StoredBundle, action: str
+    caller: Environment, connection: Connection, bundle: StoredBundle, action: Action
 ) -> RunContext:
     return RunContext(
         run_id="",
@@ -113,8 +117,11 @@ def _context(
         connection_id=connection.connection_id,
         connection_key=connection.key,
         kind=WorkflowType.ACTION,
-        script=action,
+        script=action.name,
         bundle=bundle.hash,
+        validation=caller.validation,
+        input=action.input,
+        output=action.output[0] if action.output else None,
     )
 
 
@@ -157,6 +164,8 @@ def _failed(error: Mapping[str, Any] | None) -> ApiError:
     if error is None:
         return ApiError(500, "run_cancelled", "The run was cancelled.")
     code, message = error["type"], error["message"]
+    if code in _INVALID:
+        return ApiError(400, code, message)
     if code != "script_http_error":
         return ApiError(500, code, message, payload=error.get("payload"))
     upstream = error.get("upstream") or {}

@@ -31,6 +31,7 @@ from api.temporal import temporal_answers
 from perdure.db.environments import Environment
 from perdure.db.records import RecordSet
 from perdure.db.runs import Run, RunStatus
+from perdure.db.syncs import Sync
 from perdure.errors import ConflictError, InvalidInputError
 from perdure.temporal.payloads import SyncInput
 
@@ -171,7 +172,7 @@ async def _status(deps: Dependencies, caller: Environment, item: SelectedSync) -
     count = deps.database.records.count
     return SyncStatus(
         id=sync.id,
-        type="INITIAL" if sync.last_sync_date is None else "INCREMENTAL",
+        type="INCREMENTAL" if _has_succeeded(sync, latest) else "INITIAL",
         name=sync.name,
         variant=sync.variant,
         connection_id=sync.connection_id,
@@ -185,6 +186,13 @@ async def _status(deps: Dependencies, caller: Environment, item: SelectedSync) -
             model: await count(RecordSet(sync.connection_key, model, sync.variant))
             for model in declared.output
         },
+    )
+
+
+def _has_succeeded(sync: Sync, latest: Run | None) -> bool:
+    # The run may have ended after the sync was read.
+    return sync.last_sync_date is not None or (
+        latest is not None and latest.status is RunStatus.SUCCESS
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, TypeAlias
 
 import asyncpg
 
@@ -13,21 +14,35 @@ from perdure.db.pool import Pool, borrowed
 from perdure.errors import ConflictError, NotFoundError, UnauthorizedError
 from perdure.ids import BundleHash, EnvironmentId
 
-__all__ = ["Environment", "EnvironmentStore"]
+__all__ = ["Environment", "EnvironmentStore", "ValidationMode"]
+
+ValidationMode: TypeAlias = Literal["enforce", "warn", "off"]
+"""What happens to a value that does not fit its model: the run fails, its log warns, or nothing."""
 
 _ENSURE = """
 INSERT INTO environments (name, secret_key_hash) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET secret_key_hash = excluded.secret_key_hash
-RETURNING id, name, active_bundle, created_at
+RETURNING id, name, active_bundle, validation, created_at
 """
 
-_BY_KEY = "SELECT id, name, active_bundle, created_at FROM environments WHERE secret_key_hash = $1"
+_BY_KEY = """
+SELECT id, name, active_bundle, validation, created_at
+  FROM environments
+ WHERE secret_key_hash = $1
+"""
 
-_BY_NAME = "SELECT id, name, active_bundle, created_at FROM environments WHERE name = $1"
+_BY_NAME = (
+    "SELECT id, name, active_bundle, validation, created_at FROM environments WHERE name = $1"
+)
 
-_BY_ID = "SELECT id, name, active_bundle, created_at FROM environments WHERE id = $1"
+_BY_ID = "SELECT id, name, active_bundle, validation, created_at FROM environments WHERE id = $1"
 
-_ALL = "SELECT id, name, active_bundle, created_at FROM environments ORDER BY id"
+_SET_VALIDATION = """
+UPDATE environments SET validation = $2 WHERE id = $1
+RETURNING id, name, active_bundle, validation, created_at
+"""
+
+_ALL = "SELECT id, name, active_bundle, validation, created_at FROM environments ORDER BY id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +53,14 @@ class Environment:
         id: Row id.
         name: Name, such as `dev`.
         active_bundle: Hash of the bundle new runs start with, None before the first deploy.
+        validation: What happens to values that do not fit their model.
         created_at: When it was made.
     """
 
     id: EnvironmentId
     name: str
     active_bundle: BundleHash | None
+    validation: ValidationMode
     created_at: datetime
 
 
@@ -97,6 +114,18 @@ class EnvironmentStore:
         """
         async with borrowed(self._pool) as conn:
             return _environment(await conn.fetchrow(_BY_ID, environment_id), environment_id)
+
+    async def set_validation(
+        self, environment_id: EnvironmentId, validation: ValidationMode
+    ) -> Environment:
+        """Say what happens to values that do not fit their model, from the next run on.
+
+        Raises:
+            NotFoundError: `unknown_environment`.
+        """
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_SET_VALIDATION, environment_id, validation)
+        return _environment(row, environment_id)
 
     async def all(self) -> Sequence[Environment]:
         """Return all environments, oldest first."""

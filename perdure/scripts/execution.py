@@ -19,8 +19,9 @@ from perdure.scripts.bundle import Bundle
 from perdure.scripts.determinism import deterministic_modules
 from perdure.scripts.guard import ForbiddenInScriptError, allowed
 from perdure.scripts.loader import ScriptModules, shared_models
+from perdure.scripts.validation import ModelValidator
 
-__all__ = ["load_for_workflow", "modules_for_steps"]
+__all__ = ["load_for_workflow", "model_validator", "modules_for_steps"]
 
 # The sandbox overrides modules and builtins per thread. A thread of our own sees the real ones.
 _outside_sandbox = ThreadPoolExecutor(max_workers=1, thread_name_prefix="perdure-models")
@@ -31,6 +32,23 @@ def load_for_workflow(bundle: Bundle, path: str) -> ModuleType:
     with allowed():
         models = _outside_sandbox.submit(shared_models, bundle).result()
     return ScriptModules(bundle, outside=_deterministic_import, models=models).load(path)
+
+
+def model_validator(bundle: Bundle) -> ModelValidator:
+    """Return the bundle's models as judges of values, shared by the runs of the process."""
+    with allowed():
+        return _outside_sandbox.submit(_model_validator, bundle).result()
+
+
+def _model_validator(bundle: Bundle) -> ModelValidator:
+    module = shared_models(bundle)
+    if module is None:
+        return ModelValidator({}, _outside_sandbox)
+    validator = getattr(module, "__perdure_validator__", None)
+    if validator is None:
+        validator = ModelValidator(getattr(module, "MODELS", {}), _outside_sandbox)
+        vars(module)["__perdure_validator__"] = validator
+    return validator
 
 
 def modules_for_steps(bundle: Bundle) -> ScriptModules:

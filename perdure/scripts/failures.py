@@ -82,7 +82,10 @@ def script_failure(
     text = mask(text)[:_MAX_TEXT]
     trace = mask(_format(frames, type(error).__name__, text))[:_MAX_TEXT]
     facts: dict[str, Any] = {"file": file, "line": line, "traceback": trace, **details}
-    return ScriptError(f"{file}:{line}: {text}", facts, type=code, script_traceback=trace)
+    # What the engine says before or after the script ran is about no line of it.
+    about_a_line = where is not None or not isinstance(error, HelperError)
+    message = f"{file}:{line}: {text}" if about_a_line else text
+    return ScriptError(message, facts, type=code, script_traceback=trace)
 
 
 def _describe(error: BaseException) -> tuple[str, str, Mapping[str, Any]]:

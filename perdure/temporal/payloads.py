@@ -7,7 +7,7 @@ ever renamed or retyped, and unknown fields are ignored by older workers.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -70,6 +70,9 @@ class RunContext(Payload):
         started_at: When it started.
         models: Output models of a sync.
         last_sync_date: Start of the sync's last successful run.
+        validation: How values that do not fit their model are treated.
+        input: Model of an action's input, or of the metadata a sync needs.
+        output: Model of an action's output.
     """
 
     run_id: str
@@ -88,6 +91,9 @@ class RunContext(Payload):
     sync_id: str = ""
     models: tuple[str, ...] = ()
     last_sync_date: datetime | None = None
+    validation: Literal["enforce", "warn", "off"] = "off"
+    input: str | None = None
+    output: str | None = None
 
 
 class SyncResult(Payload):

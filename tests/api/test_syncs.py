@@ -98,9 +98,8 @@ async def test_start_runs_a_paused_sync_and_pause_cancels_its_run(
     try:
         assert (await command(connected, "start")).json() == {"success": True}
         assert await asyncio.to_thread(asked.wait, 20)
-        (running,) = await status(connected)
+        running = await until(lambda sync: sync["nextScheduledSyncAt"] is not None, connected)
         assert running["status"] == "RUNNING"
-        assert running["nextScheduledSyncAt"] is not None
         assert (await command(connected, "pause")).json() == {"success": True}
         paused = await until(stands("PAUSED"), connected)
     finally:

@@ -18,9 +18,7 @@ integrations:
     actions:
       echo:
         description: Returns its input
-        input: Echo
-        output: Echo
-        endpoint: POST /echo
+{typed}        endpoint: POST /echo
 models:
   Issue:
     id: string
@@ -54,11 +52,19 @@ async def run_action(nango, input):
 
 
 def project(
-    sync: str = PAGINATED, action: str = ECHO, *, auto_start: bool = False
+    sync: str = PAGINATED, action: str = ECHO, *, auto_start: bool = False, typed: bool = False
 ) -> dict[str, str]:
-    """Return a project whose integration `tracker` has the sync `issues` and the action `echo`."""
+    """Return a project whose integration `tracker` has the sync `issues` and the action `echo`.
+
+    Args:
+        sync: Script of the sync.
+        action: Script of the action.
+        auto_start: Whether the sync starts by itself.
+        typed: Whether the action declares its input and output, both `Echo`.
+    """
+    models = "        input: Echo\n        output: Echo\n" if typed else ""
     return {
-        "nango.yaml": CONFIG.format(auto_start=str(auto_start).lower()),
+        "nango.yaml": CONFIG.format(auto_start=str(auto_start).lower(), typed=models),
         "tracker/syncs/issues.py": dedent(sync),
         "tracker/actions/echo.py": dedent(action),
     }

@@ -18,7 +18,7 @@ from perdure.app.container import Container
 from perdure.clock import utcnow
 from perdure.crypto.keyring import new_key
 from perdure.db.connections import Connection
-from perdure.db.environments import Environment
+from perdure.db.environments import Environment, ValidationMode
 from perdure.db.records import RecordFilter, RecordSet
 from perdure.ids import EnvironmentId
 from perdure.scripts.bundle import ScriptKind
@@ -52,6 +52,11 @@ class Stack:
         key = str(uuid.uuid4())
         environment = await container.database.environments.ensure(f"t{key[:8]}", key)
         return cls(container, environment, key)
+
+    async def validation(self, mode: ValidationMode) -> None:
+        """Say how strict the environment is."""
+        database = self.container.database
+        self.environment = await database.environments.set_validation(self.environment.id, mode)
 
     async def deploy(self, files: Mapping[str, str]) -> str:
         """Make a project the active bundle; returns its hash."""
@@ -116,6 +121,11 @@ class Stack:
         active = await self.container.database.bundles.active(self.environment.id)
         assert active is not None
         workflow_id = f"action/{self.environment.name}/{uuid.uuid4()}"
+        environment = await self.container.database.environments.by_id(self.environment.id)
+        config = await self.container.bundles.config(active.hash)
+        integration = config.integration(connection.integration)
+        declared = integration.action(action) if integration else None
+        assert declared is not None
         context = RunContext(
             run_id="",
             workflow_id=workflow_id,
@@ -129,6 +139,9 @@ class Stack:
             kind=WorkflowType.ACTION,
             script=action,
             bundle=active.hash,
+            validation=environment.validation,
+            input=declared.input,
+            output=declared.output[0] if declared.output else None,
         )
         return await self.container.temporal.start_workflow(
             WorkflowType.ACTION,

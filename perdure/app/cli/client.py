@@ -72,6 +72,14 @@ class ApiClient:
         body = {"files": dict(files)}
         return await self._object("POST", "/deployments", body=body, timeout=_LONG_TIMEOUT)
 
+    async def environment(self) -> dict[str, Any]:
+        """Return the environment that the key opens."""
+        return await self._object("GET", "/environment")
+
+    async def change_environment(self, **changes: str) -> dict[str, Any]:
+        """Change the environment."""
+        return await self._object("PATCH", "/environment", body=changes)
+
     async def create_integration(
         self, unique_key: str, provider: str, display_name: str | None
     ) -> dict[str, Any]:

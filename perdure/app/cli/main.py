@@ -14,6 +14,7 @@ from perdure.app.cli.commands import (
     actions,
     config,
     connections,
+    environment,
     integrations,
     processes,
     project,
@@ -47,6 +48,7 @@ app.command(dev, group=BUILD)
 app.command(project.deploy, group=BUILD)
 app.command(config.app)
 app.command(config.generate, group=BUILD)
+app.command(environment.app)
 app.command(integrations.app)
 app.command(connections.app)
 app.command(syncs.app)
@@ -71,7 +73,8 @@ def _launch(
         debug: Show tracebacks of errors.
     """
     try:
-        return app(tokens, result_action="return_value") or ExitCode.OK
+        code = app(tokens, result_action="return_value") or ExitCode.OK
+        sys.stdout.flush()
     except CommandFailedError as failed:
         if debug:
             raise
@@ -84,6 +87,7 @@ def _launch(
         # Whoever read our output has seen enough; nothing may be written at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+    return code
 
 
 def main() -> int:

@@ -49,7 +49,7 @@ def _secret_key(settings: Settings) -> str | None:
         return str(uuid.UUID(text))
     except ValueError:
         msg = "PERDURE_SECRET_KEY must be a UUID, such as `python -m uuid` prints."
-        raise StartupError(msg, code="invalid_secret_key_format") from None
+        raise StartupError(msg, code="invalid_settings") from None
 
 
 async def _ensure_environment(settings: Settings, secret_key: str | None) -> str:

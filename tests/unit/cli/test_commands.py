@@ -200,7 +200,7 @@ def test_runs_are_listed_with_what_they_did(server: HTTPServer, run: Run) -> Non
 
     result = run("runs", "list", "--script", "customers", "--status", "success")
 
-    assert "Customer 1 added, 2,000 unchanged" in result.out
+    assert "1 added, 2,000 unchanged" in result.out
     assert "503 from the source (attempt 3)" in result.out
 
 

@@ -29,8 +29,7 @@ def init(folder: Path = Path(), /) -> int:
     for path in kept:
         render.say(f"  kept   {path}")
     if written:
-        where = "" if folder == Path() else f" --project {folder}"
-        render.say(f"Next: `perdure dev{where}`, then the steps at the top of nango.yaml.")
+        render.say(f"Next: `perdure dev --project {folder}`; further steps are in nango.yaml.")
     else:
         render.say("Everything was there already; nothing was written.")
     return ExitCode.OK

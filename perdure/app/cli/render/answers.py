@@ -19,12 +19,14 @@ from perdure.app.cli.render.terminal import (
     show,
     styled,
 )
+from perdure.clock import utcnow
 from perdure.nango import JsonObject
 
 __all__ = [
     "connection",
     "connections",
     "deployment",
+    "environment",
     "integrations",
     "plain_deployment",
     "records",
@@ -73,14 +75,31 @@ def plain_deployment(answer: JsonObject) -> tuple[str, tuple[str, ...]]:
     return f"deployed bundle {bundle}: {', '.join(parts)}", tuple(answer["warnings"])
 
 
+def environment(answer: JsonObject) -> None:
+    """Print an environment."""
+    print_facts(
+        {
+            "Environment": answer["name"],
+            "Bundle": str(answer["active_bundle"] or "")[:12] or "nothing deployed yet",
+            "Validation": answer["validation"],
+        }
+    )
+
+
 def integrations(answer: JsonObject) -> None:
     """Print integrations."""
     print_table(
         ("Integration", "Provider", "Name", "Created"),
         [
-            (item["unique_key"], item["provider"], item["display_name"], _time(item["created_at"]))
+            (
+                item["unique_key"],
+                item["provider"],
+                item["display_name"],
+                _moment(item["created_at"]),
+            )
             for item in answer["data"]
         ],
+        whole=("Integration", "Created"),
         empty="There are no integrations. `perdure integrations create` makes one.",
     )
 
@@ -94,11 +113,12 @@ def connections(answer: JsonObject) -> None:
                 item["connection_id"],
                 item["provider_config_key"],
                 item["provider"],
-                _time(item["created"]),
+                _moment(item["created"]),
                 _value(item["metadata"]),
             )
             for item in answer["connections"]
         ],
+        whole=("Connection", "Created"),
         empty="There are no connections. `perdure connections create` makes one.",
     )
 
@@ -133,13 +153,14 @@ def sync_status(answer: JsonObject) -> None:
                 item["connection_id"],
                 styled(item["status"]),
                 item["frequency"],
-                _time(item.get("finishedAt")),
-                _time(item.get("nextScheduledSyncAt")),
+                _moment(item.get("finishedAt")),
+                _moment(item.get("nextScheduledSyncAt")),
                 ", ".join(f"{m} {n:,}" for m, n in (item.get("recordCount") or {}).items()),
                 _counts(item.get("latestResult")),
             )
             for item in answer["syncs"]
         ],
+        whole=("Status", "Last run", "Next run"),
         empty="There are no syncs of this connection. `perdure deploy` deploys a project's syncs.",
     )
 
@@ -149,16 +170,17 @@ def records(answer: JsonObject) -> None:
     found = answer["records"]
     names = [name for name in _scalar_names(found) if name != "id"][:_RECORD_COLUMNS]
     print_table(
-        ("id", *names, "Last action", "Last modified"),
+        ("id", *names, "Change", "When"),
         [
             (
                 record["id"],
                 *(_value(record.get(name)) for name in names),
                 styled(str(record["_nango_metadata"]["last_action"])),
-                _time(record["_nango_metadata"]["last_modified_at"]),
+                _moment(record["_nango_metadata"]["last_modified_at"]),
             )
             for record in found
         ],
+        whole=("id", "Change", "When"),
         empty="There are no such records.",
     )
     if answer["next_cursor"]:
@@ -168,20 +190,20 @@ def records(answer: JsonObject) -> None:
 def runs(answer: JsonObject) -> None:
     """Print runs, the newest first."""
     print_table(
-        ("Run", "Kind", "Script", "Connection", "Status", "Started", "Took", "Result"),
+        ("Run", "What", "Connection", "Status", "Started", "Took", "Result"),
         [
             (
                 item["id"],
-                item["kind"],
-                f"{item['integration']} / {item['script']}",
+                f"{item['kind']} {item['integration']}/{item['script']}",
                 item["connection_id"],
                 styled("waiting" if item.get("waiting") else item["status"]),
-                _time(item["started_at"]),
+                _moment(item["started_at"]),
                 _duration(item["duration_s"]),
                 _result(item),
             )
             for item in answer["runs"]
         ],
+        whole=("Run", "Status", "Started", "Took"),
         empty="There are no such runs.",
     )
     if answer["next_cursor"]:
@@ -194,7 +216,7 @@ def run(answer: JsonObject) -> None:
     print_facts(
         {
             "Run": answer["id"],
-            "What": f"{answer['kind']} {answer['integration']} / {answer['script']}",
+            "What": f"{answer['kind']} {answer['integration']}/{answer['script']}",
             "Connection": answer["connection_id"],
             "Status": styled(answer["status"]),
             "Waiting": _waiting(waiting) if waiting else None,
@@ -220,12 +242,14 @@ def run(answer: JsonObject) -> None:
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]] | None) -> str:
-    """Return counts of records by model in words: `Issue 3 added, 97 unchanged`."""
-    texts = []
-    for model, numbers in (counts or {}).items():
-        said = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
-        texts.append(f"{model} {said or 'nothing'}")
-    return "; ".join(texts)
+    """Return counts in words: `3 added, 97 unchanged`; of several models each by its name."""
+    texts = {
+        model: ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
+        for model, numbers in (counts or {}).items()
+    }
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{model}: {text or 'nothing'}" for model, text in texts.items())
 
 
 def _number(count: int, what: str) -> str:
@@ -273,6 +297,11 @@ def _time(text: str | None) -> str:
         return ""
     moment = datetime.fromisoformat(text).astimezone()
     return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _moment(text: str | None) -> str:
+    """Like `_time`, without the day where it is today."""
+    return _time(text).removeprefix(f"{utcnow().astimezone():%Y-%m-%d} ")
 
 
 def _duration(seconds: float | None) -> str:

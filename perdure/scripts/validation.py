@@ -1,0 +1,71 @@
+"""Holds values against the models of a bundle.
+
+Values are checked as the JSON they travel as, strictly: `"5"` is no number. Fields that a model
+does not name are left alone, since answers of APIs grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+__all__ = ["ModelValidator", "Problem"]
+
+
+class Problem(NamedTuple):
+    """What is wrong with one field of a value."""
+
+    field: str
+    reason: str
+
+
+class ModelValidator:
+    """The models of a bundle as judges of values.
+
+    Args:
+        models: `MODELS` of the bundle's generated module.
+        executor: Where pydantic builds its validators, once for each model. Runs hand in a
+            thread outside their sandbox.
+    """
+
+    def __init__(self, models: Mapping[str, Any], executor: Executor) -> None:
+        self._models = models
+        self._executor = executor
+        self._judges: dict[str, Callable[[bytes], Any]] = {}
+
+    def problems(self, model: str, value: Any) -> list[Problem]:
+        """Return what is wrong with a value; a model that the bundle lacks allows everything."""
+        if model not in self._models or self._is_valid_by_making(model, value):
+            return []
+        judge = self._judges.get(model)
+        if judge is None:
+            judge = self._judges[model] = self._executor.submit(
+                _judge, self._models[model]
+            ).result()
+        try:
+            judge(to_json(value))
+        except ValidationError as error:
+            return [
+                Problem(".".join(map(str, entry["loc"])), entry["msg"])
+                for entry in error.errors(
+                    include_url=False, include_context=False, include_input=False
+                )
+            ]
+        return []
+
+    def _is_valid_by_making(self, model: str, value: Any) -> bool:
+        return type(value) is self._models[model]
+
+
+def _judge(model: Any) -> Callable[[bytes], Any]:
+    adapter = TypeAdapter(model)
+    adapter.rebuild(raise_errors=False)
+
+    def judge(json: bytes) -> Any:
+        return adapter.validate_json(json, strict=True)
+
+    return judge

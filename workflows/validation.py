@@ -1,0 +1,85 @@
+"""Validation as a run experiences it: enforced, warned about, or off."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from perdure.ids import BundleHash
+    from perdure.nango import HelperError
+    from perdure.scripts.bundle import Bundle
+    from perdure.scripts.execution import model_validator
+    from perdure.temporal.payloads import RunContext, ScriptFiles
+
+__all__ = ["Validation"]
+
+_SHOWN = 10
+
+
+class Validation:
+    """Holds what a script takes and gives against the models of its bundle.
+
+    Args:
+        context: The run; says how strict it is.
+        script: The files of its bundle.
+        warn: Writes a warning to the run's log.
+    """
+
+    def __init__(
+        self, context: RunContext, script: ScriptFiles, warn: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self._mode = context.validation
+        self._warn = warn
+        bundle = Bundle(BundleHash(script.bundle), script.files)
+        self._validator = None if self._mode == "off" else model_validator(bundle)
+
+    async def check(self, model: str | None, value: Any, *, what: str, code: str) -> None:
+        """Check one value.
+
+        Args:
+            model: Name of the model, None where nothing is declared.
+            value: The value.
+            what: Names it in messages.
+            code: Code of the error.
+
+        Raises:
+            HelperError: It does not fit, and validation is enforced.
+        """
+        if model is not None:
+            await self._check(model, [value], lambda _: what, code)
+
+    async def check_records(self, model: str, records: Sequence[Any]) -> None:
+        """Check records that are to be saved.
+
+        Raises:
+            HelperError: `invalid_sync_record`, naming model, index, id, field and reason of the
+                first ten; validation is enforced, and nothing of the call is saved.
+        """
+
+        def name(index: int) -> str:
+            record = records[index]
+            known = record.get("id") if isinstance(record, dict) else getattr(record, "id", None)
+            return f"{model} records[{index}] (id {known!r})"
+
+        await self._check(model, records, name, "invalid_sync_record")
+
+    async def _check(
+        self, model: str, values: Sequence[Any], name: Callable[[int], str], code: str
+    ) -> None:
+        if self._validator is None:
+            return
+        found = [
+            f"{name(index)}: {problem.field or 'value'}: {problem.reason}"
+            for index, value in enumerate(values)
+            for problem in self._validator.problems(model, value)
+        ]
+        if not found:
+            return
+        more = f"\n... and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        text = "\n".join(found[:_SHOWN]) + more
+        if self._mode == "enforce":
+            raise HelperError(text, code=code)
+        await self._warn(f"{code}: {text}")
