@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import uuid
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from temporalio.api.schedule.v1 import SchedulePatch, TriggerImmediatelyRequest
+from temporalio.api.workflowservice.v1 import PatchScheduleRequest
 from temporalio.client import (
     Client,
     Schedule,
@@ -34,6 +38,10 @@ __all__ = ["ScheduleStatus", "SyncSchedules", "schedule_id", "schedule_spec"]
 
 # A run that was due while the server was down is made up for once, if it is not too long ago.
 _CATCH_UP = timedelta(minutes=10)
+
+_RPC_TIMEOUT = timedelta(seconds=10)
+_PATCH_POLLS = 100
+_PATCH_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +132,7 @@ class SyncSchedules:
         """Stop a schedule from firing and cancel its run; returns whether it exists."""
         if not await self._if_exists(self._handle(sync).pause(note="paused by a user")):
             return False
+        await self._until(sync, paused=True)
         await self.cancel_runs(sync)
         return True
 
@@ -133,9 +142,21 @@ class SyncSchedules:
         if status is None:
             return False
         if status.paused:
-            handle = self._handle(sync)
-            await handle.unpause(note="started by a user")
-            await handle.trigger(overlap=ScheduleOverlapPolicy.SKIP)
+            # In one patch: of two that reach the schedule together the server keeps the last.
+            patch = SchedulePatch(
+                unpause="started by a user", trigger_immediately=TriggerImmediatelyRequest()
+            )
+            await self._client.workflow_service.patch_schedule(
+                PatchScheduleRequest(
+                    namespace=self._client.namespace,
+                    schedule_id=schedule_id(sync),
+                    patch=patch,
+                    identity=self._client.identity,
+                    request_id=str(uuid.uuid4()),
+                ),
+                timeout=_RPC_TIMEOUT,
+            )
+            await self._until(sync, paused=False)
         return True
 
     async def trigger(self, sync: SyncInput) -> bool:
@@ -178,6 +199,14 @@ class SyncSchedules:
         status = await self.status(sync)
         for workflow_id in status.running if status else ():
             await self._if_exists(self._client.get_workflow_handle(workflow_id).cancel())
+
+    async def _until(self, sync: SyncInput, *, paused: bool) -> None:
+        """Wait until a patch has reached the schedule, so that the next one cannot overtake it."""
+        for _ in range(_PATCH_POLLS):
+            status = await self.status(sync)
+            if status is None or status.paused is paused:
+                return
+            await asyncio.sleep(_PATCH_POLL_SECONDS)
 
     def _handle(self, sync: SyncInput) -> ScheduleHandle:
         return self._client.get_schedule_handle(schedule_id(sync))

@@ -94,6 +94,25 @@ async def test_sync_without_auto_start_waits_to_be_started(stack: Stack, source:
     assert status.paused is False
 
 
+async def test_pausing_and_starting_in_quick_succession_loses_neither(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(project("async def fetch_data(nango):\n    pass\n"))
+    sync = await connected(stack, source)
+    schedules = stack.container.schedules
+
+    for _ in range(15):
+        await schedules.start(sync)
+        started = await schedules.status(sync)
+        await schedules.pause(sync)
+        await schedules.trigger(sync)
+        paused = await schedules.status(sync)
+
+        assert started is not None
+        assert paused is not None
+        assert (started.paused, paused.paused) == (False, True)
+
+
 async def test_trigger_works_on_a_paused_schedule_and_leaves_it_paused(
     stack: Stack, source: Source
 ) -> None:
