@@ -8,15 +8,15 @@ must be remembered is kept: pages, counts and the script's own values.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, ParamSpec, TypeVar, Unpack, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_json
 from temporalio import workflow
 from temporalio.common import Priority
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
@@ -28,7 +28,6 @@ with workflow.unsafe.imports_passed_through():
     from perdure.errors import InvalidInputError
     from perdure.nango import (
         HelperError,
-        HttpError,
         LogLevel,
         NangoAction,
         NangoSync,
@@ -39,13 +38,18 @@ with workflow.unsafe.imports_passed_through():
         Response,
     )
     from perdure.proxy.pagination import PageState
-    from perdure.proxy.requests import HttpRequest, HttpResponse
+    from perdure.proxy.requests import HttpRequest
     from perdure.records.prepare import check_ids
     from perdure.scripts.loader import bundle_file, is_script_file
     from perdure.temporal import policies
-    from perdure.temporal.failures import leaf_failure
     from perdure.temporal.payloads import RunContext
+    from workflows.helper_errors import (
+        raise_helper_error,
+        raise_http_error,
+        wait_before_repeating,
+    )
     from workflows.log_buffer import LogBuffer
+    from workflows.pages import DurablePages, as_request, as_response
     from workflows.secrets import KnownSecrets
     from workflows.steps import run_step, shortened
     from workflows.validation import Validation
@@ -97,7 +101,7 @@ class DurableAction(NangoAction):
         **options: Unpack[RequestOptions],
     ) -> Response:
         """See base class."""
-        request = _request(endpoint, method, options)
+        request = as_request(endpoint, method, options)
         if method not in _IDEMPOTENT:
             # The same for every attempt, so that a provider that knows such keys acts once.
             request = request.model_copy(update={"idempotency_key": str(workflow.uuid4())})
@@ -109,7 +113,7 @@ class DurableAction(NangoAction):
             answer = await self._repeatable(HttpActivities.proxy, call, summary, request)
         else:
             answer = await self._not_repeatable(call, summary, request)
-        return _response(answer.response)
+        return as_response(answer.response)
 
     def paginate(
         self,
@@ -120,7 +124,7 @@ class DurableAction(NangoAction):
         **options: Unpack[RequestOptions],
     ) -> Pages:
         """See base class."""
-        return _DurablePages(self, _request(endpoint, method, options), dict(paginate or {}))
+        return DurablePages(self.fetch_page, as_request(endpoint, method, options), paginate or {})
 
     async def fetch_page(
         self,
@@ -187,7 +191,7 @@ class DurableAction(NangoAction):
                 StepActivities.run, call, f"run {name}", policies.step(self._limit)
             )
         except ActivityError as error:
-            raise _helper_error(error) from error
+            raise_helper_error(error)
         hint = get_type_hints(inspect.unwrap(fn)).get("return", Any)
         return TypeAdapter(hint).validate_python(result.value)  # type: ignore[no-any-return]
 
@@ -200,7 +204,7 @@ class DurableAction(NangoAction):
         try:
             return await self._step(activity, argument, summary)
         except ActivityError as error:
-            raise _helper_error(error) from error
+            raise_helper_error(error)
 
     def _ref(self, request: HttpRequest) -> ConnectionRef:
         return self._ref_of(request.provider_config_key, request.connection_id)
@@ -239,7 +243,7 @@ class DurableAction(NangoAction):
         try:
             return await self._step(activity, call, summary, policy)
         except ActivityError as error:
-            raise _http_error(error) from error
+            raise_http_error(error)
 
     async def _not_repeatable(
         self, call: ProxyInput, summary: str, request: HttpRequest
@@ -254,9 +258,9 @@ class DurableAction(NangoAction):
                     HttpActivities.proxy, call, summary, policies.http_once(request.timeout_s)
                 )
             except ActivityError as error:
-                wait = _wait_before_repeating(error, attempt)
+                wait = wait_before_repeating(error, attempt)
                 if wait is None or workflow.now() + wait > deadline:
-                    raise _http_error(error) from error
+                    raise_http_error(error)
             await workflow.sleep(
                 wait, summary=shortened(self.secrets.mask(f"wait before repeating {summary}"))
             )
@@ -320,7 +324,7 @@ class DurableSync(DurableAction, NangoSync):
                     activity, step, f"{verb} {len(batch):,} {model}", policies.RECORDS
                 )
             except ActivityError as error:
-                raise _helper_error(error) from error
+                raise_helper_error(error)
             self._count(model, result.counts)
             if result.duplicates:
                 ids = ", ".join(result.duplicates[:10])
@@ -343,52 +347,6 @@ class DurableSync(DurableAction, NangoSync):
 
 
 _COUNTED = ("added", "updated", "deleted", "unchanged")
-
-
-class _DurablePages(Pages):
-    def __init__(
-        self, nango: DurableAction, request: HttpRequest, paginate: dict[str, Any]
-    ) -> None:
-        self._nango = nango
-        self._request = request
-        self._on_page = paginate.pop("on_page", None)
-        self._paginate = paginate
-
-    async def __aiter__(self) -> AsyncIterator[list[Any]]:
-        state: PageState | None = None
-        number = 0
-        while number == 0 or state is not None:
-            number += 1
-            page = await self._nango.fetch_page(self._request, self._paginate, state, number)
-            if page.deliver:
-                yield page.items
-            if self._on_page is not None:
-                response = Response(page.status, page.headers, page.items)
-                following = page.next.next_page_param if page.next else None
-                await self._on_page({"next_page_param": following, "response": response})
-            state = page.next
-
-
-def _request(endpoint: str, method: str, options: RequestOptions) -> HttpRequest:
-    fields: dict[str, Any] = dict(options)
-    if "timeout" in fields:
-        fields["timeout_s"] = fields.pop("timeout")
-    unknown = fields.keys() - HttpRequest.model_fields.keys()
-    if unknown:
-        msg = f"Unknown request options: {', '.join(sorted(unknown))}"
-        raise HelperError(msg, code="invalid_options")
-    try:
-        return HttpRequest(method=method, endpoint=endpoint, **fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        msg = f"Request option {where}: {first['msg']}"
-        raise HelperError(msg, code="invalid_options") from error
-
-
-def _response(answer: HttpResponse) -> Response:
-    data = answer.content() if answer.is_base64 else answer.data
-    return Response(answer.status, answer.headers, data)
 
 
 def _plain_record(record: Record, index: int) -> dict[str, Any]:
@@ -414,36 +372,3 @@ def _located(fn: Callable[..., Any]) -> tuple[str, str]:
 
 def _json_text(value: Any) -> str:
     return to_json(value, fallback=str).decode()
-
-
-def _wait_before_repeating(error: ActivityError, attempt: int) -> timedelta | None:
-    cause = error.cause
-    if not isinstance(cause, ApplicationError) or cause.non_retryable:
-        return None
-    return cause.next_retry_delay or policies.backoff(attempt)
-
-
-def _http_error(error: ActivityError) -> BaseException:
-    if is_cancelled_exception(error):
-        return error
-    leaf = leaf_failure(error)
-    if not isinstance(leaf, ApplicationError):
-        return HttpError(
-            "The request was given up: its outcome is unknown or no attempt succeeded in time"
-        )
-    details = leaf.details[0] if leaf.details else None
-    if not isinstance(details, dict) or "status" not in details:
-        return HelperError(leaf.message, code=leaf.type or "server_error")
-    response = None
-    if details["status"] is not None:
-        response = Response(details["status"], details["headers"], details["body"])
-    return HttpError(leaf.message, response)
-
-
-def _helper_error(error: ActivityError) -> BaseException:
-    if is_cancelled_exception(error):
-        return error
-    leaf = leaf_failure(error)
-    if isinstance(leaf, ApplicationError):
-        return HelperError(leaf.message, code=leaf.type or "server_error")
-    return HelperError(str(leaf), code="server_error")

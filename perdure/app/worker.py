@@ -145,7 +145,7 @@ async def run_worker(settings: Settings) -> None:
 async def _terminate(container: Container, blocked: Blocked) -> None:
     handle = container.temporal.get_workflow_handle(blocked.workflow_id, run_id=blocked.run_id)
     try:
-        await handle.terminate(blocked.message)
+        await handle.terminate(reason=blocked.message)
     except RPCError as error:
         log.warning("termination_failed", run_id=blocked.run_id, status=error.status.name)
     else:

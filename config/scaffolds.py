@@ -1,0 +1,214 @@
+"""Scripts to start from, for what `nango.yaml` names and nobody has written yet.
+
+A scaffold is a small script that compiles and type-checks: it imports the models it deals with,
+and what only its author can know is marked by a comment.
+"""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+
+from config.models_py import generate_models_py
+from config.project import Action, Integration, NangoConfig, OnEvents, Sync
+from config.python_types import quoted
+from perdure.scripts.bundle import ScriptKind
+
+__all__ = ["generate_scaffolds"]
+
+_LINE_LENGTH = 88
+_POST_CONNECTION = "post-connection-scripts"
+
+# Names the scaffolds use themselves; a class of that name is imported under another one.
+_TAKEN = frozenset(
+    {
+        *("NangoAction", "NangoSync", "answer", "data", "fetch_data", "input", "nango"),
+        *("on_webhook_payload_received", "output", "page", "params", "payload", "raw", "records"),
+        *("run_action", "wanted"),
+    }
+)
+
+
+def generate_scaffolds(config: NangoConfig, files: Collection[str]) -> dict[str, str]:
+    """Return the text of each script that is missing, by its path.
+
+    Args:
+        config: What the project should have.
+        files: Paths of the files it has; a dash in them is as good as an underscore.
+    """
+    known = {_plain(path) for path in files}
+    authors = _Author(config)
+    return {
+        path: text
+        for integration in config.integrations
+        for path, text in authors.scripts(integration)
+        if _plain(path) not in known
+    }
+
+
+def _plain(path: str) -> str:
+    return path.replace("-", "_")
+
+
+class _Author:
+    def __init__(self, config: NangoConfig) -> None:
+        classes = _class_names(generate_models_py(config))
+        self._classes = {
+            model: f"{name}_" if name in _TAKEN else name for model, name in classes.items()
+        }
+        self._imports = {
+            self._classes[model]: f"{name} as {name}_" if name in _TAKEN else name
+            for model, name in classes.items()
+        }
+        self._anonymous = {model.name for model in config.models if model.is_anonymous}
+
+    def scripts(self, integration: Integration) -> Iterator[tuple[str, str]]:
+        key = integration.key
+        for sync in integration.syncs:
+            yield _path(key, ScriptKind.SYNC, sync.name), self._sync(key, sync)
+        for action in integration.actions:
+            yield _path(key, ScriptKind.ACTION, action.name), self._action(key, action)
+        for name, events in _events_by_script(integration.on_events).items():
+            yield _path(key, ScriptKind.ON_EVENT, name), _on_event(key, events)
+        for name in integration.post_connection_scripts:
+            yield _path(key, _POST_CONNECTION, name), _on_event(key, ["post-connection-creation"])
+
+    def _sync(self, integration: str, sync: Sync) -> str:
+        body = ["async def fetch_data(nango: NangoSync) -> None:"]
+        body += ["    # Fill in the endpoints, and what of the API's answers becomes which field."]
+        for model in sync.output:
+            body += [
+                '    async for page in nango.paginate("/fill-in"):',
+                f"        records = [{self._classes[model]}.model_validate(raw) for raw in page]",
+                f"        await nango.batch_save(records, {quoted(model)})",
+            ]
+        if sync.webhook_subscriptions:
+            body += [
+                "",
+                "",
+                *_signature(
+                    "on_webhook_payload_received",
+                    "nango: NangoSync, payload: dict[str, Any]",
+                    "None",
+                ),
+                "    # Fill in what a webhook changes.",
+                '    await nango.log("webhook", payload)',
+            ]
+        sentence = sync.description or f"Sync {sync.name} of {integration}."
+        return _script(sentence, "NangoSync", self._imported(sync.output), body)
+
+    def _action(self, integration: str, action: Action) -> str:
+        models = [name for name in (action.input, *action.output) if name]
+        value = "input"
+        body = _signature("run_action", self._parameters(action), self._returns(action))
+        if action.input is not None and action.input not in self._anonymous:
+            wanted = self._classes[action.input]
+            body += [f"    wanted = {wanted}.model_validate(input)"]
+            value = 'wanted.model_dump(mode="json", by_alias=True, exclude_unset=True)'
+        body += ["    # Fill in the endpoint, what it is sent, and what of its answer is returned."]
+        reads = action.endpoint is not None and action.endpoint.method == "GET"
+        method, option = ("get", "params") if reads else ("post", "data")
+        argument = f", {option}={value}" if action.input is not None else ""
+        call = f'await nango.{method}("/fill-in"{argument})'
+        if action.input is not None and len(f"    answer = {call}") > _LINE_LENGTH:
+            body += [f"    {option} = {value}"]
+            call = f'await nango.{method}("/fill-in", {option}={option})'
+        if not action.output:
+            body += [f"    {call}"]
+        elif action.output[0] in self._anonymous:
+            body += [f"    answer = {call}"]
+            body += [f"    output: {self._classes[action.output[0]]} = answer.data"]
+            body += ["    return output"]
+        else:
+            body += [f"    answer = {call}"]
+            body += [f"    return {self._classes[action.output[0]]}.model_validate(answer.data)"]
+        sentence = action.description or f"Action {action.name} of {integration}."
+        return _script(sentence, "NangoAction", self._imported(models), body)
+
+    def _imported(self, models: Iterable[str]) -> list[str]:
+        return [self._imports[self._classes[model]] for model in models]
+
+    def _parameters(self, action: Action) -> str:
+        if action.input is None:
+            return "nango: NangoAction"
+        is_object = action.input not in self._anonymous
+        type_ = "dict[str, Any]" if is_object else self._classes[action.input]
+        return f"nango: NangoAction, input: {type_}"
+
+    def _returns(self, action: Action) -> str:
+        return " | ".join(self._classes[model] for model in action.output) or "None"
+
+
+def _class_names(models_py: str) -> Mapping[str, str]:
+    """Return the name of each model's class, as `MODELS` in the generated module has them."""
+    *_, index = ast.parse(models_py).body
+    if not isinstance(index, ast.AnnAssign) or not isinstance(index.value, ast.Dict):
+        return {}
+    pairs = zip(index.value.keys, index.value.values, strict=True)
+    return {ast.literal_eval(key): ast.unparse(value) for key, value in pairs if key}
+
+
+def _on_event(integration: str, events: Iterable[str]) -> str:
+    events = list(events)
+    comment = "    # Fill in what is to be done."
+    if "validate-connection" in events:
+        comment = "    # Fill in what makes a connection unusable: raise ActionError then."
+    body = [
+        "async def on_event(nango: NangoAction) -> None:",
+        comment,
+        '    await nango.log("connection", nango.connection_id)',
+    ]
+    return _script(f"Runs on {' and '.join(events)} of {integration}.", "NangoAction", (), body)
+
+
+def _events_by_script(on_events: OnEvents) -> dict[str, list[str]]:
+    events: dict[str, list[str]] = {}
+    for event, names in (
+        ("post-connection-creation", on_events.post_connection_creation),
+        ("pre-connection-deletion", on_events.pre_connection_deletion),
+        ("validate-connection", on_events.validate_connection),
+    ):
+        for name in names:
+            events.setdefault(name, []).append(event)
+    return events
+
+
+def _path(integration: str, folder: str, name: str) -> str:
+    return PurePosixPath(integration, folder, f"{name}.py").as_posix()
+
+
+def _signature(name: str, parameters: str, returns: str) -> list[str]:
+    line = f"async def {name}({parameters}) -> {returns}:"
+    if len(line) <= _LINE_LENGTH:
+        return [line]
+    return [f"async def {name}(", f"    {parameters}", f") -> {returns}:"]
+
+
+def _script(sentence: str, helper: str, models: Iterable[str], body: list[str]) -> str:
+    text = "\n".join(body)
+    lines = [_docstring(sentence), ""]
+    if "[str, Any]" in text:
+        lines += ["from typing import Any", ""]
+    lines += [f"from perdure import {helper}", ""]
+    names = sorted(set(models), key=_like_isort)
+    if names:
+        one_line = f"from models import {', '.join(names)}"
+        broken = ["from models import (", *(f"    {name}," for name in names), ")"]
+        lines += [*([one_line] if len(one_line) <= _LINE_LENGTH else broken), ""]
+    return "\n".join([*lines, "", text, ""])
+
+
+def _like_isort(name: str) -> tuple[int, str]:
+    kind = 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
+    return (kind, name)
+
+
+def _docstring(sentence: str) -> str:
+    words = " ".join(sentence.split()).replace("\\", "\\\\").replace('"""', "'''")
+    if words[-1] not in ".!?":
+        words += "."
+    width = _LINE_LENGTH - len('"""')
+    lines = textwrap.wrap(f'"""{words}', width, break_on_hyphens=False, break_long_words=False)
+    return lines[0] + '"""' if len(lines) == 1 else "\n".join([*lines, '"""'])

@@ -1,0 +1,72 @@
+"""What a failed step becomes for the script that asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import NoReturn
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from perdure.nango import HelperError, HttpError, Response
+    from perdure.temporal import policies
+    from perdure.temporal.failures import leaf_failure
+
+__all__ = ["raise_helper_error", "raise_http_error", "wait_before_repeating"]
+
+
+def raise_http_error(error: ActivityError) -> NoReturn:
+    """Raise what a script sees of a request that failed for good.
+
+    Raises:
+        HttpError: The API refused it, or no attempt succeeded in time.
+        HelperError: The request could not be made as it was.
+        asyncio.CancelledError: The run is being cancelled.
+    """
+    _pass_cancellation(error)
+    leaf = leaf_failure(error)
+    if not isinstance(leaf, ApplicationError):
+        msg = "The request was given up: its outcome is unknown, or no attempt succeeded in time"
+        raise HttpError(msg) from error
+    details = leaf.details[0] if leaf.details else None
+    if not isinstance(details, dict) or "status" not in details:
+        raise HelperError(leaf.message, code=leaf.type or "server_error") from error
+    response = None
+    if details["status"] is not None:
+        response = Response(details["status"], details["headers"], details["body"])
+    raise HttpError(leaf.message, response) from error
+
+
+def raise_helper_error(error: ActivityError) -> NoReturn:
+    """Raise what a script sees of any other step that failed for good.
+
+    Raises:
+        HelperError: With the code of the failure.
+        asyncio.CancelledError: The run is being cancelled.
+    """
+    _pass_cancellation(error)
+    leaf = leaf_failure(error)
+    if isinstance(leaf, ApplicationError):
+        raise HelperError(leaf.message, code=leaf.type or "server_error") from error
+    raise HelperError(str(leaf), code="server_error") from error
+
+
+def wait_before_repeating(error: ActivityError, attempt: int) -> timedelta | None:
+    """Return how long to wait before a write is repeated, None where it must not be.
+
+    Args:
+        error: Why the attempt failed. One that timed out may have been processed.
+        attempt: Its number, counted from 1.
+    """
+    cause = error.cause
+    if not isinstance(cause, ApplicationError) or cause.non_retryable:
+        return None
+    return cause.next_retry_delay or policies.backoff(attempt)
+
+
+def _pass_cancellation(error: ActivityError) -> None:
+    # As asyncio has it, so that a script's `except Exception` does not swallow it.
+    if is_cancelled_exception(error):
+        raise asyncio.CancelledError from error

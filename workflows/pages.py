@@ -1,0 +1,75 @@
+"""Requests of scripts, and the pages of paginated ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.http import FetchedPage
+    from perdure.nango import HelperError, Pages, RequestOptions, Response
+    from perdure.proxy.pagination import PageState
+    from perdure.proxy.requests import HttpRequest, HttpResponse
+
+__all__ = ["DurablePages", "FetchPage", "as_request", "as_response"]
+
+FetchPage: TypeAlias = Callable[
+    [HttpRequest, Mapping[str, Any], PageState | None, int], Awaitable[FetchedPage]
+]
+"""Fetches the page of a state; the last argument is its number, counted from 1."""
+
+
+class DurablePages(Pages):
+    """The pages of an endpoint; where the next one begins is kept by the run's history."""
+
+    def __init__(self, fetch: FetchPage, request: HttpRequest, paginate: Mapping[str, Any]) -> None:
+        self._fetch = fetch
+        self._request = request
+        self._paginate = dict(paginate)
+        self._on_page = self._paginate.pop("on_page", None)
+
+    async def __aiter__(self) -> AsyncIterator[list[Any]]:
+        """Yield each page as a list."""
+        state: PageState | None = None
+        number = 0
+        while number == 0 or state is not None:
+            number += 1
+            page = await self._fetch(self._request, self._paginate, state, number)
+            if page.deliver:
+                yield page.items
+            state = page.next
+            if self._on_page is not None:
+                response = Response(page.status, page.headers, page.items)
+                following = state.next_page_param if state else None
+                await self._on_page({"next_page_param": following, "response": response})
+
+
+def as_request(endpoint: str, method: str, options: RequestOptions) -> HttpRequest:
+    """Return a request as it travels to its step.
+
+    Raises:
+        HelperError: `invalid_options`.
+    """
+    fields: dict[str, Any] = dict(options)
+    if "timeout" in fields:
+        fields["timeout_s"] = fields.pop("timeout")
+    unknown = fields.keys() - HttpRequest.model_fields.keys()
+    if unknown:
+        msg = f"Unknown request options: {', '.join(sorted(unknown))}"
+        raise HelperError(msg, code="invalid_options")
+    try:
+        return HttpRequest(method=method, endpoint=endpoint, **fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        msg = f"Request option {where}: {first['msg']}"
+        raise HelperError(msg, code="invalid_options") from error
+
+
+def as_response(answer: HttpResponse) -> Response:
+    """Return an answer as scripts see it."""
+    data = answer.content() if answer.is_base64 else answer.data
+    return Response(answer.status, answer.headers, data)
