@@ -12,6 +12,7 @@ import datetime as _datetime
 import random as _random
 import time as _time
 import uuid as _uuid
+import zoneinfo as _zoneinfo
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, NoReturn
@@ -164,6 +165,8 @@ _MODULES: Mapping[str, ModuleType] = {
     "time": _time_module(),
     "random": _random_module(),
     "uuid": _uuid_module(),
+    # As it is: the sandbox's stand-in for its class is no `tzinfo` to the datetime module.
+    "zoneinfo": _zoneinfo,
 }
 
 
