@@ -23,6 +23,7 @@ from activities.schedules import ScheduleActivities
 from activities.steps import StepActivities
 from config.settings import Settings
 from perdure.app.container import Container, open_container
+from perdure.errors import StartupError
 from perdure.proxy.client import ProxyClient
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
@@ -108,7 +109,8 @@ async def run_worker(settings: Settings) -> None:
     """Run the worker until SIGTERM or SIGINT, then let its activities end in a few seconds.
 
     Raises:
-        StartupError: A setting is missing or wrong, or a server does not answer.
+        StartupError: A setting is missing or wrong, a server does not answer, or the worker
+            stopped by itself, so that whoever supervises it starts another one.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -133,13 +135,20 @@ async def run_worker(settings: Settings) -> None:
             terminations.add(task)
             task.add_done_callback(terminations.discard)
 
-        for worker in workers(container, transport):
-            await stack.enter_async_context(worker)
+        polling = workers(container, transport)
+        running = [asyncio.create_task(worker.run()) for worker in polling]
+        stopping = asyncio.create_task(stop.wait())
         log.info("worker_started", task_queues=[queue.value for queue in TaskQueue])
         if settings.ready_file is not None:
             settings.ready_file.touch()
-        await stop.wait()
+        ended, _ = await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         log.info("worker_stopping")
+        await asyncio.gather(*(worker.shutdown() for worker in polling))
+        results = await asyncio.gather(*running, return_exceptions=True)
+    if stopping not in ended:
+        cause = next((result for result in results if result is not None), None)
+        msg = f"The worker stopped by itself: {cause or 'no reason was given'}"
+        raise StartupError(msg, code="worker_stopped") from cause
 
 
 async def _terminate(container: Container, blocked: Blocked) -> None:
