@@ -14,7 +14,8 @@ RUN uv venv /opt/perdure \
 FROM python:3.12-slim
 RUN useradd --system --create-home --uid 10001 perdure
 COPY --from=build /opt/perdure /opt/perdure
-ENV PATH=/opt/perdure/bin:$PATH PYTHONUNBUFFERED=1 PERDURE_HOST=0.0.0.0
+ENV PATH=/opt/perdure/bin:$PATH PYTHONUNBUFFERED=1 PYTHONHASHSEED=0 TZ=UTC \
+    PERDURE_HOST=0.0.0.0
 USER perdure
 EXPOSE 3003
 ENTRYPOINT ["perdure"]

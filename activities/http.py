@@ -37,13 +37,13 @@ class ProxyInput(Payload):
 
 
 class ProxyAnswer(Payload):
-    """The answer to a request. One that sets cookies opens a session, so it is encrypted."""
+    """The answer to a request; encrypted where it opens a session or repeats a credential."""
 
     response: HttpResponse
 
     def holds_secret(self) -> bool:
         """See base class."""
-        return _COOKIES in self.response.headers
+        return _COOKIES in self.response.headers or bool(self.response.echoed)
 
 
 class FetchPageInput(ProxyInput):
@@ -68,6 +68,7 @@ class FetchedPage(Payload):
         headers: Headers of the answer.
         deliver: Whether the script gets the page: empty ones are handed out only where the
             provider paginates by links.
+        echoed: Credentials of the connection that the page repeats; it is encrypted then.
     """
 
     items: list[Any]
@@ -75,6 +76,11 @@ class FetchedPage(Payload):
     status: int = 200
     headers: dict[str, str] = {}
     deliver: bool = True
+    echoed: tuple[str, ...] = ()
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return bool(self.echoed)
 
 
 class HttpActivities:
@@ -138,6 +144,7 @@ class HttpActivities:
             status=page.status,
             headers={k: v for k, v in page.headers.items() if k != _COOKIES},
             deliver=page.deliver,
+            echoed=page.echoed,
         )
 
     def _note(self, error: UpstreamError, call: ProxyInput, target: ResolvedConnection) -> None:

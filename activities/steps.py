@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
 
 from activities.bundles import BundleCache
 from activities.heartbeat import heartbeating
@@ -19,11 +21,13 @@ from perdure.scripts.bundle import Bundle
 from perdure.scripts.execution import modules_for_steps
 from perdure.scripts.failures import script_failure
 from perdure.scripts.loader import ScriptModules
+from perdure.scripts.secrets import KnownSecrets
 from perdure.temporal.payloads import Payload
 
 __all__ = ["StepActivities", "StepInput", "StepResult"]
 
 _LOADED_BUNDLES = 32
+_MAX_STEPS = 64
 
 
 class StepInput(Payload):
@@ -60,7 +64,7 @@ class StepResult(Payload):
 
 
 class StepActivities:
-    """Steps of scripts.
+    """Steps of scripts. Each runs in a thread of its own, so that none can block the worker.
 
     Args:
         bundles: Where the scripts come from.
@@ -69,38 +73,44 @@ class StepActivities:
     def __init__(self, bundles: BundleCache) -> None:
         self._bundles = bundles
         self._loaded: OrderedDict[str, ScriptModules] = OrderedDict()
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(_MAX_STEPS, thread_name_prefix="perdure-step")
 
     @activity.defn(name="run")
     async def run(self, call: StepInput) -> StepResult:
-        """Call the function; a plain one runs in a thread of its own.
+        """Call the function.
 
         Raises:
-            ScriptError: The function raised, or the file could not be loaded.
+            ScriptError: The function raised, returned what is no JSON, or could not be loaded.
         """
         stored = await self._bundles.get(BundleHash(call.bundle))
         bundle = Bundle(stored.hash, stored.files)
+        loop = asyncio.get_running_loop()
         async with heartbeating():
-            try:
-                modules = await asyncio.to_thread(self._modules, bundle)
-                function = _function(await asyncio.to_thread(modules.load, call.path), call)
-                args, kwargs = _typed(function, call)
-                if inspect.iscoroutinefunction(function):
-                    value = await function(*args, **kwargs)
-                else:
-                    value = await asyncio.to_thread(function, *args, **kwargs)
-            except ApplicationError:
-                raise
-            except Exception as error:  # noqa: BLE001 - the border of a script
-                raise script_failure(error, bundle, call.path) from None
+            value = await loop.run_in_executor(self._threads, self._call, bundle, call)
         return StepResult(value=value, sealed=call.sealed)
 
+    def _call(self, bundle: Bundle, call: StepInput) -> Any:
+        try:
+            function = _function(self._modules(bundle).load(call.path), call)
+            args, kwargs = _typed(function, call)
+            if inspect.iscoroutinefunction(function):
+                value = asyncio.run(function(*args, **kwargs))
+            else:
+                value = function(*args, **kwargs)
+            return from_json(to_json(value))
+        except BaseException as error:  # noqa: BLE001 - the border of a script
+            secrets = KnownSecrets(call.arguments, call.keywords) if call.sealed else None
+            raise script_failure(error, bundle, call.path, secrets) from None
+
     def _modules(self, bundle: Bundle) -> ScriptModules:
-        modules = self._loaded.get(bundle.hash)
-        if modules is None:
-            modules = self._loaded[bundle.hash] = modules_for_steps(bundle)
-            if len(self._loaded) > _LOADED_BUNDLES:
-                self._loaded.popitem(last=False)
-        return modules
+        with self._lock:
+            modules = self._loaded.get(bundle.hash)
+            if modules is None:
+                modules = self._loaded[bundle.hash] = modules_for_steps(bundle)
+                if len(self._loaded) > _LOADED_BUNDLES:
+                    self._loaded.popitem(last=False)
+            return modules
 
 
 def _function(module: Any, call: StepInput) -> Callable[..., Any]:
@@ -112,7 +122,10 @@ def _function(module: Any, call: StepInput) -> Callable[..., Any]:
 
 def _typed(function: Callable[..., Any], call: StepInput) -> tuple[list[Any], dict[str, Any]]:
     """Give arguments the types that the function declares, since they travelled as JSON."""
-    hints = get_type_hints(function)
+    try:
+        hints = get_type_hints(function)
+    except NameError:
+        hints = {}  # they name what exists for type checkers only
     hints.pop("return", None)
     bound = inspect.signature(function).bind(*call.arguments, **call.keywords)
     for name, value in bound.arguments.items():

@@ -238,6 +238,9 @@ class NangoAction(ABC):
         Args:
             *args: Joined by spaces; what is not a string is written as JSON.
             level: `debug`, `info`, `warn` or `error`.
+
+        Raises:
+            HelperError: `invalid_options`, there is no such level.
         """
 
     @abstractmethod
@@ -256,7 +259,7 @@ class NangoAction(ABC):
 
     @abstractmethod
     async def run(
-        self, fn: Callable[P, Awaitable[T]] | Callable[P, T], *args: P.args, **kwargs: P.kwargs
+        self, fn: Callable[P, Awaitable[T]] | Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run a function of the script as a step of its own, outside the deterministic sandbox.
 

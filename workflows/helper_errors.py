@@ -10,11 +10,14 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from perdure.nango import HelperError, HttpError, Response
+    from perdure.nango import ActionError, HelperError, HttpError, Response
     from perdure.temporal import policies
     from perdure.temporal.failures import leaf_failure
 
 __all__ = ["raise_helper_error", "raise_http_error", "wait_before_repeating"]
+
+
+_GIVEN_UP = "The request was given up: its outcome is unknown, or no attempt succeeded in time"
 
 
 def raise_http_error(error: ActivityError) -> NoReturn:
@@ -28,11 +31,12 @@ def raise_http_error(error: ActivityError) -> NoReturn:
     _pass_cancellation(error)
     leaf = leaf_failure(error)
     if not isinstance(leaf, ApplicationError):
-        msg = "The request was given up: its outcome is unknown, or no attempt succeeded in time"
-        raise HttpError(msg) from error
+        raise HttpError(_GIVEN_UP) from error
     details = leaf.details[0] if leaf.details else None
     if not isinstance(details, dict) or "status" not in details:
-        raise HelperError(leaf.message, code=leaf.type or "server_error") from error
+        if leaf.non_retryable:
+            raise HelperError(leaf.message, code=leaf.type or "server_error") from error
+        raise HttpError(f"{_GIVEN_UP}: {leaf.message}") from error
     response = None
     if details["status"] is not None:
         response = Response(details["status"], details["headers"], details["body"])
@@ -43,12 +47,16 @@ def raise_helper_error(error: ActivityError) -> NoReturn:
     """Raise what a script sees of any other step that failed for good.
 
     Raises:
+        ActionError: A function called by `nango.run` raised it.
         HelperError: With the code of the failure.
         asyncio.CancelledError: The run is being cancelled.
     """
     _pass_cancellation(error)
     leaf = leaf_failure(error)
     if isinstance(leaf, ApplicationError):
+        details = leaf.details[0] if leaf.details else None
+        if leaf.type == "action_script_runtime_error" and isinstance(details, dict):
+            raise ActionError(details.get("payload")) from error
         raise HelperError(leaf.message, code=leaf.type or "server_error") from error
     raise HelperError(str(leaf), code="server_error") from error
 
@@ -57,11 +65,16 @@ def wait_before_repeating(error: ActivityError, attempt: int) -> timedelta | Non
     """Return how long to wait before a write is repeated, None where it must not be.
 
     Args:
-        error: Why the attempt failed. One that timed out may have been processed.
+        error: Why the attempt failed.
         attempt: Its number, counted from 1.
     """
     cause = error.cause
-    if not isinstance(cause, ApplicationError) or cause.non_retryable:
+    if not isinstance(cause, ApplicationError):
+        return None
+    # Only the provider's answer can say that it did not act. A worker that stops, or a result
+    # that could not be stored, says nothing about what the request did.
+    details = cause.details[0] if cause.details else None
+    if not isinstance(details, dict) or details.get("repeatable") is not True:
         return None
     return cause.next_retry_delay or policies.backoff(attempt)
 

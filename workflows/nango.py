@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, ParamSpec, TypeVar, Unpack, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter
-from pydantic_core import to_json
+from pydantic import BaseModel, PydanticUserError, TypeAdapter
+from pydantic_core import PydanticSerializationError, to_json
 from temporalio import workflow
 from temporalio.common import Priority
 from temporalio.exceptions import ActivityError
@@ -38,9 +38,12 @@ with workflow.unsafe.imports_passed_through():
         Response,
     )
     from perdure.proxy.pagination import PageState
+    from perdure.proxy.redaction import is_sensitive_name
     from perdure.proxy.requests import HttpRequest
     from perdure.records.prepare import check_ids
     from perdure.scripts.loader import bundle_file, is_script_file
+    from perdure.scripts.secrets import KnownSecrets
+    from perdure.scripts.text import clean, shown
     from perdure.temporal import policies
     from perdure.temporal.payloads import RunContext
     from workflows.helper_errors import (
@@ -50,7 +53,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.log_buffer import LogBuffer
     from workflows.pages import DurablePages, as_request, as_response
-    from workflows.secrets import KnownSecrets
     from workflows.steps import run_step, shortened
     from workflows.validation import Validation
 
@@ -63,6 +65,16 @@ ResultT = TypeVar("ResultT")
 
 _LOG_LENGTH = 99_000
 _RECORDS_PER_BATCH = 1_000
+_LOG_LEVELS: Mapping[str, LogLevel] = {
+    "debug": "debug",
+    "info": "info",
+    "warn": "warn",
+    "error": "error",
+    "verbose": "debug",
+    "silly": "debug",
+    "http": "info",
+    "warning": "warn",
+}
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
@@ -106,13 +118,14 @@ class DurableAction(NangoAction):
             # The same for every attempt, so that a provider that knows such keys acts once.
             request = request.model_copy(update={"idempotency_key": str(workflow.uuid4())})
         call = ProxyInput(
-            connection=self._ref(request), request=request, sealed=self.secrets.within(request)
+            connection=self._ref(request), request=request, sealed=self._is_secret(request)
         )
         summary = f"{method} {endpoint}"
         if method in _IDEMPOTENT:
             answer = await self._repeatable(HttpActivities.proxy, call, summary, request)
         else:
             answer = await self._not_repeatable(call, summary, request)
+        self.secrets.learn(answer.response.echoed)
         return as_response(answer.response)
 
     def paginate(
@@ -139,10 +152,12 @@ class DurableAction(NangoAction):
             request=request,
             paginate=dict(paginate),
             state=state,
-            sealed=self.secrets.within(request),
+            sealed=self._is_secret(request) or self.secrets.within(state),
         )
         summary = f"{request.method} {request.endpoint} · page {number}"
-        return await self._repeatable(HttpActivities.fetch_page, call, summary, request)
+        page = await self._repeatable(HttpActivities.fetch_page, call, summary, request)
+        self.secrets.learn(page.echoed)
+        return page
 
     async def warn(self, message: str) -> None:
         """Write a warning of the engine's own to the run's log."""
@@ -150,9 +165,13 @@ class DurableAction(NangoAction):
 
     async def log(self, *args: Any, level: LogLevel = "info") -> None:
         """See base class."""
-        words = (arg if isinstance(arg, str) else _json_text(arg) for arg in args)
-        message = self.secrets.mask(" ".join(words))
-        self._log.add(LogEntry(at=workflow.now(), level=level, message=message[:_LOG_LENGTH]))
+        words = (arg if isinstance(arg, str) else _as_text(arg) for arg in args)
+        message = self.secrets.mask(clean(" ".join(words)))
+        known = _LOG_LEVELS.get(level)
+        if known is None:
+            msg = f"There is no log level {level!r}; there are: {', '.join(_LOG_LEVELS)}"
+            raise HelperError(msg, code="invalid_options")
+        self._log.add(LogEntry(at=workflow.now(), level=known, message=message[:_LOG_LENGTH]))
 
     async def get_connection(
         self, provider_config_key: str | None = None, connection_id: str | None = None
@@ -174,10 +193,11 @@ class DurableAction(NangoAction):
         return dict(found.metadata)
 
     async def run(
-        self, fn: Callable[P, Awaitable[T]] | Callable[P, T], *args: P.args, **kwargs: P.kwargs
+        self, fn: Callable[P, Awaitable[T]] | Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """See base class."""
         path, name = _located(fn)
+        result_type = _result_type(fn)
         call = StepInput(
             bundle=self.bundle,
             path=path,
@@ -192,8 +212,7 @@ class DurableAction(NangoAction):
             )
         except ActivityError as error:
             raise_helper_error(error)
-        hint = get_type_hints(inspect.unwrap(fn)).get("return", Any)
-        return TypeAdapter(hint).validate_python(result.value)  # type: ignore[no-any-return]
+        return result_type.validate_python(result.value)  # type: ignore[no-any-return]  # as declared
 
     async def _lookup(
         self,
@@ -205,6 +224,9 @@ class DurableAction(NangoAction):
             return await self._step(activity, argument, summary)
         except ActivityError as error:
             raise_helper_error(error)
+
+    def _is_secret(self, request: HttpRequest) -> bool:
+        return self.secrets.within(request) or any(map(is_sensitive_name, request.headers))
 
     def _ref(self, request: HttpRequest) -> ConnectionRef:
         return self._ref_of(request.provider_config_key, request.connection_id)
@@ -370,5 +392,16 @@ def _located(fn: Callable[..., Any]) -> tuple[str, str]:
     return bundle_file(code.co_filename), name
 
 
-def _json_text(value: Any) -> str:
-    return to_json(value, fallback=str).decode()
+def _as_text(value: Any) -> str:
+    try:
+        return to_json(value, fallback=shown).decode()
+    except (PydanticSerializationError, UnicodeError, ValueError):
+        return shown(value)
+
+
+def _result_type(fn: Callable[..., Any]) -> TypeAdapter[Any]:
+    """What a step's JSON becomes again. Hints that only type checkers can read do not count."""
+    try:
+        return TypeAdapter(get_type_hints(inspect.unwrap(fn)).get("return", Any))
+    except (NameError, TypeError, PydanticUserError):
+        return TypeAdapter(Any)

@@ -47,7 +47,7 @@ class RunAction:
             priority=Priority(fairness_key=f"{context.environment}/{context.connection_id}"[:64]),
         )
         try:
-            with script_border(script, nango.secrets.mask):
+            with script_border(script, nango.secrets):
                 validation = Validation(context, script, nango.warn)
                 action = load_entry_point(script, "run_action")
                 await validation.check(

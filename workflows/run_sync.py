@@ -6,7 +6,7 @@ import asyncio
 
 from temporalio import workflow
 from temporalio.common import Priority
-from temporalio.exceptions import is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.bundles import BundleActivities, LoadScriptInput
@@ -49,6 +49,9 @@ class RunSync:
         nango = DurableSync(context, limit=policies.SYNC_LIMIT, priority=priority)
         try:
             await self._run_script(context, nango, priority)
+            if workflow.cancellation_reason() is not None:
+                # The script took the cancellation for an error and went on to its end.
+                raise asyncio.CancelledError
         except (Exception, asyncio.CancelledError) as error:
             if is_cancelled_exception(error):
                 await self._finish(context, nango, RunStatus.CANCELLED)
@@ -72,7 +75,7 @@ class RunSync:
             policy=policies.BOOKKEEPING,
             priority=priority,
         )
-        with script_border(script, nango.secrets.mask):
+        with script_border(script, nango.secrets):
             nango.validation = Validation(context, script, nango.warn)
             fetch_data = load_entry_point(script, "fetch_data")
             if context.input is not None and context.validation != "off":
@@ -93,7 +96,11 @@ class RunSync:
         status: RunStatus,
         error: BaseException | None = None,
     ) -> SyncResult:
-        await nango.close()
+        try:
+            await nango.close()
+        except ActivityError as failed:
+            # Lost log lines are no reason to lose how the run ended.
+            workflow.logger.warning("log lines were not written", exc_info=failed)
         counts = await run_step(
             RunActivities.finish_sync,
             FinishRunInput(

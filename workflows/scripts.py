@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from perdure.scripts.bundle import Bundle
     from perdure.scripts.execution import load_for_workflow
     from perdure.scripts.failures import is_control_flow, script_failure
+    from perdure.scripts.secrets import KnownSecrets
     from perdure.temporal.payloads import ScriptFiles
 
 __all__ = ["EntryPoint", "load_entry_point", "script_border"]
@@ -27,12 +28,12 @@ EntryPoint: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 @contextmanager
-def script_border(script: ScriptFiles, mask: Callable[[str], str]) -> Iterator[None]:
+def script_border(script: ScriptFiles, secrets: KnownSecrets) -> Iterator[None]:
     """Turn whatever leaves the block into a failure of the run; Temporal's own business passes.
 
     Args:
         script: The files of the run's bundle.
-        mask: Hides secrets in error messages.
+        secrets: What to hide in errors.
 
     Raises:
         ScriptError: Something was raised inside.
@@ -42,7 +43,7 @@ def script_border(script: ScriptFiles, mask: Callable[[str], str]) -> Iterator[N
     except BaseException as error:
         if is_control_flow(error):
             raise
-        raise script_failure(error, _bundle(script), script.path, mask=mask) from None
+        raise script_failure(error, _bundle(script), script.path, secrets) from None
 
 
 def load_entry_point(script: ScriptFiles, name: str) -> EntryPoint:

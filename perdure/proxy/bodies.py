@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
@@ -22,6 +23,7 @@ from perdure.proxy.requests import ResponseType
 
 __all__ = ["RequestBody", "decode_body", "decode_text", "encode_body"]
 
+_UNPAIRED_SURROGATE = re.compile("[\ud800-\udfff]")
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 
@@ -92,11 +94,13 @@ def decode_body(
         except orjson.JSONDecodeError:
             # NaN, a byte order mark or another encoding than UTF-8; or no JSON after all.
             try:
+                # Half an emoji, cut off by whoever shortened a text, is replaced: neither a
+                # history nor the database can hold it.
                 value: JsonValue = json.loads(_text(content, content_type))
+                text = json.dumps(value, ensure_ascii=False)
+                return json.loads(_UNPAIRED_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)), False
             except ValueError:
                 pass
-            else:
-                return value, False
     try:
         return _text(content, content_type), False
     except ValueError:

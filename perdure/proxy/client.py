@@ -22,7 +22,7 @@ from perdure.proxy.auth import Injection, inject, provider_base_url, secrets_of,
 from perdure.proxy.bodies import decode_body, decode_text, encode_body
 from perdure.proxy.exchange import NetworkError, OutgoingRequest, RawResponse, Transport
 from perdure.proxy.pagination import Page, PageState, extract_items, next_page, page_request
-from perdure.proxy.redaction import Redactor, is_sensitive_name
+from perdure.proxy.redaction import MIN_SECRET, Redactor, is_sensitive_name
 from perdure.proxy.requests import HttpRequest, HttpResponse, LinkPaginate, Paginate
 from perdure.proxy.retry import NetworkFailure, Outcome, decide
 from perdure.proxy.urls import Target, add_query, check_base_url, query_names, resolve
@@ -79,7 +79,11 @@ class ProxyClient:
         data, is_base64 = decode_body(raw.content, raw.headers, request.response_type)
         # The data was just decoded from JSON: to validate it again would cost more than that did.
         return HttpResponse.model_construct(
-            status=raw.status, headers=raw.headers, data=data, is_base64=is_base64
+            status=raw.status,
+            headers=raw.headers,
+            data=data,
+            is_base64=is_base64,
+            echoed=_echoed(credentials, raw),
         )
 
     async def fetch_page(
@@ -126,6 +130,7 @@ class ProxyClient:
             status=raw.status,
             headers=raw.headers,
             deliver=bool(items) or isinstance(paginate, LinkPaginate),
+            echoed=_echoed(credentials, raw),
         )
 
     async def _exchange(
@@ -200,6 +205,16 @@ class ProxyClient:
         )
         raised.payload = {"retry_reason": decision.reason.value}
         raise raised
+
+
+def _echoed(credentials: Credentials, raw: RawResponse) -> tuple[str, ...]:
+    """Return the credentials that an answer repeats, as some APIs do when asked about a key."""
+    return tuple(
+        secret
+        for secret in secrets_of(credentials)
+        if len(secret) >= MIN_SECRET
+        and (secret.encode() in raw.content or any(secret in v for v in raw.headers.values()))
+    )
 
 
 _NETWORK_CODES: Mapping[NetworkFailure, str] = {

@@ -73,6 +73,7 @@ class Page:
         headers: Headers with lower-case names.
         deliver: Whether the script gets this page: empty pages are handed out only when the
             provider paginates by links.
+        echoed: Credentials of the connection that the answer repeats.
     """
 
     items: list[JsonValue]
@@ -80,6 +81,7 @@ class Page:
     status: int
     headers: Mapping[str, str]
     deliver: bool
+    echoed: tuple[str, ...] = ()
 
 
 def page_request(

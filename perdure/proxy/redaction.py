@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
-__all__ = ["MASK", "Redactor", "is_sensitive_name"]
+__all__ = ["MASK", "MIN_SECRET", "Redactor", "is_sensitive_name"]
 
 MASK = "***"
 """Stands in the place of a secret."""
 
-_MIN_SECRET = 4
+MIN_SECRET = 4
 """Shorter texts are not masked in prose: replacing every `a` would only destroy the message."""
 
 _SENSITIVE = re.compile(
@@ -46,7 +46,7 @@ class Redactor:
         spellings = {
             spelling
             for secret in secrets
-            if len(secret) >= _MIN_SECRET
+            if len(secret) >= MIN_SECRET
             for spelling in (secret, quote(secret, safe=""), quote_plus(secret), _in_json(secret))
         }
         longest_first = sorted(spellings, key=len, reverse=True)
@@ -55,6 +55,10 @@ class Redactor:
     def text(self, text: str) -> str:
         """Mask the secrets in a text."""
         return text if self._secrets is None else self._secrets.sub(MASK, text)
+
+    def finds(self, text: str) -> bool:
+        """Return whether a text holds one of the secrets."""
+        return self._secrets is not None and self._secrets.search(text) is not None
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Mask the values of headers that are secret by name or by value."""

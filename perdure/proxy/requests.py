@@ -143,12 +143,14 @@ class HttpResponse(_Payload):
         headers: Headers with lower-case names; repeated ones are joined by a comma.
         data: Decoded JSON, text, or base64 of the bytes.
         is_base64: Whether `data` is base64, because bytes were asked for or it is not text.
+        echoed: Credentials of the connection that the answer repeats.
     """
 
     status: int
     headers: dict[str, str] = Field(default_factory=dict)
     data: JsonValue = None
     is_base64: bool = False
+    echoed: tuple[str, ...] = ()
 
     def json(self) -> Any:  # type: ignore[override]  # pydantic's method of that name is deprecated
         """Return the decoded body, in the manner of HTTP clients."""

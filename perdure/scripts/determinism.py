@@ -8,6 +8,7 @@ them is the standard library's own.
 
 from __future__ import annotations
 
+import asyncio as _asyncio
 import datetime as _datetime
 import random as _random
 import time as _time
@@ -160,7 +161,13 @@ def _uuid_module() -> ModuleType:
     return _derive(_uuid, uuid1=uuid1, uuid4=workflow.uuid4, uuid7=workflow.uuid7)
 
 
+def _asyncio_module() -> ModuleType:
+    """`wait` and `as_completed` go through sets, whose order is another one at each replay."""
+    return _derive(_asyncio, wait=workflow.wait, as_completed=workflow.as_completed)
+
+
 _MODULES: Mapping[str, ModuleType] = {
+    "asyncio": _asyncio_module(),
     "datetime": _datetime_module(),
     "time": _time_module(),
     "random": _random_module(),

@@ -8,6 +8,9 @@ the real world, and a process loads each bundle once.
 from __future__ import annotations
 
 import builtins
+import importlib
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -21,10 +24,12 @@ from perdure.scripts.guard import ForbiddenInScriptError, allowed
 from perdure.scripts.loader import ScriptModules, shared_models
 from perdure.scripts.validation import ModelValidator
 
-__all__ = ["load_for_workflow", "model_validator", "modules_for_steps"]
+__all__ = ["import_in_background", "load_for_workflow", "model_validator", "modules_for_steps"]
 
 # The sandbox overrides modules and builtins per thread. A thread of our own sees the real ones.
 _outside_sandbox = ThreadPoolExecutor(max_workers=1, thread_name_prefix="perdure-models")
+_importing = ThreadPoolExecutor(max_workers=4, thread_name_prefix="perdure-import")
+_imported: set[str] = set()
 
 
 def load_for_workflow(bundle: Bundle, path: str) -> ModuleType:
@@ -70,12 +75,13 @@ class _Environ(Mapping[str, str]):
 
 
 class _Os(ModuleType):
-    """The sandbox's `os`, without the worker's environment."""
+    """The sandbox's `os`, without the worker's environment, with what computes on paths."""
 
     def __init__(self, restricted: ModuleType) -> None:
         super().__init__("os")
         self.__dict__["_restricted"] = restricted
         self.environ = _Environ()
+        self.path = _PATH
 
     def getenv(self, key: str, default: str | None = None) -> str | None:
         del key, default
@@ -83,6 +89,27 @@ class _Os(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._restricted, name)
+
+
+class _Path(ModuleType):
+    """`os.path`, as far as it only computes."""
+
+    _COMPUTING = frozenset(
+        {
+            *("basename", "commonpath", "commonprefix", "dirname", "isabs", "join", "normcase"),
+            *("normpath", "split", "splitdrive", "splitext"),
+            *("altsep", "curdir", "devnull", "extsep", "pardir", "pathsep", "sep"),
+        }
+    )
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(os.path, name)
+        if name in self._COMPUTING:
+            return value
+        raise ForbiddenInScriptError(f"os.path.{name}")
+
+
+_PATH = _Path("os.path")
 
 
 def _deterministic_import(
@@ -95,7 +122,26 @@ def _deterministic_import(
     replaced = deterministic_modules().get(name)
     if replaced is not None:
         return replaced
+    if name == "os.path" and fromlist:
+        return _PATH
+    package = name.partition(".")[0]
     with allowed(), workflow.unsafe.imports_passed_through():
+        if package not in sys.stdlib_module_names:
+            import_in_background(name)
         module = builtins.__import__(name, globals, locals, fromlist or (), level)
     is_os = name == "os" or (name.startswith("os.") and not fromlist)
     return _Os(module) if is_os else module
+
+
+def import_in_background(name: str) -> None:
+    """Import an installed module on a thread that a workflow's time limit does not interrupt.
+
+    A heavy one may take longer than a workflow may go without yielding. The next attempt then
+    finds the import further on, or done.
+
+    Raises:
+        ImportError: There is no such module.
+    """
+    if name not in _imported:
+        _importing.submit(importlib.import_module, name).result()
+        _imported.add(name)

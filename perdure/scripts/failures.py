@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from types import TracebackType
@@ -23,12 +23,14 @@ from typing import Any
 
 from temporalio.exceptions import is_cancelled_exception
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
-from temporalio.workflow import NondeterminismError
+from temporalio.workflow import ContinueAsNewError, NondeterminismError
 
 from perdure.nango import ActionError, HelperError, HttpError, Response
 from perdure.scripts.bundle import Bundle
 from perdure.scripts.guard import remedy, used_by_script
 from perdure.scripts.loader import bundle_file, is_script_file
+from perdure.scripts.secrets import KnownSecrets
+from perdure.scripts.text import plain_json, shown
 from perdure.temporal.converter import ScriptError
 
 __all__ = ["is_control_flow", "script_failure"]
@@ -53,35 +55,39 @@ def is_control_flow(error: BaseException) -> bool:
     Cancellation, eviction and true nondeterminism are; a forbidden call, which the SDK derives
     from nondeterminism, is not.
     """
-    if isinstance(error, RestrictedWorkflowAccessError):
+    if isinstance(error, RestrictedWorkflowAccessError | ContinueAsNewError):
         return False
-    if isinstance(error, NondeterminismError | asyncio.CancelledError):
+    if isinstance(error, NondeterminismError | asyncio.CancelledError | GeneratorExit):
         return True
-    if isinstance(error, BaseException) and not isinstance(error, Exception | SystemExit):
+    # The SDK's own signals, such as that of an eviction, are private classes of it.
+    of_the_sdk = type(error).__module__.startswith("temporalio.")
+    if of_the_sdk and not isinstance(error, Exception):
         return True
     return is_cancelled_exception(error)
 
 
 def script_failure(
-    error: BaseException, bundle: Bundle, path: str, *, mask: Callable[[str], str] = str
+    error: BaseException, bundle: Bundle, path: str, secrets: KnownSecrets | None = None
 ) -> ScriptError:
-    """Turn what a script raised into the failure of its run.
+    """Turn what a script raised into the failure of its run. It works for every exception.
 
     Args:
         error: The exception.
         bundle: The bundle the script belongs to, for its source lines.
         path: The script's file, named where no frame of it is on the stack.
-        mask: Hides secrets in text.
+        secrets: What to hide in text and details.
     """
+    secrets = secrets or KnownSecrets()
     frames = _frames(error, bundle)
     where = next((f for f in reversed(frames) if f.in_script), None)
     file, line = (where.file, where.line) if where else (path, 1)
     if isinstance(error, SyntaxError) and error.filename and is_script_file(error.filename):
         file, line = bundle_file(error.filename), error.lineno or 1
     code, text, details = _describe(error)
-    text = mask(text)[:_MAX_TEXT]
-    trace = mask(_format(frames, type(error).__name__, text))[:_MAX_TEXT]
-    facts: dict[str, Any] = {"file": file, "line": line, "traceback": trace, **details}
+    text = secrets.mask(text)[:_MAX_TEXT]
+    trace = secrets.mask(_format(frames, type(error).__name__, text))[:_MAX_TEXT]
+    facts = {"file": file, "line": line, "traceback": trace}
+    facts |= secrets.mask_all(plain_json(details))
     # What the engine says before or after the script ran is about no line of it.
     about_a_line = where is not None or not isinstance(error, HelperError)
     message = f"{file}:{line}: {text}" if about_a_line else text
@@ -90,21 +96,22 @@ def script_failure(
 
 def _describe(error: BaseException) -> tuple[str, str, Mapping[str, Any]]:
     """Return code, text and further facts of an exception."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    said = shown(error)
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     described: tuple[str, str, Mapping[str, Any]]
     match error:
         case ActionError():
-            described = ("action_script_runtime_error", str(error), {"payload": error.payload})
+            described = ("action_script_runtime_error", said, {"payload": error.payload})
         case HttpError():
-            described = ("script_http_error", str(error), {"upstream": _upstream(error.response)})
+            described = ("script_http_error", said, {"upstream": _upstream(error.response)})
         case HelperError():
-            described = (error.code, str(error), {})
+            described = (error.code, said, {})
         case RestrictedWorkflowAccessError():
             described = _forbidden(used_by_script(error))
         case NotImplementedError() if _raised_in_event_loop(error):
             described = _forbidden("asyncio.to_thread")
         case SyntaxError():
-            described = ("script_syntax_error", f"SyntaxError: {error.msg}", {})
+            described = ("script_syntax_error", f"SyntaxError: {shown(error.msg)}", {})
         case ImportError():
             described = ("script_import_error", text, {})
         case _:

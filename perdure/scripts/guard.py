@@ -8,14 +8,13 @@ is on the stack of a workflow's thread.
 
 from __future__ import annotations
 
-import importlib.util
+import mimetypes
 import sys
 import threading
 import traceback
 import zoneinfo
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 from temporalio import workflow
@@ -84,8 +83,9 @@ _REMEDY_FOR_ALL = (
 
 _NOT_THE_CULPRIT = frozenset({"", "perdure", "temporalio", "workflows", *sys.stdlib_module_names})
 
-_tzdata = importlib.util.find_spec("tzdata")
-_TZDATA_PACKAGE = str(Path(_tzdata.origin).parent) if _tzdata and _tzdata.origin else "\0"
+_INSTALLED = tuple(
+    map(str, (sys.prefix, sys.base_prefix, *zoneinfo.TZPATH, *mimetypes.knownfiles))
+)
 
 _thread = threading.local()
 _installed = threading.Event()
@@ -128,15 +128,20 @@ def install() -> None:
 def _audit(event: str, args: tuple[object, ...]) -> None:
     if event not in _EVENTS or not workflow.unsafe.in_sandbox():
         return
-    if event == "open" and _is_time_zone(args[0]):
+    if event == "open" and _is_installed_data(*args[:2]):
         return
     if not getattr(_thread, "allowed", False) and _script_is_calling(sys._getframe(1)):
         raise ForbiddenInScriptError(event)
 
 
-def _is_time_zone(path: object) -> bool:
-    """Whether a file is the rules of a time zone, which `ZoneInfo` reads: data, not input."""
-    return isinstance(path, str) and path.startswith((*zoneinfo.TZPATH, _TZDATA_PACKAGE))
+def _is_installed_data(path: object, mode: object) -> bool:
+    """Whether a file is read that came with the interpreter or a package, such as a time zone.
+
+    That is data, not input. Libraries read it once per process, so refusing it would depend on
+    what the process did before.
+    """
+    reading = mode is None or (isinstance(mode, str) and not set(mode) & set("wax+"))
+    return reading and isinstance(path, str) and path.startswith(_INSTALLED)
 
 
 def _script_is_calling(frame: FrameType | None) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import CodeType, ModuleType
@@ -31,6 +32,7 @@ Import = Callable[..., ModuleType]
 """A function with the signature of `builtins.__import__`."""
 
 _FILE_PREFIX = "perdure-bundle:"
+_models_lock = threading.Lock()
 _MODELS = MODELS_FILE.removesuffix(".py")
 
 
@@ -72,6 +74,9 @@ class ScriptModules:
         self._root = f"perdure_bundle_{bundle.hash[:16]}"
         self._sources = _index(bundle.files)
         self._modules: dict[str, ModuleType] = {}
+        # A module is found by others as soon as it begins to execute, which circular imports
+        # need; other threads wait until it is complete.
+        self._lock = threading.RLock()
         self._builtins = {**vars(builtins), "__import__": self._import}
         if models is not None:
             self._modules[_MODELS] = models
@@ -84,7 +89,8 @@ class ScriptModules:
             Exception: Whatever the file raises when it is executed.
         """
         name = path.removesuffix(".py").replace("/", ".")
-        return self._load(name, _Source(path, is_package=False))
+        with self._lock:
+            return self._load(name, _Source(path, is_package=False))
 
     def _load(self, name: str, source: _Source) -> ModuleType:
         if name in self._modules:
@@ -120,6 +126,10 @@ class ScriptModules:
         absolute = self._absolute(name, globals, level) if level else name
         if level == 0 and not self._has(absolute, fromlist or ()):
             return self._outside(name, globals, locals, fromlist, level)
+        with self._lock:
+            return self._import_own(absolute, fromlist or ())
+
+    def _import_own(self, absolute: str, fromlist: Sequence[str]) -> ModuleType:
         module = self._load_dotted(absolute)
         if fromlist:
             for attribute in fromlist:
@@ -239,4 +249,5 @@ def shared_models(bundle: Bundle) -> ModuleType | None:
     """
     if MODELS_FILE not in bundle.files:
         return None
-    return _load_models(bundle.hash, bundle.files[MODELS_FILE])
+    with _models_lock:
+        return _load_models(bundle.hash, bundle.files[MODELS_FILE])

@@ -37,7 +37,14 @@ def application_error(error: PerdureError) -> ApplicationError:
         retryable = error.retryable
         if error.retry_after is not None:
             delay = timedelta(seconds=error.retry_after)
-        details = [{"status": error.status, "headers": error.headers, "body": error.body}]
+        details = [
+            {
+                "status": error.status,
+                "headers": error.headers,
+                "body": error.body,
+                "repeatable": error.retryable,
+            }
+        ]
     elif isinstance(error, InvalidInputError):
         details = [
             {

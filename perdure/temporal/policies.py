@@ -95,6 +95,7 @@ def step(limit: timedelta) -> ActivityConfig:
     """Return the policy of a `nango.run` step: repeated only when its process died."""
     return ActivityConfig(
         start_to_close_timeout=limit,
+        schedule_to_close_timeout=limit,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
         retry_policy=TRANSIENT_BACKOFF,
     )

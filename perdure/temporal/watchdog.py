@@ -85,10 +85,13 @@ class Watchdog:
     Args:
         locate: Finds the script's line in a stack.
         on_stuck: Called from the watchdog's thread, once per thread that cannot be interrupted.
+        import_function: Name of the function in which a first import is waited for, which is
+            no fault of the script.
     """
 
     locate: LocateScript
     on_stuck: Callable[[Blocked], None] = field(default=lambda _: None)
+    import_function: str = "import_in_background"
     _active: dict[int, _Activation] = field(default_factory=dict, init=False)
     _counts: dict[str, _Count] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -144,10 +147,20 @@ class Watchdog:
         return stuck
 
     def _count(self, activation: _Activation) -> None:
+        if self._is_waiting_for_import(activation.thread_id):
+            return
         blocked = self._describe(activation)
         count = self._counts.setdefault(activation.run_id, _Count(0, blocked))
         count.failures += 1
         count.blocked = blocked
+
+    def _is_waiting_for_import(self, thread_id: int) -> bool:
+        frame = sys._current_frames().get(thread_id)
+        while frame is not None:
+            if frame.f_code.co_name == self.import_function:
+                return True
+            frame = frame.f_back
+        return False
 
     def _describe(self, activation: _Activation) -> Blocked:
         frame = sys._current_frames().get(activation.thread_id)
@@ -200,6 +213,10 @@ class _WatchedInstance(WorkflowInstance):
         token = self._watchdog.enter(self._workflow_id, self._run_id, live=live)
         try:
             return self._instance.activate(act)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Raised in a task of the script, they would end the worker's event loop.
+            msg = f"the script tried to end the process: {type(error).__name__}"
+            raise ApplicationError(msg, type="script_internal_error", non_retryable=True) from None
         finally:
             self._watchdog.leave(token)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
 import pytest
-from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import WorkflowFailureError
 
 from config.settings import Settings
 from perdure.app.container import open_container
@@ -19,7 +16,7 @@ from perdure.temporal.client import register_search_attributes
 from perdure.temporal.failures import describe_failure
 from tests.support.project import project
 from tests.support.source import Source
-from tests.support.stack import Stack, settings_for
+from tests.support.stack import Stack, namespaced
 
 SCRIPT = """
 async def fetch_data(nango):
@@ -29,27 +26,12 @@ async def fetch_data(nango):
 """
 
 
-async def encrypted_settings(settings: Settings) -> Settings:
-    """Return settings of a namespace of its own, since task queues are shared by name."""
-    namespace = f"encrypted-{uuid.uuid4().hex[:8]}"
-    client = await Client.connect(settings.temporal_address)
-    request = RegisterNamespaceRequest(namespace=namespace)
-    request.workflow_execution_retention_period.FromTimedelta(timedelta(days=1))
-    await client.workflow_service.register_namespace(request)
-    return settings_for(
-        settings.database_url.get_secret_value(),
-        settings.temporal_address,
-        TEMPORAL_NAMESPACE=namespace,
-        encrypt_payloads="all",
-    )
-
-
 async def test_payloads_and_failures_are_encrypted_and_readable_with_the_key(
     settings: Settings, source: Source
 ) -> None:
     async with AsyncExitStack() as opened:
         container = await opened.enter_async_context(
-            open_container(await encrypted_settings(settings), name="encrypted")
+            open_container(await namespaced(settings, encrypt_payloads="all"), name="encrypted")
         )
         await register_search_attributes(container.temporal)
         guard = AddressGuard(allow_private_networks=True)

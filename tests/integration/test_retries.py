@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from contextlib import AsyncExitStack
 
+import pytest
 from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import WorkflowFailureError
 from werkzeug import Response
 
+from config.settings import Settings
+from perdure.app.container import open_container
+from perdure.app.worker import workers
+from perdure.proxy.ssrf import AddressGuard
+from perdure.proxy.transport import HttpTransport
+from perdure.temporal.client import register_search_attributes
+from perdure.temporal.failures import describe_failure
 from tests.support.project import project
 from tests.support.source import Source
-from tests.support.stack import Stack
+from tests.support.stack import Stack, namespaced
 
 
 async def test_rate_limit_and_server_errors_are_retried_without_holding_a_worker(
@@ -103,3 +114,42 @@ async def test_write_with_an_unknown_outcome_is_not_repeated(stack: Stack, sourc
 
     assert len(calls) == 1
     assert (await stack.records(connection))[0]["title"] == "500"
+
+
+async def test_write_is_not_repeated_when_its_worker_stops(
+    settings: Settings, source: Source
+) -> None:
+    """A worker that is shut down in the middle of a POST does not know what became of it."""
+    calls = []
+    arrived = threading.Event()
+
+    def order(request: object) -> Response:
+        calls.append(request)
+        arrived.set()
+        time.sleep(8)
+        return Response('{"id": "o1"}', content_type="application/json")
+
+    source.server.expect_request("/orders", method="POST").respond_with_handler(order)
+    own = await namespaced(settings)
+    async with AsyncExitStack() as opened:
+        container = await opened.enter_async_context(open_container(own, name="stopping"))
+        await register_search_attributes(container.temporal)
+        guard = AddressGuard(allow_private_networks=True)
+        transport = await opened.enter_async_context(HttpTransport(guard))
+        stack = await Stack.create(container)
+        await stack.deploy(
+            project("async def fetch_data(nango):\n    await nango.post(endpoint='/orders')\n")
+        )
+        connection = await stack.connect(source.url)
+        async with AsyncExitStack() as first:
+            for worker in workers(container, transport):
+                await first.enter_async_context(worker)
+            handle = await stack.start_sync(connection)
+            assert await asyncio.to_thread(arrived.wait, 20)
+        for worker in workers(container, transport):
+            await opened.enter_async_context(worker)
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+
+    assert len(calls) == 1
+    assert "outcome is unknown" in describe_failure(caught.value)["message"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import uuid
+from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import pytest
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 
+from perdure.temporal.failures import describe_failure
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
@@ -93,3 +97,77 @@ async def test_base64_payloads_of_the_history_hide_the_secret_too(
 
     for event in history.events:
         assert secret.encode() not in event.SerializeToString()
+
+
+SPELLINGS = """
+import base64
+from urllib.parse import quote
+from perdure import ActionError
+
+
+async def fetch_data(nango):
+    connection = await nango.get_connection()
+    token = connection["credentials"]["apiKey"]
+    await nango.log(connection, repr(token))
+    await nango.get(endpoint=f"/issues?copy={quote(token)}")
+    await nango.get(endpoint="/issues", headers={"Authorization": "Basic " + encoded(token)})
+    try:
+        await nango.run(refuse, token)
+    except Exception as error:
+        await nango.log(str(error))
+    raise ActionError({"token": token, "encoded": encoded(token)})
+
+
+def encoded(token):
+    return base64.b64encode(token.encode()).decode()
+
+
+def refuse(token):
+    raise RuntimeError("bad " + token)
+"""
+
+ECHOING = """
+async def fetch_data(nango):
+    answer = await nango.get(endpoint="/echo")
+    await nango.batch_save([{"id": "1", "title": answer.data["your_key"]}], "Issue")
+    await nango.log(answer.data)
+"""
+
+
+async def assert_nowhere_in_history(handle: WorkflowHandle[Any, Any], *spellings: str) -> None:
+    for event in (await handle.fetch_history()).events:
+        raw = event.SerializeToString()
+        for spelling in spellings:
+            assert spelling.encode() not in raw, (spelling, event)
+
+
+async def test_secrets_are_hidden_in_every_spelling(stack: Stack, source: Source) -> None:
+    secret = f'sk "quoted"\\n+/ü={uuid.uuid4().hex}'
+    await stack.deploy(project(SPELLINGS))
+    handle = await stack.start_sync(await stack.connect(source.url, api_key=secret))
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+
+    end = secret[-32:]
+    encoded = base64.b64encode(secret.encode()).decode()
+    await assert_nowhere_in_history(handle, end, encoded, quote(secret))
+    assert describe_failure(caught.value)["payload"] == {"token": "***", "encoded": "***"}
+    lines = await stack.container.database.runs.logs(handle.result_run_id or "")
+    assert all(end not in line.message for line in lines)
+    assert "bad ***" in lines[-1].message
+
+
+async def test_answer_that_repeats_the_credential_is_encrypted(
+    stack: Stack, source: Source
+) -> None:
+    secret = f"sk-test-{uuid.uuid4().hex}"
+    await stack.deploy(project(ECHOING))
+    source.server.expect_request("/echo").respond_with_json({"your_key": secret})
+    connection = await stack.connect(source.url, api_key=secret)
+
+    handle = await stack.start_sync(connection)
+    await handle.result()
+
+    await assert_nowhere_in_history(handle, secret)
+    (line,) = await stack.container.database.runs.logs(handle.result_run_id or "")
+    assert secret not in line.message

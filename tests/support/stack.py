@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import orjson
 from pydantic import SecretStr
-from temporalio.client import WorkflowHandle
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import Client, WorkflowHandle
 
 from activities.bundles import script_files
 from config.compile import compile_project
@@ -36,6 +38,24 @@ def settings_for(database_url: str, temporal_address: str, **changes: Any) -> Se
         "log_format": "console",
     }
     return Settings(**{**values, **changes})
+
+
+async def namespaced(settings: Settings, **changes: Any) -> Settings:
+    """Return settings of a Temporal namespace of its own, for workers of their own.
+
+    Task queues are found by name, so other workers of the namespace would take the tasks.
+    """
+    namespace = f"test-{uuid.uuid4().hex[:8]}"
+    client = await Client.connect(settings.temporal_address)
+    request = RegisterNamespaceRequest(namespace=namespace)
+    request.workflow_execution_retention_period.FromTimedelta(timedelta(days=1))
+    await client.workflow_service.register_namespace(request)
+    return settings_for(
+        settings.database_url.get_secret_value(),
+        settings.temporal_address,
+        TEMPORAL_NAMESPACE=namespace,
+        **changes,
+    )
 
 
 @dataclass
@@ -169,4 +189,4 @@ class Stack:
         return await self.container.database.runs.get(EnvironmentId(self.environment.id), run_id)
 
 
-__all__ = ["RecordFilter", "Stack", "settings_for"]
+__all__ = ["RecordFilter", "Stack", "namespaced", "settings_for"]

@@ -62,6 +62,9 @@ def children(
         "PERDURE_HOST": LOOPBACK,
         "PERDURE_PORT": str(port),
         "PERDURE_ALLOW_PRIVATE_NETWORKS": "true",
+        # What the worker would start itself anew for.
+        "PYTHONHASHSEED": "0",
+        "TZ": "UTC",
     }
 
     async def api_answers() -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ def api() -> None:
 
 def worker() -> None:
     """Run syncs and actions, set up by PERDURE_* and TEMPORAL_* variables."""
+    _make_replays_alike()
     settings = _prepare()
     from perdure.app.worker import run_worker
 
@@ -56,6 +59,18 @@ def new() -> None:
     from perdure.crypto.keyring import new_key
 
     sys.stdout.write(f"{new_key()}\n")
+
+
+def _make_replays_alike() -> None:
+    """Start this process anew with fixed string hashes and UTC, if it has others.
+
+    The order of a set of strings depends on their hashes, and naive times on the zone. A script
+    that iterates over such a set must see the same order on the worker that goes on with it.
+    """
+    if sys.flags.hash_randomization == 0 and time.tzname == ("UTC", "UTC"):
+        return
+    fixed = {**os.environ, "PYTHONHASHSEED": "0", "TZ": "UTC"}
+    os.execve(sys.executable, [sys.executable, "-m", "perdure", *sys.argv[1:]], fixed)  # noqa: S606 - our own command
 
 
 def _prepare() -> Settings:
