@@ -83,9 +83,7 @@ _REMEDY_FOR_ALL = (
 
 _NOT_THE_CULPRIT = frozenset({"", "perdure", "temporalio", "workflows", *sys.stdlib_module_names})
 
-_INSTALLED = tuple(
-    map(str, (sys.prefix, sys.base_prefix, *zoneinfo.TZPATH, *mimetypes.knownfiles))
-)
+_INSTALLED = tuple(map(str, (sys.prefix, sys.base_prefix, *zoneinfo.TZPATH, *mimetypes.knownfiles)))
 
 _thread = threading.local()
 _installed = threading.Event()
