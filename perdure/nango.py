@@ -40,7 +40,8 @@ LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
 class _Model(Protocol):
     """A pydantic model, as far as the helper looks at it."""
 
-    def model_dump(self, **options: Any) -> dict[str, Any]: ...
+    @property
+    def model_dump(self) -> Callable[..., dict[str, Any]]: ...
 
 
 Record: TypeAlias = JsonObject | _Model
@@ -222,7 +223,8 @@ class NangoAction(ABC):
             endpoint: Path below the provider's base URL.
             method: HTTP method.
             paginate: Overrides of the provider's pagination, or all of it where the provider
-                has none. Additive to Nango's: `cursor_from_last_item` and `has_more_path`.
+                has none. Additive to Nango's: `cursor_path_in_last_item` and
+                `has_more_path_in_response`.
             **options: See `RequestOptions`.
 
         Raises:

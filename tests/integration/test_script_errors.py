@@ -107,14 +107,17 @@ async def test_forbidden_call_fails_at_once_with_a_remedy(
     assert await task_failures(handle) == 0
 
 
+FETCH_DATA = "async def fetch_data(nango):\n    pass\n"
+
+
 @pytest.mark.parametrize(
     ("sync", "code", "line"),
     [
-        ("import no_such_module_anywhere\n", "script_import_error", 1),
-        ("from models import Nothing\n", "script_import_error", 1),
-        ("x = 1\nraise RuntimeError('at import')\n", "script_internal_error", 2),
-        ("async def fetch(nango):\n    pass\n", "entry_point_missing", 1),
-        ("def fetch_data(nango):\n    pass\n", "entry_point_invalid", 1),
+        (f"import no_such_module_anywhere\n{FETCH_DATA}", "script_import_error", 1),
+        (f"from models import Nothing\n{FETCH_DATA}", "script_import_error", 1),
+        (f"x = 1\nraise RuntimeError('at import')\n{FETCH_DATA}", "script_internal_error", 2),
+        ("from models import *\nasync def fetch(nango):\n    pass\n", "entry_point_missing", 1),
+        ("fetch_data = print\n", "entry_point_invalid", 1),
     ],
 )
 async def test_script_that_cannot_be_loaded_fails_its_run(
@@ -194,7 +197,8 @@ async def test_model_that_is_not_the_syncs_own_is_refused(stack: Stack, source: 
     await stack.deploy(
         project(
             "async def fetch_data(nango):\n"
-            "    await nango.batch_save([{'id': '1', 'text': 'x'}], 'Echo')\n"
+            "    model = 'Echo'\n"
+            "    await nango.batch_save([{'id': '1', 'text': 'x'}], model)\n"
         )
     )
 

@@ -32,8 +32,8 @@ def api() -> None:
 
 def worker() -> None:
     """Run syncs and actions, set up by PERDURE_* and TEMPORAL_* variables."""
-    _make_replays_alike()
     settings = _prepare()
+    _make_replays_alike()
     from perdure.app.worker import run_worker
 
     _run(run_worker(settings))
