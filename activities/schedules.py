@@ -1,8 +1,6 @@
-"""Brings schedules into line with what is deployed and connected."""
+"""Makes and deletes the schedules of one connection."""
 
 from __future__ import annotations
-
-import asyncio
 
 from temporalio import activity
 
@@ -15,13 +13,10 @@ from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.syncs import Sync
 from perdure.errors import NotFoundError
-from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
-from perdure.temporal.payloads import ConnectionInput, DeployInput, Payload, SyncInput
+from perdure.ids import ConnectionKey, EnvironmentId
+from perdure.temporal.payloads import ConnectionInput, Payload, SyncInput
 
 __all__ = ["Reconciled", "ScheduleActivities", "sync_input"]
-
-# The server works schedules off one after another; more at once only fills its queue.
-_CONCURRENCY = 8
 
 
 class Reconciled(Payload):
@@ -89,36 +84,6 @@ class ScheduleActivities:
             for sync in syncs:
                 await self._schedules.delete(sync_input(target.environment, sync))
         return Reconciled(deleted=len(syncs))
-
-    @activity.defn
-    async def reconcile_deployment(self, deployed: DeployInput) -> Reconciled:
-        """Bring the schedules of all connections of an environment into line with a bundle."""
-        environment_id = EnvironmentId(deployed.environment_id)
-        config = await self._bundles.config(BundleHash(deployed.bundle))
-        connections = await self._database.connections.list(environment_id)
-        limit = asyncio.Semaphore(_CONCURRENCY)
-        tasks: list[asyncio.Task[bool]] = []
-
-        async def ensure(connection: Connection, declared: DeclaredSync) -> bool:
-            async with limit:
-                return await self._ensure(deployed.environment, connection, declared)
-
-        async with heartbeating():
-            async with asyncio.TaskGroup() as group:
-                for connection in connections:
-                    integration = config.integration(connection.integration)
-                    tasks.extend(
-                        group.create_task(ensure(connection, declared))
-                        for declared in (integration.syncs if integration else ())
-                    )
-            created = sum(task.result() for task in tasks)
-            deleted = 0
-            for sync in await self._database.syncs.list(environment_id):
-                integration = config.integration(sync.integration)
-                if integration is None or integration.sync(sync.name) is None:
-                    await self._schedules.delete(sync_input(deployed.environment, sync))
-                    deleted += 1
-        return Reconciled(created=created, updated=len(tasks) - created, deleted=deleted)
 
     async def _ensure(
         self, environment: str, connection: Connection, declared: DeclaredSync

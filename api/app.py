@@ -19,11 +19,13 @@ from api.routers import (
     connections,
     deployments,
     environment,
+    environment_openapi,
     health,
     integrations,
     records,
     runs,
     syncs,
+    v1,
 )
 from api.schemas.base import ErrorEnvelope
 from perdure._version import __version__
@@ -42,6 +44,8 @@ _ROUTERS = (
     actions,
     deployments,
     runs,
+    v1,
+    environment_openapi,
 )
 
 # An action may take longer than a process has time to stop; its run goes on without us.
@@ -51,7 +55,8 @@ _SHUTDOWN_SECONDS = 5.0
 def create_app(dependencies: Dependencies) -> FastAPI:
     """Return the API.
 
-    Every path but `/health` needs the secret key of an environment, those that do not exist too.
+    Every path needs the secret key of an environment, those that do not exist too; for the few
+    exceptions see `api.auth`.
 
     Args:
         dependencies: What the process is made of; whoever made it closes it.

@@ -15,13 +15,17 @@ from perdure.errors import UnauthorizedError
 __all__ = ["Authenticate"]
 
 _OPEN_PATHS = frozenset({"/health"})
+_OPEN_FOLDERS = ("/docs/",)
 
 
 class Authenticate:
     """Puts the caller's environment into `request.state.environment`; see `api.dependencies`.
 
+    Open to everybody are `/health` and the files of the page below `/docs`, which hold nothing of
+    any environment.
+
     Args:
-        app: What is protected, every path of it but `/health`.
+        app: What is protected.
         dependencies: Where environments are found.
     """
 
@@ -35,7 +39,7 @@ class Authenticate:
         Raises:
             UnauthorizedError: `missing_auth_header` or `unknown_account`.
         """
-        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
+        if scope["type"] == "http" and not _is_open(scope["path"]):
             scope["state"]["environment"] = await self._environment(Headers(scope=scope))
         await self._app(scope, receive, send)
 
@@ -45,3 +49,7 @@ class Authenticate:
             msg = "Send the environment's secret key as `Authorization: Bearer <secret key>`."
             raise UnauthorizedError(msg, code="missing_auth_header")
         return await self._environments.by_secret_key(key.strip())
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN_PATHS or path.startswith(_OPEN_FOLDERS)

@@ -12,21 +12,25 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from config.models_py import generate_models_py
-from config.project import Action, Integration, NangoConfig, OnEvents, Sync
+from config.project import Action, Event, Integration, NangoConfig, Sync
 from config.python_types import quoted
 from perdure.scripts.bundle import ScriptKind
 
 __all__ = ["generate_scaffolds"]
 
 _LINE_LENGTH = 88
-_POST_CONNECTION = "post-connection-scripts"
+_EVENTS: tuple[Event, ...] = (
+    "post-connection-creation",
+    "pre-connection-deletion",
+    "validate-connection",
+)
 
 # Names the scaffolds use themselves; a class of that name is imported under another one.
 _TAKEN = frozenset(
     {
-        *("NangoAction", "NangoSync", "answer", "data", "fetch_data", "input", "nango"),
-        *("on_webhook_payload_received", "output", "page", "params", "payload", "raw", "records"),
-        *("run_action", "wanted"),
+        *("NangoAction", "NangoSync", "answer", "data", "fetch_data", "input", "nango", "output"),
+        *("on_webhook_payload_received", "page", "params", "payload", "raw", "run_action"),
+        "wanted",
     }
 )
 
@@ -38,7 +42,11 @@ def generate_scaffolds(config: NangoConfig, files: Collection[str]) -> dict[str,
         config: What the project should have.
         files: Paths of the files it has; a dash in them is as good as an underscore.
     """
-    known = {_plain(path) for path in files}
+    # Scripts of the older key may lie in a folder of its name.
+    known = {
+        _plain(path.replace("/post-connection-scripts/", f"/{ScriptKind.ON_EVENT}/"))
+        for path in files
+    }
     authors = _Author(config)
     return {
         path: text
@@ -70,10 +78,8 @@ class _Author:
             yield _path(key, ScriptKind.SYNC, sync.name), self._sync(key, sync)
         for action in integration.actions:
             yield _path(key, ScriptKind.ACTION, action.name), self._action(key, action)
-        for name, events in _events_by_script(integration.on_events).items():
+        for name, events in _events_by_script(integration).items():
             yield _path(key, ScriptKind.ON_EVENT, name), _on_event(key, events)
-        for name in integration.post_connection_scripts:
-            yield _path(key, _POST_CONNECTION, name), _on_event(key, ["post-connection-creation"])
 
     def _sync(self, integration: str, sync: Sync) -> str:
         body = ["async def fetch_data(nango: NangoSync) -> None:"]
@@ -81,8 +87,7 @@ class _Author:
         for model in sync.output:
             body += [
                 '    async for page in nango.paginate("/fill-in"):',
-                f"        records = [{self._classes[model]}.model_validate(raw) for raw in page]",
-                f"        await nango.batch_save(records, {quoted(model)})",
+                *_save(self._classes[model], model),
             ]
         if sync.webhook_subscriptions:
             body += [
@@ -96,36 +101,40 @@ class _Author:
                 "    # Fill in what a webhook changes.",
                 '    await nango.log("webhook", payload)',
             ]
-        sentence = sync.description or f"Sync {sync.name} of {integration}."
+        sentence = _one_line(sync.description) or f"Sync {sync.name} of {integration}."
         return _script(sentence, "NangoSync", self._imported(sync.output), body)
 
     def _action(self, integration: str, action: Action) -> str:
-        models = [name for name in (action.input, *action.output) if name]
-        value = "input"
         body = _signature("run_action", self._parameters(action), self._returns(action))
-        if action.input is not None and action.input not in self._anonymous:
-            wanted = self._classes[action.input]
-            body += [f"    wanted = {wanted}.model_validate(input)"]
-            value = 'wanted.model_dump(mode="json", by_alias=True, exclude_unset=True)'
-        body += ["    # Fill in the endpoint, what it is sent, and what of its answer is returned."]
-        reads = action.endpoint is not None and action.endpoint.method == "GET"
-        method, option = ("get", "params") if reads else ("post", "data")
-        argument = f", {option}={value}" if action.input is not None else ""
-        call = f'await nango.{method}("/fill-in"{argument})'
-        if action.input is not None and len(f"    answer = {call}") > _LINE_LENGTH:
-            body += [f"    {option} = {value}"]
-            call = f'await nango.{method}("/fill-in", {option}={option})'
-        if not action.output:
-            body += [f"    {call}"]
-        elif action.output[0] in self._anonymous:
-            body += [f"    answer = {call}"]
-            body += [f"    output: {self._classes[action.output[0]]} = answer.data"]
-            body += ["    return output"]
+        comment = "    # Fill in the endpoint, what it is sent, and what of its answer is returned."
+        method, sent = "post", ", data=input"
+        if action.input is None:
+            sent = ""
+            body += [comment]
+        elif action.input in self._anonymous:
+            body += [comment]
         else:
-            body += [f"    answer = {call}"]
-            body += [f"    return {self._classes[action.output[0]]}.model_validate(answer.data)"]
-        sentence = action.description or f"Action {action.name} of {integration}."
+            reads = action.endpoint is not None and action.endpoint.method == "GET"
+            method, option = ("get", "params") if reads else ("post", "data")
+            sent = f", {option}={option}"
+            body += [
+                f"    wanted = {self._classes[action.input]}.model_validate(input)",
+                comment,
+                f'    {option} = wanted.model_dump(mode="json", by_alias=True, exclude_unset=True)',
+            ]
+        call = f'await nango.{method}("/fill-in"{sent})'
+        body += [f"    answer = {call}" if action.output else f"    {call}"]
+        if action.output:
+            body += self._output(action.output[0])
+        sentence = _one_line(action.description) or f"Action {action.name} of {integration}."
+        models = [name for name in (action.input, *action.output) if name]
         return _script(sentence, "NangoAction", self._imported(models), body)
+
+    def _output(self, model: str) -> list[str]:
+        name = self._classes[model]
+        if model in self._anonymous:
+            return [f"    output: {name} = answer.data", "    return output"]
+        return [f"    return {name}.model_validate(answer.data)"]
 
     def _imported(self, models: Iterable[str]) -> list[str]:
         return [self._imports[self._classes[model]] for model in models]
@@ -163,20 +172,25 @@ def _on_event(integration: str, events: Iterable[str]) -> str:
     return _script(f"Runs on {' and '.join(events)} of {integration}.", "NangoAction", (), body)
 
 
-def _events_by_script(on_events: OnEvents) -> dict[str, list[str]]:
-    events: dict[str, list[str]] = {}
-    for event, names in (
-        ("post-connection-creation", on_events.post_connection_creation),
-        ("pre-connection-deletion", on_events.pre_connection_deletion),
-        ("validate-connection", on_events.validate_connection),
-    ):
-        for name in names:
-            events.setdefault(name, []).append(event)
-    return events
+def _events_by_script(integration: Integration) -> dict[str, list[Event]]:
+    scripts: dict[str, list[Event]] = {}
+    for event in _EVENTS:
+        for name in integration.event_scripts(event):
+            scripts.setdefault(name, []).append(event)
+    return scripts
 
 
 def _path(integration: str, folder: str, name: str) -> str:
     return PurePosixPath(integration, folder, f"{name}.py").as_posix()
+
+
+def _save(class_name: str, model: str) -> list[str]:
+    arguments = (f"[{class_name}.model_validate(raw) for raw in page]", quoted(model))
+    line = f"        await nango.batch_save({', '.join(arguments)})"
+    if len(line) <= _LINE_LENGTH:
+        return [line]
+    broken = (f"            {argument}," for argument in arguments)
+    return ["        await nango.batch_save(", *broken, "        )"]
 
 
 def _signature(name: str, parameters: str, returns: str) -> list[str]:
@@ -192,12 +206,17 @@ def _script(sentence: str, helper: str, models: Iterable[str], body: list[str]) 
     if "[str, Any]" in text:
         lines += ["from typing import Any", ""]
     lines += [f"from perdure import {helper}", ""]
-    names = sorted(set(models), key=_like_isort)
-    if names:
-        one_line = f"from models import {', '.join(names)}"
-        broken = ["from models import (", *(f"    {name}," for name in names), ")"]
-        lines += [*([one_line] if len(one_line) <= _LINE_LENGTH else broken), ""]
+    imports = _imports(sorted(set(models), key=_like_isort))
+    lines += [*imports, ""] if imports else []
     return "\n".join([*lines, "", text, ""])
+
+
+def _imports(names: list[str]) -> list[str]:
+    plain = [name for name in names if " as " not in name]
+    lines = [f"from models import {', '.join(plain)}"] if plain else []
+    if lines and len(lines[0]) > _LINE_LENGTH:
+        lines = ["from models import (", *(f"    {name}," for name in plain), ")"]
+    return [*lines, *(f"from models import {name}" for name in names if name not in plain)]
 
 
 def _like_isort(name: str) -> tuple[int, str]:
@@ -205,8 +224,12 @@ def _like_isort(name: str) -> tuple[int, str]:
     return (kind, name)
 
 
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def _docstring(sentence: str) -> str:
-    words = " ".join(sentence.split()).replace("\\", "\\\\").replace('"""', "'''")
+    words = sentence.replace("\\", "\\\\").replace('"""', "'''")
     if words[-1] not in ".!?":
         words += "."
     width = _LINE_LENGTH - len('"""')

@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 
 from activities.bundles import script_files
 from activities.runs import run_start
+from api.background import AppTasks
 from api.dependencies import Background, Caller, Dependencies, Deps
 from api.errors import ApiError
 from api.outcomes import failed_outcome
@@ -34,11 +35,14 @@ from perdure.temporal.client import unavailable
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import ActionInput, ActionResult, RunContext
 
-__all__ = ["router"]
+__all__ = ["AsyncHeader", "answer_action", "router"]
 
 router = APIRouter(tags=["actions"])
 
 log = structlog.get_logger(__name__)
+
+AsyncHeader = Annotated[bool, Header(alias="x-async", include_in_schema=False)]
+"""Whether the caller does not want to wait."""
 
 _INVALID = frozenset({"invalid_action_input", "invalid_action_output"})
 
@@ -58,29 +62,68 @@ async def trigger_action(
     body: ActionCall,
     connection_id: ConnectionIdHeader,
     integration: IntegrationHeader,
-    is_async: Annotated[bool, Header(alias="x-async", include_in_schema=False)] = False,
+    is_async: AsyncHeader = False,
 ) -> Response:
     """Run an action and return what it returns. It goes on when the caller hangs up."""
+    connection = await deps.database.connections.get(caller.id, integration, connection_id)
+    return await answer_action(
+        deps,
+        caller,
+        background,
+        connection,
+        name=body.action_name,
+        value=body.input,
+        is_async=is_async,
+    )
+
+
+async def answer_action(
+    deps: Dependencies,
+    caller: Environment,
+    background: AppTasks,
+    connection: Connection,
+    *,
+    name: str,
+    value: Any,
+    is_async: bool,
+) -> Response:
+    """Run an action for a connection and return the answer with what it returns.
+
+    Args:
+        deps: What the process is made of.
+        caller: The environment.
+        background: Waits for the action when the caller hangs up.
+        connection: For whom it runs.
+        name: Name of the action.
+        value: Its input.
+        is_async: Whether the caller does not want to wait.
+
+    Raises:
+        InvalidInputError: `invalid_headers`, it has to be waited for.
+        NotFoundError: The integration has no such action.
+        ApiError: The action failed.
+        UnavailableError: It could not be started.
+    """
     if is_async:
         msg = "Actions are awaited; leave the header X-Async out."
         field = FieldError("unsupported", msg, ("x-async",))
         raise InvalidInputError(msg, code="invalid_headers", errors=[field])
-    connection = await deps.database.connections.get(caller.id, integration, connection_id)
-    bundle, action = await _declared(deps, caller, integration, body.action_name)
+    integration, connection_id = connection.integration, connection.connection_id
+    bundle, action = await _declared(deps, caller, integration, name)
     context = _context(caller, connection, bundle, action)
     handle = await start_workflow(
         deps.temporal,
         WorkflowType.ACTION,
-        ActionInput(context=context, input=body.input),
-        script_files(bundle, integration, ScriptKind.ACTION, body.action_name),
+        ActionInput(context=context, input=value),
+        script_files(bundle, integration, ScriptKind.ACTION, name),
         workflow_id=context.workflow_id,
-        summary=f"{integration} / {body.action_name} for {connection_id}",
+        summary=f"{integration} / {name} for {connection_id}",
         attributes=search_attributes(
             WorkflowType.ACTION,
             caller.name,
             integration=integration,
             connection_id=connection_id,
-            script=body.action_name,
+            script=name,
             bundle=bundle.hash,
         ),
         result_type=ActionResult,

@@ -1,65 +1,124 @@
-"""Deployments: a project becomes a bundle, the bundle becomes the active one."""
+"""Deployments: a project becomes a bundle, the bundle becomes the active one.
+
+Every deploy has a plan first. Activating a bundle and all that follows is one `deploy` workflow;
+there is one at a time in an environment, so a deploy that comes too late changes nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
+from temporalio.client import WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from activities.schedules import Reconciled
 from api.dependencies import Caller, Dependencies, Deps
+from api.errors import ApiError
 from api.schemas.deployments import (
     DeploymentAnswer,
+    DeploymentDetail,
     DeploymentList,
     DeploymentView,
     NewDeployment,
+    NewPlan,
+    PlanAnswer,
+    PlanView,
     ScheduleCounts,
+    Touched,
     deployed_integrations,
 )
-from api.temporal import search_attributes, settled, start_workflow
+from api.temporal import RPC_TIMEOUT, search_attributes, settled, temporal_answers
 from config.compile import compile_project
-from config.problems import format_problem
-from perdure.db.bundles import Deployment
+from config.partial import Target, narrowed
+from config.plan import DeployPlan, plan
+from config.project import NangoConfig
+from config.scripts import EMPTY_PROJECT, Project
+from perdure.db.bundles import Deployment, StoredBundle
 from perdure.db.environments import Environment
-from perdure.errors import UnavailableError
+from perdure.errors import ConflictError, InvalidInputError, UnavailableError
 from perdure.ids import BundleHash
-from perdure.temporal.names import WorkflowType
-from perdure.temporal.payloads import DeployInput
+from perdure.temporal.names import TaskQueue, WorkflowType
+from perdure.temporal.payloads import DeployInput, DeployResult
 
 __all__ = ["router"]
 
 # Ten thousand schedules take minutes; whoever deploys need not wait for the last of them.
 _PATIENCE = timedelta(seconds=60)
+_MOST_COUNTED = 1_000_000
+
+DeploymentId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 router = APIRouter(tags=["deployments"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A deploy that is ready to be carried out.
+
+    Attributes:
+        base: What it takes the place of.
+        desired: What is to be deployed.
+        bundle: Its hash.
+        plan: What changes.
+        shown: The plan with what it touches.
+        warnings: What was noticed on the way.
+    """
+
+    base: Deployment | None
+    desired: Project
+    bundle: BundleHash
+    plan: DeployPlan
+    shown: PlanView
+    warnings: list[str]
+
+
+@router.post("/deployments/plan")
+async def plan_deployment(deps: Deps, caller: Caller, body: NewPlan) -> PlanAnswer:
+    """Say what a deploy would change, and change nothing."""
+    prepared = await _prepare(deps, caller, body)
+    return PlanAnswer(**dict(prepared.shown), warnings=prepared.warnings)
+
+
 @router.post("/deployments")
 async def create_deployment(deps: Deps, caller: Caller, body: NewDeployment) -> DeploymentAnswer:
-    """Check a project and make it the environment's active one. Runs in flight keep theirs."""
-    compiled = await asyncio.to_thread(compile_project, body.files)
-    changed = compiled.hash != caller.active_bundle
-    if changed:
-        bundles = deps.database.bundles
-        await bundles.put(compiled.hash, compiled.files, compiled.config.to_json())
-        deployment = await bundles.deploy(caller.id, compiled.hash)
-    else:
-        deployment = await _active_deployment(deps, caller)
-    reconciled = await _reconcile(deps, caller, compiled.hash)
-    warnings = [format_problem(problem, compiled.source) for problem in compiled.warnings]
-    if reconciled is None:
-        warnings.append("The schedules are still being brought into line; they will be.")
+    """Make a project the environment's active one. Runs in flight finish on what they started with.
+
+    Schedules and records follow; where that takes longer than a minute it goes on by itself.
+    """
+    prepared = await _prepare(deps, caller, body)
+    if body.base is not None and body.base != prepared.shown.base:
+        msg = "Something else was deployed since the plan was made; look at the plan again."
+        raise ConflictError(msg, code="concurrent_deployment", payload=_payload(prepared))
+    if prepared.plan.destructive and not body.allow_destructive:
+        msg = "The deploy removes scripts or erases records; `allow_destructive` has to allow it."
+        raise ConflictError(msg, code="destructive_changes", payload=_payload(prepared))
+    desired = prepared.desired
+    await deps.database.bundles.put(prepared.bundle, desired.files, desired.config.to_json())
+    handle = await _start(deps, caller, prepared)
+    result = await _result(handle)
+    warnings = prepared.warnings
+    if result is None:
+        warnings = [*warnings, "The deploy is still under way; it goes on by itself."]
+    deployment = await _deployment(deps, caller, prepared)
     return DeploymentAnswer(
-        deployment_id=deployment.id,
-        bundle=compiled.hash,
-        changed=changed,
-        created_at=deployment.created_at,
+        deployment_id=deployment.id if deployment else None,
+        bundle=prepared.bundle,
+        changed=prepared.base is None or prepared.base.bundle_hash != prepared.bundle,
+        created_at=deployment.created_at if deployment else None,
         warnings=warnings,
-        integrations=deployed_integrations(compiled.config),
-        schedules=ScheduleCounts(**reconciled.model_dump()) if reconciled else ScheduleCounts(),
+        integrations=deployed_integrations(desired.config),
+        schedules=ScheduleCounts(
+            created=result.created, updated=result.updated, deleted=result.deleted
+        )
+        if result
+        else ScheduleCounts(),
+        records_erased=result.erased if result else 0,
+        plan=prepared.shown,
     )
 
 
@@ -72,31 +131,133 @@ async def list_deployments(
     return DeploymentList(deployments=[DeploymentView.of(found) for found in deployments])
 
 
-async def _active_deployment(deps: Dependencies, caller: Environment) -> Deployment:
-    (latest,) = await deps.database.bundles.deployments(caller.id, limit=1)
-    return latest
+@router.get("/deployments/{deployment_id}")
+async def get_deployment(
+    deps: Deps, caller: Caller, deployment_id: DeploymentId
+) -> DeploymentDetail:
+    """Return a deployment with what it deployed."""
+    deployment = await deps.database.bundles.deployment(caller.id, deployment_id)
+    bundle = await deps.bundles.get(deployment.bundle_hash)
+    latest = await deps.database.bundles.latest(caller.id)
+    config = await deps.bundles.config(deployment.bundle_hash)
+    return DeploymentDetail(
+        **dict(DeploymentView.of(deployment)),
+        active=latest is not None and latest.id == deployment.id,
+        integrations=deployed_integrations(config),
+        files=sorted(bundle.files),
+    )
 
 
-async def _reconcile(
-    deps: Dependencies, caller: Environment, bundle: BundleHash
-) -> Reconciled | None:
-    try:
-        handle = await start_workflow(
-            deps.temporal,
-            WorkflowType.DEPLOY,
-            DeployInput(environment=caller.name, environment_id=caller.id, bundle=bundle),
-            workflow_id=f"{WorkflowType.DEPLOY}/{caller.name}/{uuid.uuid4()}",
-            summary=f"deploy {bundle[:12]} to {caller.name}",
-            attributes=search_attributes(WorkflowType.DEPLOY, caller.name, bundle=bundle),
-            result_type=Reconciled,
+async def _prepare(deps: Dependencies, caller: Environment, body: NewPlan) -> _Prepared:
+    base = await deps.database.bundles.latest(caller.id)
+    stored = await deps.bundles.get(base.bundle_hash) if base else None
+    if body.files is not None:
+        target = Target(**body.target.model_dump()) if body.target else Target()
+        desired, warnings, bundle, changes = await asyncio.to_thread(
+            _compile, stored, body.files, target
         )
+    else:
+        put_back = await deps.database.bundles.deployed(caller.id, body.bundle or "")
+        warnings = []
+        desired, bundle, changes = await asyncio.to_thread(_put_back, stored, put_back)
+    shown = PlanView.of(
+        changes,
+        await _touched(deps, caller, changes),
+        base=base.id if base else 0,
+        bundle=bundle,
+    )
+    return _Prepared(base, desired, bundle, changes, shown, warnings)
+
+
+def _compile(
+    stored: StoredBundle | None, files: Mapping[str, str], target: Target
+) -> tuple[Project, list[str], BundleHash, DeployPlan]:
+    current = _project(stored)
+    compiled = compile_project(files)
+    warnings = [*compiled.warnings]
+    desired = narrowed(current, Project(compiled.files, compiled.config), target)
+    return desired, warnings, desired.hash, plan(current, desired)
+
+
+def _put_back(
+    stored: StoredBundle | None, put_back: StoredBundle
+) -> tuple[Project, BundleHash, DeployPlan]:
+    desired = _project(put_back)
+    return desired, put_back.hash, plan(_project(stored), desired)
+
+
+def _project(stored: StoredBundle | None) -> Project:
+    if stored is None:
+        return EMPTY_PROJECT
+    return Project(stored.files, NangoConfig.from_json(stored.config))
+
+
+async def _touched(deps: Dependencies, caller: Environment, changes: DeployPlan) -> Touched:
+    models = sorted({model for entry in changes.entries for model in entry.records_of})
+    return Touched(
+        connections=await deps.database.connections.count_by_integration(caller.id),
+        records=await deps.database.records.count_by_model(caller.id, models, most=_MOST_COUNTED),
+    )
+
+
+def _payload(prepared: _Prepared) -> dict[str, Any]:
+    return {"plan": prepared.shown.model_dump(mode="json")}
+
+
+async def _start(
+    deps: Dependencies, caller: Environment, prepared: _Prepared
+) -> WorkflowHandle[Any, DeployResult]:
+    bundle = prepared.bundle
+    try:
+        async with temporal_answers():
+            return await deps.temporal.start_workflow(
+                WorkflowType.DEPLOY,
+                DeployInput(
+                    environment=caller.name,
+                    environment_id=caller.id,
+                    bundle=bundle,
+                    previous=prepared.base.bundle_hash if prepared.base else None,
+                    after=prepared.shown.base,
+                ),
+                id=f"{WorkflowType.DEPLOY}/{caller.name}",
+                task_queue=TaskQueue.ACTIONS,
+                result_type=DeployResult,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                static_summary=f"deploy {bundle[:12]} to {caller.name}",
+                search_attributes=search_attributes(
+                    WorkflowType.DEPLOY, caller.name, bundle=bundle
+                ),
+                rpc_timeout=RPC_TIMEOUT,
+            )
+    except WorkflowAlreadyStartedError as error:
+        msg = "Another deploy of this environment is under way; try again when it has ended."
+        raise ConflictError(
+            msg, code="concurrent_deployment", payload={"run_id": error.run_id}
+        ) from error
     except UnavailableError as error:
         if error.code != "temporal_unavailable":
             raise
-        msg = (
-            "The project is deployed, but Temporal does not answer, so the schedules are not up "
-            "to date. Deploy it again."
-        )
+        msg = "Temporal does not answer, so nothing was deployed. Deploy it again."
         raise UnavailableError(msg, code=error.code) from error
-    reconciled: Reconciled | None = await settled(handle, _PATIENCE)
-    return reconciled
+
+
+async def _result(handle: WorkflowHandle[Any, DeployResult]) -> DeployResult | None:
+    try:
+        result: DeployResult | None = await settled(handle, _PATIENCE)
+    except ApiError as error:
+        # Refused by the workflow before anything changed.
+        if error.code == "concurrent_deployment":
+            raise ConflictError(error.message, code=error.code) from error
+        if error.code == "invalid_runs":
+            raise InvalidInputError(error.message, code=error.code) from error
+        raise
+    return result
+
+
+async def _deployment(
+    deps: Dependencies, caller: Environment, prepared: _Prepared
+) -> Deployment | None:
+    """Return the deployment that made the bundle the active one, None where none has yet."""
+    latest = await deps.database.bundles.latest(caller.id)
+    return latest if latest and latest.bundle_hash == prepared.bundle else None

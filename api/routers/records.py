@@ -7,19 +7,36 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.dependencies import Caller, Deps
+from api.dependencies import Caller, Dependencies, Deps
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.schemas.records import RecordList
+from perdure.db.connections import Connection
 from perdure.db.records import RecordFilter, RecordSet
 from perdure.errors import FieldError, InvalidInputError
 from perdure.ids import BASE_VARIANT
 
-__all__ = ["router"]
+__all__ = ["RecordQuery", "answer_records", "router"]
 
 router = APIRouter(tags=["records"])
 
-_RecordId = Annotated[str, Query(max_length=256)]
+_RecordId = Annotated[str, StringConstraints(max_length=256)]
+
+
+class RecordQuery(BaseModel):
+    """Which records are wanted."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    model: str = Field(min_length=1, max_length=255)
+    variant: str = Field(BASE_VARIANT, min_length=1, max_length=255)
+    cursor: str | None = Field(None, max_length=1000)
+    limit: int = Field(100, ge=1, le=10_000)
+    filter: str | None = Field(None, description="Of added, updated, deleted; by commas.")
+    modified_after: datetime | None = None
+    delta: datetime | None = Field(None, json_schema_extra={"deprecated": True})
+    ids: list[_RecordId] | None = Field(None, max_length=100)
 
 
 @router.get("/records/", include_in_schema=False)
@@ -30,26 +47,28 @@ async def list_records(
     *,
     connection_id: ConnectionIdHeader,
     integration: IntegrationHeader,
-    model: Annotated[str, Query(min_length=1, max_length=255)],
-    variant: Annotated[str, Query(min_length=1, max_length=255)] = BASE_VARIANT,
-    cursor: Annotated[str | None, Query(max_length=1000)] = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
-    filter_: Annotated[
-        str | None, Query(alias="filter", description="Of added, updated, deleted; by commas.")
-    ] = None,
-    modified_after: datetime | None = None,
-    delta: Annotated[datetime | None, Query(deprecated=True)] = None,
-    ids: Annotated[list[_RecordId] | None, Query(max_length=100)] = None,
+    query: Annotated[RecordQuery, Query()],
 ) -> Response:
     """Return records in the order of their latest change; follow `next_cursor` for more."""
     connection = await deps.database.connections.get(caller.id, integration, connection_id)
+    return await answer_records(deps, connection, query)
+
+
+async def answer_records(
+    deps: Dependencies, connection: Connection, query: RecordQuery
+) -> Response:
+    """Return the answer with a page of a connection's records.
+
+    Raises:
+        InvalidInputError: `invalid_query_params` or `invalid_cursor`.
+    """
     page = await deps.database.records.list(
-        RecordSet(connection.key, model, variant),
-        after_cursor=cursor,
-        limit=limit,
-        filters=_filters(filter_),
-        modified_after=_aware(modified_after or delta),
-        ids=ids,
+        RecordSet(connection.key, query.model, query.variant),
+        after_cursor=query.cursor,
+        limit=query.limit,
+        filters=_filters(query.filter),
+        modified_after=_aware(query.modified_after or query.delta),
+        ids=query.ids,
     )
     return Response(page.body(), media_type="application/json")
 

@@ -1,32 +1,179 @@
-"""Deployments."""
+"""Deployments, and plans of deployments."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from api.schemas.base import Answer, Body
+from config.plan import Change, DeployPlan, PlanEntry
 from config.project import Integration, NangoConfig
+from config.scripts import EntryKind
 from perdure.db.bundles import Deployment
 
 __all__ = [
     "DeployedIntegration",
     "DeploymentAnswer",
+    "DeploymentDetail",
     "DeploymentList",
     "DeploymentView",
     "NewDeployment",
+    "NewPlan",
+    "PlanAnswer",
+    "PlanView",
     "ScheduleCounts",
+    "Touched",
     "deployed_integrations",
 ]
 
+_Counts = Mapping[tuple[str, str], int]
 
-class NewDeployment(Body):
-    """A project to deploy."""
 
-    files: dict[str, str] = Field(
-        description="Content by path below the project folder: `nango.yaml` and Python files."
+class DeployTarget(Body):
+    """A part of the project; what is not part of it stays as it is deployed."""
+
+    integration: str | None = Field(None, description="Only this integration.")
+    sync: str | None = Field(None, description="Only this sync.")
+    action: str | None = Field(None, description="Only this action.")
+
+    @model_validator(mode="after")
+    def _names_one_thing(self) -> DeployTarget:
+        if self.sync is not None and self.action is not None:
+            msg = "name a sync or an action, not both"
+            raise ValueError(msg)
+        return self
+
+
+class NewPlan(Body):
+    """What is to be deployed: a project, or a bundle that was deployed before."""
+
+    files: dict[str, str] | None = Field(
+        None,
+        description="Content by path below the project folder: `nango.yaml` and Python files.",
     )
+    bundle: str | None = Field(None, description="Hash of a bundle to put back.")
+    target: DeployTarget | None = Field(None, description="Only a part of the files.")
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> NewPlan:
+        if (self.files is None) == (self.bundle is None):
+            msg = "send either `files` or `bundle`"
+            raise ValueError(msg)
+        if self.bundle is not None and self.target is not None:
+            msg = "a bundle is put back as a whole, without a `target`"
+            raise ValueError(msg)
+        return self
+
+
+class NewDeployment(NewPlan):
+    """What is to be deployed, and on which terms."""
+
+    allow_destructive: bool = Field(
+        default=False,
+        description="Whether scripts may be removed, and records erased.",
+    )
+    base: int | None = Field(
+        None,
+        description="`base` of the plan that was agreed to: where something else was deployed "
+        "since, this deploy is refused. Without it, whatever is deployed is replaced.",
+    )
+
+
+class PlannedDifference(Answer):
+    """One thing that is different.
+
+    Attributes:
+        what: `schedule`, `script`, `model`, `output`, `setting` or `field`.
+        name: Key of `nango.yaml`, path of a file, name of a model or field.
+        old: What it was; of a file the beginning of its hash.
+        new: What it will be.
+    """
+
+    what: str
+    name: str
+    old: str | None
+    new: str | None
+
+
+class PlannedChange(Answer):
+    """What becomes of one sync, action, event script or model.
+
+    Attributes:
+        integration: Key of its integration, null for a model.
+        name: Its name; of an event script `<event>/<name>`.
+        differences: In what it changes; of a new sync when it runs and what it saves.
+        destructive: Whether scripts or records are lost.
+        connections: Connections that it touches.
+        records: Records that it touches; counting ends at a million for each model.
+    """
+
+    kind: EntryKind
+    integration: str | None
+    name: str
+    change: Change
+    differences: list[PlannedDifference]
+    destructive: bool
+    connections: int
+    records: int
+
+
+class Touched(Answer):
+    """What there is in the environment.
+
+    Attributes:
+        connections: By integration.
+        records: By integration and model.
+    """
+
+    connections: Mapping[str, int]
+    records: _Counts
+
+
+class PlanView(Answer):
+    """What a deploy changes.
+
+    Attributes:
+        base: Deployment that it changes, 0 for none.
+        bundle: Content hash of what is deployed then.
+        destructive: Whether it needs `allow_destructive`.
+        added: How many entries are new.
+        changed: How many change.
+        removed: How many are removed.
+        entries: Each of them.
+    """
+
+    base: int
+    bundle: str
+    destructive: bool
+    added: int
+    changed: int
+    removed: int
+    entries: list[PlannedChange]
+
+    @classmethod
+    def of(cls, plan: DeployPlan, touched: Touched, *, base: int, bundle: str) -> PlanView:
+        """Show a plan."""
+        return cls(
+            base=base,
+            bundle=bundle,
+            destructive=plan.destructive,
+            added=plan.count(Change.ADDED),
+            changed=plan.count(Change.CHANGED),
+            removed=plan.count(Change.REMOVED),
+            entries=[_planned(entry, touched) for entry in plan.entries],
+        )
+
+
+class PlanAnswer(PlanView):
+    """A plan, and what was noticed on the way.
+
+    Attributes:
+        warnings: Texts for people, with file, line and column.
+    """
+
+    warnings: list[str]
 
 
 class DeployedSync(Answer):
@@ -64,20 +211,27 @@ class DeploymentAnswer(Answer):
     """What a deploy came to.
 
     Attributes:
-        deployment_id: The deployment that made the bundle the active one.
+        deployment_id: The deployment that made the bundle the active one; null while no worker
+            has taken the deploy up.
         bundle: Content hash.
         changed: Whether it is another bundle than before.
         created_at: Of that deployment.
         warnings: Texts for people, with file, line and column.
+        integrations: What is deployed.
+        schedules: What became of schedules so far.
+        records_erased: How many records were removed so far.
+        plan: What the deploy changed.
     """
 
     deployment_id: int | None
     bundle: str
     changed: bool
-    created_at: datetime
+    created_at: datetime | None
     warnings: list[str]
     integrations: list[DeployedIntegration]
     schedules: ScheduleCounts
+    records_erased: int
+    plan: PlanView
 
 
 class DeploymentView(Answer):
@@ -95,8 +249,22 @@ class DeploymentView(Answer):
         )
 
 
+class DeploymentDetail(DeploymentView):
+    """One deployment with what it deployed.
+
+    Attributes:
+        active: Whether it is the one in force.
+        integrations: What it deployed.
+        files: Paths of the files.
+    """
+
+    active: bool
+    integrations: list[DeployedIntegration]
+    files: list[str]
+
+
 class DeploymentList(Answer):
-    """Deployments, newest first."""
+    """Deployments, newest first; the first is the one in force."""
 
     deployments: list[DeploymentView]
 
@@ -120,3 +288,25 @@ def _integration(integration: Integration) -> DeployedIntegration:
         ],
         actions=[DeployedAction(name=action.name) for action in integration.actions],
     )
+
+
+def _planned(entry: PlanEntry, touched: Touched) -> PlannedChange:
+    return PlannedChange(
+        kind=entry.kind,
+        integration=entry.integration,
+        name=entry.name,
+        change=entry.change,
+        differences=[
+            PlannedDifference(what=item.what, name=item.name, old=item.old, new=item.new)
+            for item in entry.differences
+        ],
+        destructive=entry.destructive,
+        connections=sum(touched.connections.get(key, 0) for key in _integrations(entry)),
+        records=sum(touched.records.get(key, 0) for key in entry.records_of),
+    )
+
+
+def _integrations(entry: PlanEntry) -> Sequence[str]:
+    if entry.integration is not None:
+        return (entry.integration,)
+    return [integration for integration, _ in entry.records_of]

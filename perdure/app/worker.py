@@ -16,6 +16,7 @@ from temporalio.worker import Worker
 
 from activities.bundles import BundleActivities
 from activities.connections import ConnectionActivities, ConnectionResolver
+from activities.deployments import DeploymentActivities
 from activities.http import HttpActivities
 from activities.records import RecordActivities
 from activities.runs import RunActivities
@@ -66,6 +67,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     runs = RunActivities(database, bundles)
     connections = ConnectionActivities(database.connections)
     schedules = ScheduleActivities(database, bundles, container.schedules)
+    deployments = DeploymentActivities(database, bundles, container.schedules, container.temporal)
     return [
         http.proxy,
         http.fetch_page,
@@ -79,7 +81,9 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         connections.delete_connection,
         schedules.ensure_connection_schedules,
         schedules.delete_connection_schedules,
-        schedules.reconcile_deployment,
+        deployments.check_schedules,
+        deployments.activate_bundle,
+        deployments.reconcile_connections,
         BundleActivities(bundles).load_script,
         StepActivities(bundles).run,
     ]

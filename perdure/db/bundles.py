@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from perdure.db.pool import Pool, borrowed
-from perdure.errors import NotFoundError
+from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import BundleHash, EnvironmentId
 from perdure.records.canonical import JsonObject, to_json
 
@@ -24,13 +24,31 @@ ON CONFLICT (hash) DO NOTHING
 
 _GET = "SELECT hash, files, config, created_at FROM bundles WHERE hash = $1"
 
+_LOCK = "SELECT active_bundle FROM environments WHERE id = $1 FOR UPDATE"
+
+_LATEST = """
+SELECT id, environment_id, bundle_hash, created_at
+  FROM deployments
+ WHERE environment_id = $1
+ ORDER BY id DESC
+ LIMIT 1
+"""
+
+_ACTIVATE = "UPDATE environments SET active_bundle = $2 WHERE id = $1"
+
 _DEPLOY = """
-WITH activated AS (
-    UPDATE environments SET active_bundle = $2 WHERE id = $1 RETURNING id
-)
-INSERT INTO deployments (environment_id, bundle_hash)
-SELECT id, $2 FROM activated
+INSERT INTO deployments (environment_id, bundle_hash) VALUES ($1, $2)
 RETURNING id, environment_id, bundle_hash, created_at
+"""
+
+_DEPLOYMENT = """
+SELECT id, environment_id, bundle_hash, created_at
+  FROM deployments
+ WHERE environment_id = $1 AND id = $2
+"""
+
+_WAS_DEPLOYED = """
+SELECT EXISTS (SELECT FROM deployments WHERE environment_id = $1 AND bundle_hash = $2)
 """
 
 _DEPLOYMENTS = """
@@ -100,21 +118,75 @@ class BundleStore:
             raise _unknown(bundle_hash)
         return _bundle(row)
 
-    async def deploy(self, environment_id: EnvironmentId, bundle_hash: BundleHash) -> Deployment:
+    async def deploy(
+        self, environment_id: EnvironmentId, bundle_hash: BundleHash, *, after: int | None = None
+    ) -> Deployment:
         """Make a stored bundle the active one of an environment.
+
+        A bundle that is the active one already stays so, and nothing is added to the history:
+        saying it again changes nothing.
+
+        Args:
+            environment_id: Where.
+            bundle_hash: Which bundle.
+            after: Only while this is the latest deployment; 0 stands for none yet, None for any.
+
+        Returns:
+            The deployment that made the bundle the active one.
 
         Raises:
             NotFoundError: `unknown_bundle` or `unknown_environment`.
+            ConflictError: `concurrent_deployment`, something else was deployed meanwhile.
         """
         try:
-            async with borrowed(self._pool) as conn:
+            async with borrowed(self._pool) as conn, conn.transaction():
+                environment = await conn.fetchrow(_LOCK, environment_id)
+                if environment is None:
+                    msg = f"There is no environment {environment_id}."
+                    raise NotFoundError(msg, code="unknown_environment")
+                latest = await conn.fetchrow(_LATEST, environment_id)
+                if latest is not None and environment["active_bundle"] == bundle_hash:
+                    return Deployment(*latest.values())
+                if after is not None and after != (latest["id"] if latest else 0):
+                    raise _overtaken()
+                await conn.execute(_ACTIVATE, environment_id, bundle_hash)
                 row = await conn.fetchrow(_DEPLOY, environment_id, bundle_hash)
         except asyncpg.ForeignKeyViolationError as error:
             raise _unknown(bundle_hash) from error
         if row is None:
-            msg = f"There is no environment {environment_id}."
-            raise NotFoundError(msg, code="unknown_environment")
+            raise _unknown(bundle_hash)
         return Deployment(*row.values())
+
+    async def latest(self, environment_id: EnvironmentId) -> Deployment | None:
+        """Return the deployment that is in force, None before the first."""
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_LATEST, environment_id)
+        return None if row is None else Deployment(*row.values())
+
+    async def deployment(self, environment_id: EnvironmentId, deployment_id: int) -> Deployment:
+        """Return a deployment of an environment.
+
+        Raises:
+            NotFoundError: `unknown_deployment`.
+        """
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_DEPLOYMENT, environment_id, deployment_id)
+        if row is None:
+            msg = f"There is no deployment {deployment_id} in this environment."
+            raise NotFoundError(msg, code="unknown_deployment")
+        return Deployment(*row.values())
+
+    async def deployed(self, environment_id: EnvironmentId, bundle_hash: str) -> StoredBundle:
+        """Return a bundle that was deployed to an environment at any time.
+
+        Raises:
+            NotFoundError: `unknown_bundle`; also where only another environment knows it.
+        """
+        async with borrowed(self._pool) as conn:
+            was_deployed = await conn.fetchval(_WAS_DEPLOYED, environment_id, bundle_hash)
+        if not was_deployed:
+            raise _unknown(BundleHash(bundle_hash))
+        return await self.get(BundleHash(bundle_hash))
 
     async def active(self, environment_id: EnvironmentId) -> StoredBundle | None:
         """Return the bundle that new runs of an environment start with, None before any deploy."""
@@ -143,3 +215,8 @@ def _bundle(row: asyncpg.Record) -> StoredBundle:
 def _unknown(bundle_hash: BundleHash) -> NotFoundError:
     msg = f"There is no bundle {bundle_hash!r}; deploy the project to make it."
     return NotFoundError(msg, code="unknown_bundle")
+
+
+def _overtaken() -> ConflictError:
+    msg = "Something else was deployed in the meantime; look at the plan again."
+    return ConflictError(msg, code="concurrent_deployment")

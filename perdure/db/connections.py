@@ -80,6 +80,23 @@ SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.con
  LIMIT $8 OFFSET $9
 """
 
+_PAGE = """
+SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
+       c.metadata, c.connection_config, c.tags, c.end_user,
+       c.created_at, c.updated_at, c.last_fetched_at
+  FROM connections c JOIN integrations i ON i.id = c.integration_id
+ WHERE c.environment_id = $1 AND c.id > $2
+ ORDER BY c.id
+ LIMIT $3
+"""
+
+_COUNT_BY_INTEGRATION = """
+SELECT i.unique_key, count(*)
+  FROM connections c JOIN integrations i ON i.id = c.integration_id
+ WHERE c.environment_id = $1
+ GROUP BY i.unique_key
+"""
+
 _UPDATE = """
 UPDATE connections c
    SET tags = coalesce($4::jsonb, c.tags),
@@ -296,6 +313,26 @@ class ConnectionStore:
                 offset,
             )
         return [Connection(*row.values()) for row in rows]
+
+    async def page(
+        self, environment_id: EnvironmentId, *, after: ConnectionKey, limit: int
+    ) -> Sequence[Connection]:
+        """Return connections in the order of their keys, for going through all of them.
+
+        Args:
+            environment_id: Where they belong.
+            after: Only those with a higher key.
+            limit: Most connections to return.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_PAGE, environment_id, after, limit)
+        return [Connection(*row.values()) for row in rows]
+
+    async def count_by_integration(self, environment_id: EnvironmentId) -> dict[str, int]:
+        """Return how many connections there are, by integration; those without any are left out."""
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_COUNT_BY_INTEGRATION, environment_id)
+        return {row["unique_key"]: row["count"] for row in rows}
 
     async def update(
         self,

@@ -56,6 +56,24 @@ SELECT s.id, s.connection_key, c.environment_id, i.unique_key, c.connection_id,
  ORDER BY i.unique_key, s.connection_key, s.name, s.variant
 """
 
+_OF_CONNECTIONS = """
+SELECT s.id, s.connection_key, c.environment_id, i.unique_key, c.connection_id,
+       s.name, s.variant, s.frequency, s.last_sync_date, s.created_at
+  FROM syncs s
+  JOIN connections c ON c.id = s.connection_key
+  JOIN integrations i ON i.id = c.integration_id
+ WHERE s.connection_key = ANY ($1::bigint[])
+ ORDER BY s.connection_key, s.name, s.variant
+"""
+
+_ENSURE_ALL = """
+INSERT INTO syncs (connection_key, name)
+SELECT c.id, wanted.name
+  FROM unnest($1::bigint[], $2::text[]) AS wanted (connection_key, name)
+  JOIN connections c ON c.id = wanted.connection_key
+ON CONFLICT (connection_key, name, variant) DO NOTHING
+"""
+
 _CREATE = "INSERT INTO syncs (connection_key, name, variant) VALUES ($1, $2, $3)"
 
 _SET_FREQUENCY = """
@@ -77,6 +95,9 @@ UPDATE syncs SET last_sync_date = NULL
 _DELETE = """
 DELETE FROM syncs WHERE connection_key = $1 AND name = $2 AND variant = $3 RETURNING id
 """
+
+
+_DELETE_ALL = "DELETE FROM syncs WHERE id = ANY ($1::uuid[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +199,24 @@ class SyncStore:
             rows = await conn.fetch(_LIST, environment_id, integration, connection_key, names)
         return [Sync(*row.values()) for row in rows]
 
+    async def of_connections(self, connection_keys: Sequence[ConnectionKey]) -> Sequence[Sync]:
+        """Return all syncs of some connections, by connection and name."""
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_OF_CONNECTIONS, connection_keys)
+        return [Sync(*row.values()) for row in rows]
+
+    async def ensure_all(self, wanted: Sequence[tuple[ConnectionKey, str]]) -> None:
+        """Make those syncs that are missing, in one statement.
+
+        Args:
+            wanted: Connection and name; a connection that does not exist is passed over.
+        """
+        if not wanted:
+            return
+        keys, names = zip(*wanted, strict=True)
+        async with borrowed(self._pool) as conn:
+            await conn.execute(_ENSURE_ALL, keys, names)
+
     async def set_frequency(
         self,
         connection_key: ConnectionKey,
@@ -233,6 +272,11 @@ class SyncStore:
         async with borrowed(self._pool) as conn:
             if await conn.fetchval(_DELETE, connection_key, name, variant) is None:
                 raise _unknown(name, variant)
+
+    async def delete_all(self, ids: Sequence[UUID]) -> None:
+        """Delete syncs by their ids, in one statement; those that are gone are passed over."""
+        async with borrowed(self._pool) as conn:
+            await conn.execute(_DELETE_ALL, ids)
 
 
 def _unknown(name: str, variant: str) -> NotFoundError:

@@ -18,6 +18,7 @@ __all__ = [
     "ActionResult",
     "ConnectionInput",
     "DeployInput",
+    "DeployResult",
     "Payload",
     "RunContext",
     "ScriptFiles",
@@ -147,8 +148,38 @@ class ConnectionInput(Payload):
 
 
 class DeployInput(Payload):
-    """A bundle that became an environment's active one."""
+    """A bundle that is to become an environment's active one.
+
+    Attributes:
+        bundle: Hash of the bundle; it is stored.
+        previous: The bundle that it takes the place of, None where there is none.
+        after: Id of the deployment that it follows, 0 for none; None follows any.
+    """
 
     environment: str
     environment_id: int
     bundle: str
+    previous: str | None = None
+    after: int | None = None
+
+
+class DeployResult(Payload):
+    """What a deploy did.
+
+    Attributes:
+        deployment_id: The deployment that made the bundle the active one.
+        created_at: When.
+        connections: How many connections were gone through.
+        created: Schedules that were made.
+        updated: Schedules that were there and brought into line.
+        deleted: Schedules that were removed, with their syncs.
+        erased: Records that were removed.
+    """
+
+    deployment_id: int
+    created_at: datetime
+    connections: int = 0
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    erased: int = 0

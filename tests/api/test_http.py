@@ -26,10 +26,14 @@ def operations(app: FastAPI) -> set[tuple[str, str]]:
     }
 
 
-async def test_every_path_but_health_needs_a_key(app: FastAPI, stranger: httpx.AsyncClient) -> None:
+async def test_every_path_but_health_and_the_page_needs_a_key(
+    app: FastAPI, stranger: httpx.AsyncClient
+) -> None:
     found = operations(app)
     assert {("POST", "/action/trigger"), ("GET", "/records/"), ("GET", "/openapi.json")} <= found
-    for method, path in found - {("GET", "/health")}:
+    is_open = {("GET", "/health"), ("GET", "/docs/{environment}"), ("GET", "/docs/assets/{name}")}
+    assert is_open < found
+    for method, path in found - is_open:
         answer = await stranger.request(method, path, json={})
         assert error_of(answer) == (401, "missing_auth_header"), (method, path)
         assert answer.headers["www-authenticate"] == "Bearer"

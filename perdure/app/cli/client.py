@@ -67,10 +67,30 @@ class ApiClient:
         self._http = http
         self._server = server
 
-    async def deploy(self, files: Mapping[str, str]) -> dict[str, Any]:
-        """Deploy the files of a project."""
-        body = {"files": dict(files)}
-        return await self._object("POST", "/deployments", body=body, timeout=_LONG_TIMEOUT)
+    async def plan(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a deploy would change: of `files`, or of a `bundle` that is put back."""
+        return await self._object("POST", "/deployments/plan", body=_given(wanted))
+
+    async def deploy(
+        self, wanted: Mapping[str, Any], *, allow_destructive: bool, base: int | None = None
+    ) -> dict[str, Any]:
+        """Deploy what `plan` was asked about.
+
+        Args:
+            wanted: As of `plan`.
+            allow_destructive: Whether scripts may be removed, and records erased.
+            base: That of the plan: nothing else may have been deployed since.
+        """
+        body = {**wanted, "allow_destructive": allow_destructive, "base": base}
+        return await self._object("POST", "/deployments", body=_given(body), timeout=_LONG_TIMEOUT)
+
+    async def list_deployments(self, limit: int) -> dict[str, Any]:
+        """Return deployments, the newest first."""
+        return await self._object("GET", "/deployments", query={"limit": limit})
+
+    async def get_deployment(self, deployment: int) -> dict[str, Any]:
+        """Return a deployment with what it deployed."""
+        return await self._object("GET", f"/deployments/{deployment}")
 
     async def environment(self) -> dict[str, Any]:
         """Return the environment that the key opens."""

@@ -14,6 +14,7 @@ from perdure.app.cli.commands import (
     actions,
     config,
     connections,
+    deployments,
     environment,
     integrations,
     processes,
@@ -22,6 +23,7 @@ from perdure.app.cli.commands import (
     runs,
     syncs,
 )
+from perdure.app.cli.commands.compile import compile_
 from perdure.app.cli.commands.dev import dev
 from perdure.app.cli.errors import CliError, CommandFailedError, ExitCode
 from perdure.app.cli.options import BUILD, OPERATE
@@ -48,6 +50,8 @@ app.command(dev, group=BUILD)
 app.command(project.deploy, group=BUILD)
 app.command(config.app)
 app.command(config.generate, group=BUILD)
+app.command(compile_, name="compile", group=BUILD)
+app.command(deployments.app)
 app.command(environment.app)
 app.command(integrations.app)
 app.command(connections.app)

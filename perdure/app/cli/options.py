@@ -22,8 +22,10 @@ __all__ = [
     "DEFAULT_SERVER",
     "OPERATE",
     "USE",
+    "AllowDestructive",
     "AsJson",
     "Connection",
+    "DryRun",
     "ServerOptions",
     "json_value",
     "key_values",
@@ -43,6 +45,12 @@ DATA_DIR = Path(".perdure")
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 """Whether a program reads the output."""
+
+AllowDestructive = Annotated[bool, Parameter(negative="", show_default=False)]
+"""Whether a deploy may remove scripts and erase records without asking."""
+
+DryRun = Annotated[bool, Parameter(negative="", show_default=False)]
+"""Whether only to show what would change."""
 
 Connection = Annotated[str, Parameter(name=["--connection", "-c"])]
 """Id of a connection."""

@@ -46,6 +46,7 @@ async def test_outcome_is_one_line(httpserver: HTTPServer, project: Path) -> Non
             "changed": True,
             "warnings": [],
             "integrations": [{"key": "github", "syncs": [{}, {}], "actions": [{}]}],
+            "plan": {"entries": []},
         }
     )
 
@@ -53,6 +54,19 @@ async def test_outcome_is_one_line(httpserver: HTTPServer, project: Path) -> Non
 
     assert outcome.summary == "deployed bundle c8d2112b861b: github (2 syncs, 1 action)"
     assert outcome.problems == ()
+
+
+async def test_deploy_under_way_is_waited_for(httpserver: HTTPServer, project: Path) -> None:
+    error = {"code": "concurrent_deployment", "message": "busy"}
+    done = {"bundle": "c8d2112b861b77777", "changed": False, "warnings": []}
+    httpserver.expect_ordered_request("/deployments").respond_with_json(
+        {"error": error}, status=409
+    )
+    httpserver.expect_ordered_request("/deployments").respond_with_json(done)
+
+    outcome = await deploy_project(project, stack_at(httpserver.url_for("")))
+
+    assert outcome.summary == "nothing changed since bundle c8d2112b861b"
 
 
 async def test_problems_of_the_project_are_told(httpserver: HTTPServer, project: Path) -> None:

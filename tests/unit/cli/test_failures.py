@@ -109,7 +109,7 @@ def test_refused_deploy_is_exit_code_eleven_with_each_problem(server: HTTPServer
     problems = ["nango.yaml:3:5: error[required]: no `runs`\n  |\n3 | x", "a.py:1: unexpected EOF"]
     message = "2 problems; nothing was deployed.\n" + "\n".join(problems)
     payload = {"problems": problems}
-    server.expect_request("/deployments").respond_with_json(
+    server.expect_request("/deployments/plan").respond_with_json(
         {"error": {"code": "compile_failed", "message": message, "payload": payload}}, status=400
     )
     assert run("init").code == 0

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pytest_httpserver import HTTPServer
 
 from config.compile import compile_project
 from perdure.app.cli.starter import starter_files
@@ -123,30 +122,3 @@ def test_generate_leaves_models_alone_when_the_file_is_wrong(run: Run) -> None:
     assert result.code == 10
     assert "error[required]" in result.err
     assert Path(MODELS_FILE).read_text() == "old"
-
-
-def test_deploy_sends_the_project_and_prints_what_became_of_it(
-    server: HTTPServer, run: Run
-) -> None:
-    run("init")
-    sent = {path: text for path, text in starter_files().items() if not path.startswith(".")}
-    sync = {"name": "issues", "runs": "every 1h", "models": ["GithubIssue"], "auto_start": True}
-    answer = {
-        "deployment_id": 1,
-        "bundle": "c8d2112b861b77777",
-        "changed": True,
-        "created_at": "2026-11-22T06:27:11Z",
-        "warnings": ["nango.yaml:1:1: warning[x]: careful"],
-        "integrations": [{"key": "github", "syncs": [sync], "actions": [{"name": "repository"}]}],
-        "schedules": {"created": 2, "updated": 0, "deleted": 1},
-    }
-    server.expect_request("/deployments", json={"files": sent}).respond_with_json(answer)
-
-    result = run("deploy")
-
-    assert result.code == 0, result.err
-    assert "Deployed bundle c8d2112b861b in" in result.out
-    assert "GithubIssue" in result.out
-    assert "Schedules: 2 created, 1 deleted." in result.out
-    assert "careful" in result.err
-    assert run("deploy", "--json").json == answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from perdure.app.cli.errors import ExitCode
 from perdure.app.cli.options import BUILD, AsJson
 
 if TYPE_CHECKING:
-    from config.nango_yaml import ParseResult
+    from config.nango_yaml import NangoConfig, ParseResult
 
 __all__ = ["app", "generate"]
 
@@ -38,23 +39,53 @@ def check(*files: Path, as_json: AsJson = False) -> int:
 
 
 def generate(*, project: Path = Path()) -> int:
-    """Write models.py anew: the models of nango.yaml for editors and type checkers.
+    """Write what follows from nango.yaml: models.py, a JSON Schema, and scripts to fill in.
+
+    models.py and .nango/schema.json are written anew; a script that exists is left as it is.
 
     Args:
         project: Project folder.
     """
-    from config.models_py import generate_models_py
     from perdure.app.cli import render
-    from perdure.scripts.bundle import MODELS_FILE
 
     result = _read(project)
     _print_problems(result)
     if result.config is None:
         return ExitCode.COMPILE
-    target = project / MODELS_FILE
-    target.write_text(generate_models_py(result.config), "utf-8", newline="\n")
-    render.say(f"Wrote {target}.")
+    try:
+        for path, is_new in _write(project, result.config):
+            render.say(f"Wrote {path}{' to fill in' if is_new else ''}.")
+    except OSError as error:
+        from perdure.errors import StartupError
+
+        msg = f"{error.filename or project} cannot be written to: {error.strerror}"
+        raise StartupError(msg, code="folder_not_writable") from error
     return ExitCode.OK
+
+
+def _write(project: Path, config: NangoConfig) -> Iterator[tuple[Path, bool]]:
+    """Write the generated files, yielding each of them and whether it is for people to go on."""
+    from config.json_schema import generate_schema_json
+    from config.models_py import generate_models_py
+    from config.scaffolds import generate_scaffolds
+    from perdure.scripts.bundle import MODELS_FILE, project_files
+
+    scaffolds = generate_scaffolds(config, project_files(project))
+    generated = {
+        MODELS_FILE: generate_models_py(config),
+        ".nango/schema.json": generate_schema_json(config),
+    }
+    for name, text in {**generated, **scaffolds}.items():
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open(
+                "x" if name in scaffolds else "w", encoding="utf-8", newline="\n"
+            ) as file:
+                file.write(text)
+        except FileExistsError:
+            continue
+        yield path, name in scaffolds
 
 
 def _read(file: Path) -> ParseResult:

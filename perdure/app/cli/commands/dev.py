@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from perdure.app.cli.options import DATA_DIR
 
 if TYPE_CHECKING:
+    from perdure.app.cli.client import ApiClient
     from perdure.app.dev import DeployOutcome, DevFile
 
 __all__ = ["deploy_project", "dev"]
+
+_PATIENCE = 30
+"""Seconds to wait for another deploy."""
 
 
 async def dev(
@@ -52,6 +57,9 @@ async def dev(
 async def deploy_project(project: Path, stack: DevFile) -> DeployOutcome:
     """Deploy a project to the running stack; see `perdure.app.dev.DeployProject`.
 
+    What is removed from the project is removed from the stack without asking, and named. Another
+    deploy that is under way, such as one that a former start of the stack left, is waited for.
+
     Raises:
         PerdureError: The project cannot be read, or the API does not answer.
     """
@@ -63,11 +71,24 @@ async def deploy_project(project: Path, stack: DevFile) -> DeployOutcome:
     from perdure.scripts.bundle import project_files
 
     files = project_files(project)
+    target = Target(stack.api_url, stack.secret_key.get_secret_value())
     try:
-        target = Target(stack.api_url, stack.secret_key.get_secret_value())
         async with open_client(target) as client:
-            answer = await client.deploy(files)
+            answer = await _deploy(client, files)
     except ApiError as error:
         first_line = error.message.partition("\n")[0]
         return DeployOutcome(first_line, error.details)
     return DeployOutcome(*plain_deployment(answer))
+
+
+async def _deploy(client: ApiClient, files: dict[str, str]) -> dict[str, Any]:
+    from perdure.app.cli.errors import ApiError
+
+    for _ in range(_PATIENCE):
+        try:
+            return await client.deploy({"files": files}, allow_destructive=True)
+        except ApiError as error:
+            if error.code != "concurrent_deployment":
+                raise
+        await asyncio.sleep(1)
+    return await client.deploy({"files": files}, allow_destructive=True)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from typing import Annotated
 
-from perdure.app.cli.errors import ExitCode, failing_with
-from perdure.app.cli.options import DEFAULT_SERVER, AsJson, ServerOptions
+from cyclopts import Parameter
+
+from perdure.app.cli.errors import ExitCode, UsageError, failing_with
+from perdure.app.cli.options import (
+    DEFAULT_SERVER,
+    AllowDestructive,
+    AsJson,
+    DryRun,
+    ServerOptions,
+)
 from perdure.app.cli.session import api
 
 __all__ = ["deploy", "init"]
@@ -39,27 +47,45 @@ async def deploy(
     environment: str = "dev",
     /,
     *,
+    integration: Annotated[str | None, Parameter(name=["--integration", "-i"])] = None,
+    sync: Annotated[str | None, Parameter(name=["--sync", "-s"])] = None,
+    action: Annotated[str | None, Parameter(name=["--action", "-a"])] = None,
+    allow_destructive: AllowDestructive = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
     """Deploy a project: nango.yaml and its scripts become what new runs execute.
 
-    Runs under way go on with the version they started with.
+    It shows first what will change, and asks before something is removed; where nobody can be
+    asked, --allow-destructive has to allow it. Runs under way go on with the version they
+    started with.
 
     Args:
         environment: Its key is NANGO_SECRET_KEY_<ENVIRONMENT>.
-        as_json: Print JSON.
+        integration: Deploy only this integration; all others stay as they are.
+        sync: Deploy only this sync; nothing is removed.
+        action: Deploy only this action; nothing is removed.
+        allow_destructive: Do not ask before scripts are removed or records erased.
+        dry_run: Only show what would change.
+        as_json: Print JSON: the answer, or the plan if nothing is deployed.
         server: Server and key, and the project folder.
     """
-    from perdure.app.cli import render
+    from perdure.app.cli.deploying import carry_out
     from perdure.scripts.bundle import project_files
 
-    began = time.monotonic()
+    if sync is not None and action is not None:
+        msg = "--sync and --action do not go together"
+        raise UsageError(msg, hint="deploy one after the other, or the whole --integration")
+    target = {"integration": integration, "sync": sync, "action": action}
+    target = {name: value for name, value in target.items() if value is not None}
     with failing_with(ExitCode.DEPLOY):
         files = project_files(server.project)
         async with api(server, environment) as client:
-            answer = await client.deploy(files)
-    if as_json:
-        render.print_json(answer)
-    else:
-        render.deployment(answer, time.monotonic() - began)
+            await carry_out(
+                client,
+                {"files": files, "target": target or None},
+                allow_destructive=allow_destructive,
+                dry_run=dry_run,
+                as_json=as_json,
+            )

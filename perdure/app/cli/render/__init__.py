@@ -3,26 +3,35 @@
 from perdure.app.cli.render.answers import (
     connection,
     connections,
-    deployment,
     environment,
     integrations,
-    plain_deployment,
     records,
     run,
     runs,
     sync_status,
+)
+from perdure.app.cli.render.plan import (
+    deployed,
+    deployment,
+    deployments,
+    plain_deployment,
+    plan,
+    warnings,
 )
 from perdure.app.cli.render.terminal import failure, note, print_json, problem, say
 
 __all__ = [
     "connection",
     "connections",
+    "deployed",
     "deployment",
+    "deployments",
     "environment",
     "failure",
     "integrations",
     "note",
     "plain_deployment",
+    "plan",
     "print_json",
     "problem",
     "records",
@@ -30,4 +39,5 @@ __all__ = [
     "runs",
     "say",
     "sync_status",
+    "warnings",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +14,6 @@ from perdure.app.cli.render.terminal import (
     plain_lines,
     print_facts,
     print_table,
-    problem,
-    say,
     show,
     styled,
 )
@@ -25,10 +23,8 @@ from perdure.nango import JsonObject
 __all__ = [
     "connection",
     "connections",
-    "deployment",
     "environment",
     "integrations",
-    "plain_deployment",
     "records",
     "run",
     "runs",
@@ -37,42 +33,6 @@ __all__ = [
 
 _LONGEST_CELL = 48
 _RECORD_COLUMNS = 4
-
-
-def deployment(answer: JsonObject, seconds: float) -> None:
-    """Print what a deploy did."""
-    bundle = str(answer["bundle"])[:12]
-    if answer["changed"]:
-        say(f"Deployed bundle {bundle} in {seconds:.1f} s.")
-    else:
-        say(f"Bundle {bundle} is deployed already; nothing changed.")
-    rows: list[Sequence[object]] = []
-    for integration in answer["integrations"]:
-        key = integration["key"]
-        rows += [
-            (key, "sync", sync["name"], sync["runs"], ", ".join(sync["models"]))
-            for sync in integration["syncs"]
-        ]
-        rows += [(key, "action", action["name"], "", "") for action in integration["actions"]]
-    print_table(("Integration", "Kind", "Name", "Runs", "Models"), rows)
-    changes = [f"{count} {what}" for what, count in answer["schedules"].items() if count]
-    if changes:
-        say(f"Schedules: {', '.join(changes)}.")
-    for text in answer["warnings"]:
-        problem(text, "warning")
-
-
-def plain_deployment(answer: JsonObject) -> tuple[str, tuple[str, ...]]:
-    """Return what a deploy did as one line, and the warnings."""
-    bundle = str(answer["bundle"])[:12]
-    if not answer["changed"]:
-        return f"nothing changed since bundle {bundle}", tuple(answer["warnings"])
-    parts = [
-        f"{integration['key']} ({_number(len(integration['syncs']), 'sync')}, "
-        f"{_number(len(integration['actions']), 'action')})"
-        for integration in answer["integrations"]
-    ]
-    return f"deployed bundle {bundle}: {', '.join(parts)}", tuple(answer["warnings"])
 
 
 def environment(answer: JsonObject) -> None:
@@ -250,10 +210,6 @@ def _counts(counts: Mapping[str, Mapping[str, int]] | None) -> str:
     if len(texts) == 1:
         return next(iter(texts.values()))
     return "; ".join(f"{model}: {text or 'nothing'}" for model, text in texts.items())
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _result(item: JsonObject) -> str:
