@@ -4,7 +4,8 @@ The SDK fails a workflow task that does not yield within two seconds and the ser
 again, for ever. This runner counts such failures of a run that come without progress between
 them and, after a few, lets the run itself fail with an error that names the script's file and
 line. A thread that cannot even be interrupted is reported through `on_stuck`, so that the worker
-can terminate the run; the thread is lost, the worker goes on.
+can terminate the run; the thread is lost, the worker goes on. A call into C that keeps the
+interpreter's lock stops the whole process, this watchdog too: only a supervisor can help then.
 """
 
 from __future__ import annotations
