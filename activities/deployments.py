@@ -28,7 +28,7 @@ from activities.bundles import BundleCache
 from activities.heartbeat import heartbeating
 from activities.schedules import sync_input
 from activities.sync_schedules import SyncSchedules, schedule_spec
-from config.intervals import Interval, parse_runs
+from config.intervals import Interval, IntervalError, parse_runs
 from config.project import NangoConfig
 from config.project import Sync as DeclaredSync
 from perdure.clock import utcnow
@@ -183,7 +183,8 @@ class DeploymentActivities:
         """End and delete the syncs that are not declared any more, with what they saved.
 
         The rows go last: while a row is there, its records may still have to be erased, and they
-        are not yet those of a sync that was given the same model.
+        are not yet those of a new sync that was given the same model. Records of a model that a
+        sync which stays takes over are left to it: it may have saved some of them already.
         """
         rows = await self._database.syncs.of_connections([item.key for item in connections])
         removed = [row for row in rows if _declared(config, row) is None]
@@ -194,7 +195,8 @@ class DeploymentActivities:
         erased = 0
         for row in removed:
             former = _declared(previous, row)
-            for model in former.output if former else ():
+            kept = _outputs_of_staying_syncs(previous, config, row.integration)
+            for model in set(former.output) - kept if former else ():
                 erased += await self._erase(RecordSet(row.connection_key, model, row.variant))
         await self._database.syncs.delete_all([row.id for row in removed])
         return len(removed), erased
@@ -216,7 +218,7 @@ class DeploymentActivities:
                 partial(
                     self._schedules.ensure,
                     sync_input(deployed.environment, row),
-                    parse_runs(row.frequency) if row.frequency else declared.interval,
+                    _interval(row, declared),
                     auto_start=declared.auto_start,
                 )
                 for row in rows
@@ -315,20 +317,48 @@ _NOTHING = NangoConfig("v2", (), ())
 
 
 async def _each(calls: Sequence[Callable[[], Awaitable[ResultT]]]) -> list[ResultT]:
-    """Carry out calls, a few at a time; the first that fails ends all."""
+    """Carry out calls, a few at a time; the first that fails ends all and is raised itself."""
     limit = asyncio.Semaphore(_CONCURRENCY)
 
     async def limited(call: Callable[[], Awaitable[ResultT]]) -> ResultT:
         async with limit:
             return await call()
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(limited(call)) for call in calls]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(limited(call)) for call in calls]
+    except* Exception as failures:
+        raise _first(failures) from failures
     return [task.result() for task in tasks]
+
+
+def _interval(row: Sync, declared: DeclaredSync) -> Interval:
+    """Return how often a sync runs; an override that is no longer understood does not count."""
+    try:
+        return parse_runs(row.frequency) if row.frequency else declared.interval
+    except IntervalError:
+        return declared.interval
+
+
+def _first(failures: BaseExceptionGroup[Exception]) -> Exception:
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _syncs(config: NangoConfig) -> Iterable[DeclaredSync]:
     return (sync for integration in config.integrations for sync in integration.syncs)
+
+
+def _outputs_of_staying_syncs(
+    previous: NangoConfig, config: NangoConfig, integration: str
+) -> set[str]:
+    before, after = previous.integration(integration), config.integration(integration)
+    return {
+        model
+        for sync in (after.syncs if after else ())
+        if before is not None and before.sync(sync.name) is not None
+        for model in sync.output
+    }
 
 
 def _declared(config: NangoConfig, row: Sync) -> DeclaredSync | None:

@@ -5,7 +5,7 @@ Nothing here executes a script, so the server may use it on whatever it is sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -13,6 +13,7 @@ from config.models_py import generate_models_py
 from config.nango_yaml import parse_nango_yaml
 from config.problems import Path, Position, Problem, format_problem
 from config.project import Event, Integration, NangoConfig, ParseResult
+from config.scripts import reachable_files
 from perdure.errors import FieldError, InvalidInputError
 from perdure.ids import BundleHash
 from perdure.scripts.bundle import CONFIG_FILE, MODELS_FILE, ScriptKind, bundle_hash
@@ -83,7 +84,10 @@ def compile_project(files: Mapping[str, str]) -> CompiledProject:
     checked = check_project(files)
     if checked.config is None:
         raise _refused("failed_to_parse_nango_yaml", checked, checked.problems)
-    problems = [_unless_certain(problem) for problem in checked.problems]
+    reached: Container[str] = ()
+    if any(problem.code == LintCode.SYNTAX for problem in checked.problems):
+        reached = reachable_files(checked.files, (script.path for script in checked.scripts))
+    problems = [_unless_certain(problem, reached) for problem in checked.problems]
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         raise _refused("compile_failed", checked, errors)
@@ -134,8 +138,10 @@ def as_problem(finding: Finding) -> Problem:
     )
 
 
-def _unless_certain(problem: Problem) -> Problem:
+def _unless_certain(problem: Problem, reached: Container[str]) -> Problem:
     is_doubtful = problem.code in frozenset(LintCode) - CERTAIN
+    if problem.code == LintCode.SYNTAX and problem.path[0] not in reached:
+        is_doubtful = True  # a file that no script imports stops no run
     return replace(problem, severity="warning") if is_doubtful else problem
 
 

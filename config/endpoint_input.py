@@ -8,6 +8,7 @@ wants a string. Text that does not fit is left as it is: validation then says wh
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Never, TypeAlias
 
@@ -118,10 +119,15 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: It is none; `NaN` and its like are none, either.
     """
     try:
-        return json.loads(text, parse_constant=_no_json)
+        return json.loads(text, parse_constant=_no_json, parse_float=_finite)
     except RecursionError as error:
         msg = "nested too deeply"
         raise ValueError(msg) from error
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _no_json(number)
 
 
 def _no_json(constant: str) -> Never:

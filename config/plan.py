@@ -67,7 +67,7 @@ class PlanEntry:
         name: Its name; of an event script `<event>/<name>`.
         change: What becomes of it.
         differences: In what it changes; of a new sync when it runs and what it saves.
-        destructive: Whether clients lose something: an endpoint, or records that are erased.
+        destructive: Whether a sync, an action or an event script goes, or records are erased.
         records_of: By integration the models whose records it touches.
     """
 

@@ -332,7 +332,7 @@ class DurableSync(DurableAction, NangoSync):
         except InvalidInputError as error:
             raise HelperError(error.message, code=error.code) from error
         if self.validation is not None and verb == "save":
-            await self.validation.check_records(model, records)
+            await self.validation.check_records(model, plain)
         for start in range(0, len(plain), _RECORDS_PER_BATCH):
             batch = plain[start : start + _RECORDS_PER_BATCH]
             step = BatchInput(
@@ -373,7 +373,8 @@ _COUNTED = ("added", "updated", "deleted", "unchanged")
 
 def _plain_record(record: Record, index: int) -> dict[str, Any]:
     if isinstance(record, BaseModel):
-        return record.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        # What does not fit the model is told by validation, not by pydantic's warning.
+        return record.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
     if isinstance(record, Mapping):
         return dict(record)
     msg = f"records[{index}] is a {type(record).__name__}, not a model or a mapping"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from temporalio import workflow
@@ -51,8 +51,8 @@ class Validation:
         if model is not None:
             await self._check(model, [value], lambda _: what, code)
 
-    async def check_records(self, model: str, records: Sequence[Any]) -> None:
-        """Check records that are to be saved.
+    async def check_records(self, model: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Check records in the form in which they are to be saved.
 
         Raises:
             HelperError: `invalid_sync_record`, naming model, index, id, field and reason of the
@@ -60,9 +60,7 @@ class Validation:
         """
 
         def name(index: int) -> str:
-            record = records[index]
-            known = record.get("id") if isinstance(record, dict) else getattr(record, "id", None)
-            return f"{model} records[{index}] (id {known!r})"
+            return f"{model} records[{index}] (id {records[index].get('id')!r})"
 
         await self._check(model, records, name, "invalid_sync_record")
 

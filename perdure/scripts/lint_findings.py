@@ -47,8 +47,6 @@ CERTAIN = frozenset(
         LintCode.NO_ENTRY_POINT,
         LintCode.ENTRY_POINT,
         LintCode.NO_WEBHOOK_HANDLER,
-        LintCode.UNKNOWN_MODEL,
-        LintCode.RECORDS_OUTSIDE_SYNC,
     }
 )
 """Errors after which a run could only fail; the others are told from how the code looks."""

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 __all__ = ["ModelValidator", "Problem"]
 
@@ -39,7 +39,7 @@ class ModelValidator:
 
     def problems(self, model: str, value: Any) -> list[Problem]:
         """Return what is wrong with a value; a model that the bundle lacks allows everything."""
-        if model not in self._models or self._is_valid_by_making(model, value):
+        if model not in self._models:
             return []
         judge = self._judges.get(model)
         if judge is None:
@@ -48,6 +48,8 @@ class ModelValidator:
             ).result()
         try:
             judge(to_json(value))
+        except PydanticSerializationError as error:
+            return [Problem("", f"cannot be written as JSON: {error}")]
         except ValidationError as error:
             return [
                 Problem(".".join(map(str, entry["loc"])), entry["msg"])
@@ -56,9 +58,6 @@ class ModelValidator:
                 )
             ]
         return []
-
-    def _is_valid_by_making(self, model: str, value: Any) -> bool:
-        return type(value) is self._models[model]
 
 
 def _judge(model: Any) -> Callable[[bytes], Any]:

@@ -61,7 +61,8 @@ RECORDS = ActivityConfig(
 
 SCHEDULES = ActivityConfig(
     start_to_close_timeout=timedelta(minutes=30),
-    schedule_to_close_timeout=SYNC_LIMIT,
+    # Whoever deploys must not be locked out for a day by what cannot be done.
+    schedule_to_close_timeout=timedelta(hours=1),
     heartbeat_timeout=_HEARTBEAT_TIMEOUT,
     retry_policy=_DATABASE_BACKOFF,
 )

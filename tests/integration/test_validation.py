@@ -43,6 +43,23 @@ async def test_failing_record_names_model_index_id_field_and_reason_and_saves_no
     assert [r["id"] for r in await stack.records(connection)] == ["0"]
 
 
+async def test_record_is_checked_as_it_is_saved(stack: Stack, source: Source) -> None:
+    await stack.deploy(
+        project(
+            """
+            from models import Issue
+
+            async def fetch_data(nango):
+                await nango.batch_save([Issue.model_construct(id="1", title=7)], "Issue")
+            """
+        )
+    )
+
+    error = await failure(stack, await stack.connect(source.url))
+
+    assert "Issue records[0] (id '1'): title: Input should be a valid string" in error["message"]
+
+
 async def test_environment_that_warns_saves_and_logs(stack: Stack, source: Source) -> None:
     await stack.validation("warn")
     await stack.deploy(project(TWO_BATCHES))

@@ -61,6 +61,7 @@ def test_everything_that_is_certain_is_refused_at_once() -> None:
         "    actions:\n", "    actions:\n      more: {endpoint: POST /more}\n"
     )
     files["shared.py"] = "def broken(:\n"
+    files["tracker/syncs/issues.py"] = f"import shared\n{files['tracker/syncs/issues.py']}"
 
     error = refused(files)
 
@@ -69,17 +70,31 @@ def test_everything_that_is_certain_is_refused_at_once() -> None:
         ("script_not_found", ("tracker", "actions", "more")),
         ("script_syntax_error", ("shared.py",)),
         ("entry_point_invalid", ("tracker/actions/echo.py",)),
-        ("unknown_model", ("tracker/syncs/issues.py",)),
     ]
-    assert error.payload["problems"][3] == (
-        "tracker/syncs/issues.py:2:32: error[unknown_model]: `Isue` is not an output of the sync"
+    assert error.payload["problems"][1].startswith("shared.py:1:12: error[script_syntax_error]")
+    assert error.message.startswith("3 problems; nothing was deployed.")
+
+
+def test_model_of_another_sync_is_a_warning_with_the_place_and_the_remedy() -> None:
+    # A function that several syncs share may name models of each of them.
+    sync = "async def fetch_data(nango):\n    await nango.batch_save([], 'Isue')\n"
+
+    (warning,) = compile_project(project(sync=sync)).warnings
+
+    assert warning == (
+        "tracker/syncs/issues.py:2:32: warning[unknown_model]: `Isue` is not an output of the sync"
         " `issues`.\n"
         "   |\n"
         "2  |     await nango.batch_save([], 'Isue')\n"
         "   |                                ^^^^^^\n"
         "   = hint: did you mean `Issue`?"
     )
-    assert error.message.startswith("4 problems; nothing was deployed.")
+
+
+def test_file_that_does_not_parse_and_that_no_script_imports_is_a_warning() -> None:
+    (warning,) = compile_project({**project(), "tools/old.py": "print 'python 2'\n"}).warnings
+
+    assert warning.startswith("tools/old.py:1:1: warning[script_syntax_error]")
 
 
 def test_what_may_be_meant_is_a_warning() -> None:
