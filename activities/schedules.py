@@ -49,6 +49,11 @@ class ScheduleActivities:
         self._schedules = schedules
 
     @activity.defn
+    async def forget_schedule(self, sync: SyncInput) -> None:
+        """Delete the schedule of a sync that a run found to be gone."""
+        await self._schedules.forget(sync)
+
+    @activity.defn
     async def ensure_connection_schedules(self, target: ConnectionInput) -> Reconciled:
         """Give a connection the schedule of every sync that is deployed for its integration."""
         try:

@@ -174,6 +174,10 @@ class SyncSchedules:
         await self.cancel_runs(sync)
         return await self._if_exists(self._handle(sync).delete())
 
+    async def forget(self, sync: SyncInput) -> bool:
+        """Delete a schedule and leave its runs alone; returns whether it existed."""
+        return await self._if_exists(self._handle(sync).delete())
+
     async def status(self, sync: SyncInput) -> ScheduleStatus | None:
         """Return how a schedule stands, None where there is none."""
         try:

@@ -1,4 +1,7 @@
-"""Deploys of a part of a project: everything else stays exactly as it is deployed."""
+"""Deploys of a part of a project: everything else stays as it is deployed.
+
+What the part shares with other scripts, a module or a model, changes for those too.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from config.models_py import generate_models_py
+from config.plan import DeployPlan, PlanEntry
 from config.project import Action, Integration, Model, NangoConfig, Sync, references
-from config.scripts import Project, reachable_files, scripts_of
+from config.scripts import EntryKind, Project, reachable_files, scripts_of
 from perdure.errors import InvalidInputError
 from perdure.scripts.bundle import CONFIG_FILE, MODELS_FILE
 
-__all__ = ["Target", "narrowed"]
+__all__ = ["Target", "narrowed", "touched_outside"]
 
 ScriptT = TypeVar("ScriptT", Sync, Action)
 
@@ -36,6 +40,25 @@ class Target:
     def is_whole(self) -> bool:
         """Whether the whole project is meant."""
         return self == Target()
+
+
+def touched_outside(changes: DeployPlan, target: Target) -> list[PlanEntry]:
+    """Return the scripts outside a target that change with it, because they share something."""
+    return [
+        entry
+        for entry in changes.entries
+        if entry.integration is not None and not _belongs(entry, target)
+    ]
+
+
+def _belongs(entry: PlanEntry, target: Target) -> bool:
+    if target.integration is not None and entry.integration != target.integration:
+        return False
+    if target.sync is not None:
+        return (entry.kind, entry.name) == (EntryKind.SYNC, target.sync)
+    if target.action is not None:
+        return (entry.kind, entry.name) == (EntryKind.ACTION, target.action)
+    return True
 
 
 def narrowed(current: Project, desired: Project, target: Target) -> Project:

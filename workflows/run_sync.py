@@ -11,6 +11,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from activities.bundles import BundleActivities, LoadScriptInput
     from activities.runs import FinishRunInput, RunActivities, RunStatus, StartSyncInput
+    from activities.schedules import ScheduleActivities
     from perdure.scripts.bundle import ScriptKind
     from perdure.temporal import policies
     from perdure.temporal.failures import describe_failure
@@ -44,6 +45,13 @@ class RunSync:
             priority=priority,
         )
         if context is None:
+            await run_step(
+                ScheduleActivities.forget_schedule,
+                sync,
+                summary=f"{sync.sync} is gone: delete its schedule",
+                policy=policies.BOOKKEEPING,
+                priority=priority,
+            )
             return SyncResult(skipped="the connection or the sync does not exist any more")
         workflow.upsert_search_attributes([SearchAttribute.BUNDLE.value_set(context.bundle)])
         nango = DurableSync(context, limit=policies.SYNC_LIMIT, priority=priority)

@@ -34,7 +34,7 @@ from api.schemas.deployments import (
 )
 from api.temporal import RPC_TIMEOUT, search_attributes, settled, temporal_answers
 from config.compile import compile_project
-from config.partial import Target, narrowed
+from config.partial import Target, narrowed, touched_outside
 from config.plan import DeployPlan, plan
 from config.project import NangoConfig
 from config.scripts import EMPTY_PROJECT, Project
@@ -97,6 +97,8 @@ async def create_deployment(deps: Deps, caller: Caller, body: NewDeployment) -> 
     if prepared.plan.destructive and not body.allow_destructive:
         msg = "The deploy removes scripts or erases records; `allow_destructive` has to allow it."
         raise ConflictError(msg, code="destructive_changes", payload=_payload(prepared))
+    if body.target is not None and not body.allow_destructive:
+        _refuse_to_touch_others(prepared, Target(**body.target.model_dump()))
     desired = prepared.desired
     await deps.database.bundles.put(prepared.bundle, desired.files, desired.config.to_json())
     handle = await _start(deps, caller, prepared)
@@ -146,6 +148,16 @@ async def get_deployment(
         integrations=deployed_integrations(config),
         files=sorted(bundle.files),
     )
+
+
+def _refuse_to_touch_others(prepared: _Prepared, target: Target) -> None:
+    others = [f"{e.integration}/{e.name}" for e in touched_outside(prepared.plan, target)]
+    if others:
+        msg = (
+            f"What is deployed is shared with scripts outside of it, which would change too: "
+            f"{', '.join(others[:10])}. Deploy them together, or let `allow_destructive` allow it."
+        )
+        raise ConflictError(msg, code="target_touches_others", payload=_payload(prepared))
 
 
 async def _prepare(deps: Dependencies, caller: Environment, body: NewPlan) -> _Prepared:

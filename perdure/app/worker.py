@@ -79,6 +79,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         connections.get_connection,
         connections.get_metadata,
         connections.delete_connection,
+        schedules.forget_schedule,
         schedules.ensure_connection_schedules,
         schedules.delete_connection_schedules,
         deployments.check_schedules,

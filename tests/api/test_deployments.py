@@ -248,3 +248,21 @@ def without_action() -> dict[str, str]:
     files = project()
     head, _, rest = files["nango.yaml"].partition("    actions:")
     return {**files, "nango.yaml": f"{head}models:{rest.partition('models:')[2]}"}
+
+
+async def test_part_that_shares_a_module_with_other_scripts_needs_agreement(
+    live: httpx.AsyncClient,
+) -> None:
+    files = project()
+    for script in ("tracker/syncs/issues.py", "tracker/actions/echo.py"):
+        files[script] = f"import shared\n{files[script]}"
+    files["shared.py"] = "OLD = 1\n"
+    assert (await live.post("/deployments", json={"files": files})).status_code == 200
+
+    body = {"files": {**files, "shared.py": "NEW = 1\n"}, "target": {"sync": "issues"}}
+    refused = await live.post("/deployments", json=body)
+    agreed = await live.post("/deployments", json={**body, "allow_destructive": True})
+
+    assert error_of(refused) == (409, "target_touches_others")
+    assert "tracker/echo" in refused.json()["error"]["message"]
+    assert agreed.status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from config.intervals import parse_runs
 from tests.support.project import ECHO, project
 from tests.support.source import Source
 from tests.support.stack import Stack
@@ -85,6 +86,11 @@ async def test_sync_that_is_no_longer_deployed_ends_without_running(
     await stack.deploy(project())
     connection = await stack.connect(source.url)
 
+    another = stack.sync_input(connection, "another")
+    schedules = stack.container.schedules
+    await schedules.ensure(another, parse_runs("every day"), auto_start=False)
+
     result = await stack.run_sync(connection, sync="another")
 
     assert result.skipped is not None
+    assert await schedules.status(another) is None, "a schedule without a sync does not stay"
