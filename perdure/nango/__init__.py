@@ -1,0 +1,34 @@
+"""The helper that every script receives, as its authors see it.
+
+The classes here are the contract only: in a run the durable implementation of
+`workflows.nango` stands behind them, and in tests a fake may. Everything a script needs to
+import from Perdure is re-exported by the package itself: `from perdure import NangoSync`.
+"""
+
+from perdure.nango.action import NangoAction
+from perdure.nango.errors import ActionError, HelperError, HttpError
+from perdure.nango.sync import NangoSync
+from perdure.nango.values import (
+    JsonObject,
+    LogLevel,
+    Pages,
+    PaginateOptions,
+    Record,
+    RequestOptions,
+    Response,
+)
+
+__all__ = [
+    "ActionError",
+    "HelperError",
+    "HttpError",
+    "JsonObject",
+    "LogLevel",
+    "NangoAction",
+    "NangoSync",
+    "Pages",
+    "PaginateOptions",
+    "Record",
+    "RequestOptions",
+    "Response",
+]

@@ -1,0 +1,143 @@
+"""The helper of actions and on-event scripts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, ParamSpec, TypeVar, Unpack
+
+from perdure.nango.errors import ActionError
+from perdure.nango.values import LogLevel, Pages, PaginateOptions, RequestOptions, Response
+
+__all__ = ["NangoAction"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class NangoAction(ABC):
+    """The helper of actions and on-event scripts; syncs get `NangoSync`, which adds records.
+
+    Attributes:
+        connection_id: Name of the connection the run works for.
+        provider_config_key: Key of the integration.
+        provider: Name of the provider.
+        environment_name: Name of the environment.
+        run_id: Id of the run, the same as in the Temporal UI.
+        bundle: Content hash of the deployed bundle the run is pinned to.
+    """
+
+    connection_id: str
+    provider_config_key: str
+    provider: str
+    environment_name: str
+    run_id: str
+    bundle: str
+
+    ActionError = ActionError
+
+    @abstractmethod
+    async def proxy(
+        self,
+        endpoint: str,
+        *,
+        method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET",
+        **options: Unpack[RequestOptions],
+    ) -> Response:
+        """Make one request to the external API with the connection's credentials.
+
+        Args:
+            endpoint: Path below the provider's base URL, or an absolute URL that starts with it.
+            method: HTTP method.
+            **options: See `RequestOptions`.
+
+        Raises:
+            HttpError: The API answered with a lasting refusal, or the attempts are used up.
+        """
+
+    async def get(self, endpoint: str, **options: Unpack[RequestOptions]) -> Response:
+        """Make a GET request; see `proxy`."""
+        return await self.proxy(endpoint, method="GET", **options)
+
+    async def post(self, endpoint: str, **options: Unpack[RequestOptions]) -> Response:
+        """Make a POST request; see `proxy`."""
+        return await self.proxy(endpoint, method="POST", **options)
+
+    async def put(self, endpoint: str, **options: Unpack[RequestOptions]) -> Response:
+        """Make a PUT request; see `proxy`."""
+        return await self.proxy(endpoint, method="PUT", **options)
+
+    async def patch(self, endpoint: str, **options: Unpack[RequestOptions]) -> Response:
+        """Make a PATCH request; see `proxy`."""
+        return await self.proxy(endpoint, method="PATCH", **options)
+
+    async def delete(self, endpoint: str, **options: Unpack[RequestOptions]) -> Response:
+        """Make a DELETE request; see `proxy`."""
+        return await self.proxy(endpoint, method="DELETE", **options)
+
+    @abstractmethod
+    def paginate(
+        self,
+        endpoint: str,
+        *,
+        method: Literal["GET", "POST", "PUT", "PATCH"] = "GET",
+        paginate: PaginateOptions | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Pages:
+        """Iterate over all pages of an endpoint; each page is a list.
+
+        Args:
+            endpoint: Path below the provider's base URL.
+            method: HTTP method.
+            paginate: Overrides of the provider's pagination, or all of it where the provider
+                has none. Additive to Nango's: `cursor_path_in_last_item` and
+                `has_more_path_in_response`.
+            **options: See `RequestOptions`.
+
+        Raises:
+            HttpError: As `proxy`.
+            HelperError: Neither the provider nor the call says how the endpoint is paginated,
+                or the answer has no list where `response_path` says.
+        """
+
+    @abstractmethod
+    async def log(self, *args: Any, level: LogLevel = "info") -> None:
+        """Write a line to the run's log.
+
+        Args:
+            *args: Joined by spaces; what is not a string is written as JSON.
+            level: `debug`, `info`, `warn` or `error`.
+
+        Raises:
+            HelperError: `invalid_options`, there is no such level.
+        """
+
+    @abstractmethod
+    async def get_connection(
+        self, provider_config_key: str | None = None, connection_id: str | None = None
+    ) -> dict[str, Any]:
+        """Return a connection with its credentials, by default the run's own.
+
+        The result is encrypted in the run's history, and so is every later step that carries
+        one of its secrets.
+        """
+
+    @abstractmethod
+    async def get_metadata(self) -> dict[str, Any]:
+        """Return the connection's metadata, `{}` where it has none."""
+
+    @abstractmethod
+    async def run(
+        self, fn: Callable[P, Awaitable[T]] | Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a function of the script as a step of its own, outside the deterministic sandbox.
+
+        Files, threads, other libraries and network access are allowed there. Arguments and
+        result must be JSON-able. The step is retried when its process dies, so it may run more
+        than once.
+
+        Args:
+            fn: A function defined at the top level of the script or of a module of the project.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """

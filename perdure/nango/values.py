@@ -1,0 +1,96 @@
+"""Values that scripts hand to the helper and get from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+
+__all__ = [
+    "JsonObject",
+    "LogLevel",
+    "Pages",
+    "PaginateOptions",
+    "Record",
+    "RequestOptions",
+    "Response",
+]
+
+JsonObject: TypeAlias = Mapping[str, Any]
+"""A decoded JSON object."""
+
+LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
+
+
+class _Model(Protocol):
+    """A pydantic model, as far as the helper looks at it."""
+
+    @property
+    def model_dump(self) -> Callable[..., dict[str, Any]]: ...
+
+
+Record: TypeAlias = JsonObject | _Model
+"""One record: an instance of a generated model, or a plain mapping with an `id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer of the external API.
+
+    Attributes:
+        status: HTTP status.
+        headers: Headers with lower-case names.
+        data: Decoded body: JSON where the answer says so, text otherwise, bytes where
+            `response_type="arraybuffer"` was asked for.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    data: Any
+
+
+class RequestOptions(TypedDict, total=False):
+    """Options of the HTTP methods; all are optional.
+
+    Attributes:
+        params: Query parameters, as a mapping or as `"a=b"`.
+        headers: Headers, over those of the provider.
+        data: Body: JSON, or a form where `content-type` says so.
+        retries: Further attempts on transient failures. What a sync does without it is in
+            `docs/helper.md`: idempotent requests are retried until the policy's limit.
+        retry_on: Further status codes that count as transient.
+        retry_header: Where the waiting time stands: `{"at": name(s), "after": name(s)}`.
+        base_url_override: Instead of the provider's base URL.
+        response_type: How the body is decoded.
+        decompress: Whether a compressed body is decompressed even without a header saying so.
+        forward_headers_on_redirect: Whether credentials follow a redirect to another origin.
+        provider_config_key: Another integration than the script's own.
+        connection_id: Another connection than the run's own.
+        timeout: Seconds one attempt may take. Default 60.
+    """
+
+    params: str | Mapping[str, Any]
+    headers: Mapping[str, str]
+    data: Any
+    retries: int
+    retry_on: Sequence[int]
+    retry_header: Mapping[str, str | Sequence[str]]
+    base_url_override: str
+    response_type: Literal["json", "text", "arraybuffer", "blob", "document", "stream"]
+    decompress: bool
+    forward_headers_on_redirect: bool
+    provider_config_key: str
+    connection_id: str
+    timeout: float
+
+
+PaginateOptions: TypeAlias = Mapping[str, Any]
+"""How an endpoint is paginated; see `docs/helper.md` for the fields of each type."""
+
+
+class Pages(ABC):
+    """The pages of a paginated endpoint: iterate over it with `async for`."""
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncIterator[list[Any]]: ...

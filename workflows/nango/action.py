@@ -1,0 +1,16 @@
+"""The helper of actions and on-event scripts."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from workflows.nango.connection import ConnectionSteps
+    from workflows.nango.functions import FunctionSteps
+    from workflows.nango.http import HttpSteps
+
+__all__ = ["DurableAction"]
+
+
+class DurableAction(HttpSteps, ConnectionSteps, FunctionSteps):
+    """Everything but the records."""

@@ -1,0 +1,127 @@
+"""Requests to the external API, one step each."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, TypeVar, Unpack
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.connections import ConnectionRef
+    from activities.http import FetchedPage, FetchPageInput, HttpActivities, ProxyAnswer, ProxyInput
+    from perdure.nango import Pages, PaginateOptions, RequestOptions, Response
+    from perdure.proxy.pagination import PageState
+    from perdure.proxy.redaction import is_sensitive_name
+    from perdure.proxy.requests import HttpRequest
+    from perdure.temporal import policies
+    from workflows.helper_errors import raise_http_error, wait_before_repeating
+    from workflows.nango.steps import HelperSteps
+    from workflows.pages import DurablePages, as_request, as_response
+    from workflows.steps import shortened
+
+__all__ = ["HttpSteps"]
+
+ArgumentT = TypeVar("ArgumentT")
+ResultT = TypeVar("ResultT")
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+
+class HttpSteps(HelperSteps):
+    """`proxy`, the methods over it, and `paginate`."""
+
+    async def proxy(
+        self,
+        endpoint: str,
+        *,
+        method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET",
+        **options: Unpack[RequestOptions],
+    ) -> Response:
+        """See base class."""
+        request = as_request(endpoint, method, options)
+        if method not in _IDEMPOTENT:
+            # The same for every attempt, so that a provider that knows such keys acts once.
+            request = request.model_copy(update={"idempotency_key": str(workflow.uuid4())})
+        call = ProxyInput(
+            connection=self._ref(request), request=request, sealed=self._is_secret(request)
+        )
+        summary = f"{method} {endpoint}"
+        if method in _IDEMPOTENT:
+            answer = await self._repeatable(HttpActivities.proxy, call, summary, request)
+        else:
+            answer = await self._not_repeatable(call, summary, request)
+        self.secrets.learn(answer.response.echoed)
+        return as_response(answer.response)
+
+    def paginate(
+        self,
+        endpoint: str,
+        *,
+        method: Literal["GET", "POST", "PUT", "PATCH"] = "GET",
+        paginate: PaginateOptions | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Pages:
+        """See base class."""
+        return DurablePages(self.fetch_page, as_request(endpoint, method, options), paginate or {})
+
+    async def fetch_page(
+        self,
+        request: HttpRequest,
+        paginate: Mapping[str, Any],
+        state: PageState | None,
+        number: int,
+    ) -> FetchedPage:
+        """Fetch one page; the step is repeatable whatever the method, since it only reads."""
+        call = FetchPageInput(
+            connection=self._ref(request),
+            request=request,
+            paginate=dict(paginate),
+            state=state,
+            sealed=self._is_secret(request) or self.secrets.within(state),
+        )
+        summary = f"{request.method} {request.endpoint} · page {number}"
+        page = await self._repeatable(HttpActivities.fetch_page, call, summary, request)
+        self.secrets.learn(page.echoed)
+        return page
+
+    def _is_secret(self, request: HttpRequest) -> bool:
+        return self.secrets.within(request) or any(map(is_sensitive_name, request.headers))
+
+    def _ref(self, request: HttpRequest) -> ConnectionRef:
+        return self._ref_of(request.provider_config_key, request.connection_id)
+
+    async def _repeatable(
+        self,
+        activity: Callable[[Any, ArgumentT], Awaitable[ResultT]],
+        call: ArgumentT,
+        summary: str,
+        request: HttpRequest,
+    ) -> ResultT:
+        """Let Temporal repeat a request until it succeeds or the limit is over."""
+        policy = policies.http_until(self._limit, request.timeout_s)
+        try:
+            return await self._step(activity, call, summary, policy)
+        except ActivityError as error:
+            raise_http_error(error)
+
+    async def _not_repeatable(
+        self, call: ProxyInput, summary: str, request: HttpRequest
+    ) -> ProxyAnswer:
+        """Repeat only what provably was not processed, waiting with durable timers."""
+        deadline = workflow.now() + self._limit
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._step(
+                    HttpActivities.proxy, call, summary, policies.http_once(request.timeout_s)
+                )
+            except ActivityError as error:
+                wait = wait_before_repeating(error, attempt)
+                if wait is None or workflow.now() + wait > deadline:
+                    raise_http_error(error)
+            await workflow.sleep(
+                wait, summary=shortened(self.secrets.mask(f"wait before repeating {summary}"))
+            )

@@ -1,0 +1,132 @@
+"""What every part of the helper stands on: the run, its steps, its secrets and its log."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pydantic_core import PydanticSerializationError, to_json
+from temporalio import workflow
+from temporalio.common import Priority
+from temporalio.exceptions import ActivityError
+from temporalio.workflow import ActivityConfig
+
+with workflow.unsafe.imports_passed_through():
+    from activities.connections import ConnectionRef
+    from activities.runs import LogEntry, LogInput, RunActivities
+    from perdure.nango import HelperError, LogLevel, NangoAction
+    from perdure.scripts.secrets import KnownSecrets
+    from perdure.scripts.text import clean, shown
+    from perdure.temporal import policies
+    from perdure.temporal.payloads import RunContext
+    from workflows.helper_errors import raise_helper_error
+    from workflows.log_buffer import LogBuffer
+    from workflows.steps import run_step
+    from workflows.validation import Validation
+
+__all__ = ["HelperSteps"]
+
+ArgumentT = TypeVar("ArgumentT")
+ResultT = TypeVar("ResultT")
+
+_LOG_LENGTH = 99_000
+_LOG_LEVELS: Mapping[str, LogLevel] = {
+    "debug": "debug",
+    "info": "info",
+    "warn": "warn",
+    "error": "error",
+    "verbose": "debug",
+    "silly": "debug",
+    "http": "info",
+    "warning": "warn",
+}
+
+
+class HelperSteps(NangoAction):
+    """The common ground of the helper's parts.
+
+    Args:
+        context: The run.
+        limit: How long one step goes on trying while its failures are transient.
+        priority: Fairness key of the run's steps.
+    """
+
+    def __init__(self, context: RunContext, *, limit: timedelta, priority: Priority) -> None:
+        self.connection_id = context.connection_id
+        self.provider_config_key = context.integration
+        self.provider = context.provider
+        self.environment_name = context.environment
+        self.run_id = context.run_id
+        self.bundle = context.bundle
+        self.secrets = KnownSecrets()
+        self._context = context
+        self._limit = limit
+        self._priority = priority
+        self._log = LogBuffer(self._write_log)
+        self.validation: Validation | None = None
+
+    async def close(self) -> None:
+        """Wait for what is written behind."""
+        await self._log.close()
+
+    async def warn(self, message: str) -> None:
+        """Write a warning of the engine's own to the run's log."""
+        await self.log(message, level="warn")
+
+    async def log(self, *args: Any, level: LogLevel = "info") -> None:
+        """See base class."""
+        words = (arg if isinstance(arg, str) else _as_text(arg) for arg in args)
+        message = self.secrets.mask(clean(" ".join(words)))
+        known = _LOG_LEVELS.get(level)
+        if known is None:
+            msg = f"There is no log level {level!r}; there are: {', '.join(_LOG_LEVELS)}"
+            raise HelperError(msg, code="invalid_options")
+        self._log.add(LogEntry(at=workflow.now(), level=known, message=message[:_LOG_LENGTH]))
+
+    async def _lookup(
+        self,
+        activity: Callable[[Any, ArgumentT], Awaitable[ResultT]],
+        argument: ArgumentT,
+        summary: str,
+    ) -> ResultT:
+        try:
+            return await self._step(activity, argument, summary)
+        except ActivityError as error:
+            raise_helper_error(error)
+
+    def _ref_of(self, integration: str | None, connection_id: str | None) -> ConnectionRef:
+        return ConnectionRef(
+            environment_id=self._context.environment_id,
+            integration=integration or self._context.integration,
+            connection_id=connection_id or self._context.connection_id,
+        )
+
+    async def _step(
+        self,
+        activity: Callable[[Any, ArgumentT], Awaitable[ResultT]],
+        argument: ArgumentT,
+        summary: str,
+        policy: ActivityConfig = policies.BOOKKEEPING,
+    ) -> ResultT:
+        return await run_step(
+            activity,
+            argument,
+            summary=self.secrets.mask(summary),
+            policy=policy,
+            priority=self._priority,
+        )
+
+    async def _write_log(self, batch: int, lines: Sequence[LogEntry]) -> None:
+        await self._step(
+            RunActivities.write_log,
+            LogInput(context=self._context, batch=batch, lines=list(lines)),
+            f"log {len(lines)} lines",
+        )
+
+
+def _as_text(value: Any) -> str:
+    try:
+        return to_json(value, fallback=shown).decode()
+    except (PydanticSerializationError, UnicodeError, ValueError):
+        return shown(value)
