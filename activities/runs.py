@@ -130,6 +130,10 @@ class RunActivities:
             last_sync_date=row.last_sync_date,
             validation=environment.validation,
             input=declared.input,
+            full=declared.sync_type == "full",
+            track_deletes=declared.sync_type == "full" and declared.track_deletes,
+            retry_limit=declared.retry_limit,
+            delete_guard=declared.delete_guard,
         )
         await self._database.runs.start(run_start(context))
         return context

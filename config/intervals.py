@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from perdure.errors import InvalidInputError
 
-__all__ = ["MINIMUM_SECONDS", "Interval", "IntervalError", "parse_runs"]
+__all__ = ["MINIMUM_SECONDS", "Interval", "IntervalError", "parse_duration", "parse_runs"]
 
 MINIMUM_SECONDS = 30
 """The shortest period of a sync."""
@@ -111,6 +111,19 @@ def parse_runs(text: str) -> Interval:
         message = f"{text!r} is shorter than {MINIMUM_SECONDS} seconds, the shortest period."
         raise IntervalError(message, code="sync_interval_too_short")
     return Interval(seconds=seconds, jitter_seconds=jitter)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return how long `24h`, `90 minutes` or `half day` is.
+
+    Raises:
+        IntervalError: The text is no duration, or less than a second.
+    """
+    seconds = _seconds(text)
+    if seconds < 1:
+        msg = f"{_quoted(text)} is shorter than a second."
+        raise IntervalError(msg, code="sync_interval_too_short")
+    return timedelta(seconds=seconds)
 
 
 def _seconds(text: str) -> float:

@@ -20,6 +20,7 @@ from config.problems import Position, Problem, format_problem
 from config.yaml_nodes import Mapping, Node, Sequence
 
 __all__ = [
+    "DELETE_GUARD",
     "Action",
     "ArrayType",
     "Endpoint",
@@ -57,6 +58,9 @@ NativeName = Literal[
     "never",
     "void",
 ]
+
+DELETE_GUARD = 0.5
+"""Share of a model's records that a full run may delete where the sync does not say otherwise."""
 
 Event = Literal["post-connection-creation", "pre-connection-deletion", "validate-connection"]
 
@@ -175,6 +179,11 @@ class Sync:
         version: Version its author gives it, empty when the deploy counts.
         webhook_subscriptions: Types of provider webhooks it handles; `*` is all of them.
         used_models: All models its input and outputs lead to, sorted.
+        retry_limit: Seconds a step of its runs goes on trying while its failures are transient;
+            None is the default, a day.
+        run_timeout: Seconds a run may take, None for no limit.
+        delete_guard: Share of a model's records above which a full run does not delete what it
+            did not see; None deletes whatever the share.
     """
 
     name: str
@@ -191,6 +200,9 @@ class Sync:
     version: str | int
     webhook_subscriptions: tuple[str, ...]
     used_models: tuple[str, ...]
+    retry_limit: float | None = None
+    run_timeout: float | None = None
+    delete_guard: float | None = DELETE_GUARD
 
 
 @dataclass(frozen=True, slots=True)

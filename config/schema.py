@@ -12,10 +12,11 @@ from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
 from typing import Literal
 
+from config.intervals import IntervalError, parse_duration
 from config.problems import Path, Position, ProblemLog, SchemaCode, shorten
 from config.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, describe
 
-__all__ = ["EVENTS", "METHODS", "V1_KEYS", "Schema", "Version", "check_schema"]
+__all__ = ["EVENTS", "METHODS", "SHARE", "V1_KEYS", "Schema", "Version", "check_schema"]
 
 Version = Literal["v1", "v2"]
 
@@ -24,6 +25,9 @@ EVENTS = ("post-connection-creation", "pre-connection-deletion", "validate-conne
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 """HTTP methods an action can be served under."""
+
+SHARE = re.compile(r"off|(?P<percent>100|[0-9]{1,2}) ?%")
+"""A share of a whole, or none."""
 
 _V2_KEYS = ("syncs", "actions", "on-events", "post-connection-scripts")
 _V2_SYNC_KEYS = ("endpoint", "output", "runs")
@@ -238,6 +242,22 @@ class _Checker:
         if not isinstance(node, Scalar) or not isinstance(node.value, bool):
             self._wrong(node, path, "`true` or `false`")
 
+    def duration(self, node: Node, path: Path) -> None:
+        wanted = "a duration such as `90m` or `24h`"
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            self._wrong(node, path, wanted)
+            return
+        try:
+            parse_duration(node.value)
+        except IntervalError:
+            self._wrong(node, path, wanted, code=SchemaCode.PATTERN)
+
+    def share(self, node: Node, path: Path) -> None:
+        # `off` is a word in YAML 1.2 and a boolean in 1.1; either way it says what is meant.
+        if not isinstance(node, Scalar) or not SHARE.fullmatch(node.text):
+            wanted = "a share such as `20%`, or `off`"
+            self._wrong(node, path, wanted, code=SchemaCode.PATTERN)
+
     def sync_type(self, node: Node, path: Path) -> None:
         self._one_of(node, path, ("full", "incremental"))
 
@@ -314,6 +334,9 @@ _SYNC_RULES: dict[str, _Rule] = {
     "scopes": _Checker.texts,
     "webhook-subscriptions": _Checker.texts,
     "version": _Checker.version,
+    "retry_limit": _Checker.duration,
+    "run_timeout": _Checker.duration,
+    "delete_guard": _Checker.share,
 }
 
 _ACTION_RULES: dict[str, _Rule] = {

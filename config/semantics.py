@@ -10,11 +10,20 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from config.intervals import Interval, IntervalError, parse_runs
+from config.intervals import Interval, IntervalError, parse_duration, parse_runs
 from config.models import ModelReader
 from config.problems import FileCode, NoteCode, Path, Problem, ProblemLog, SemanticCode, shorten
-from config.project import Action, Endpoint, Integration, LiteralType, OnEvents, Sync, UnionType
-from config.schema import EVENTS, METHODS, V1_KEYS, Schema
+from config.project import (
+    DELETE_GUARD,
+    Action,
+    Endpoint,
+    Integration,
+    LiteralType,
+    OnEvents,
+    Sync,
+    UnionType,
+)
+from config.schema import EVENTS, METHODS, SHARE, V1_KEYS, Schema
 from config.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, YamlError
 
 __all__ = ["read_integrations"]
@@ -83,6 +92,17 @@ class _Script:
         if isinstance(node, Sequence):
             return [item for item in node.items if isinstance(item, Scalar)]
         return [node] if isinstance(node, Scalar) and node.value else []
+
+    def seconds(self, key: str) -> float | None:
+        text = self.text(key)
+        return None if text is None else parse_duration(text).total_seconds()
+
+    def share(self, key: str, *, default: float) -> float | None:
+        node = self.get(key)
+        match = SHARE.fullmatch(node.text) if isinstance(node, Scalar) else None
+        if match is None:
+            return default
+        return int(match["percent"]) / 100 if match["percent"] else None
 
     def version(self) -> str | int:
         node = self.get("version")
@@ -193,6 +213,9 @@ class _Reader:
                 node.text for node in script.texts("webhook-subscriptions")
             ),
             used_models=self._used_models(outputs, input_model),
+            retry_limit=script.seconds("retry_limit"),
+            run_timeout=script.seconds("run_timeout"),
+            delete_guard=script.share("delete_guard", default=DELETE_GUARD),
         )
 
     def _action(self, script: _Script) -> Action:

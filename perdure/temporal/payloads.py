@@ -74,6 +74,11 @@ class RunContext(Payload):
         validation: How values that do not fit their model are treated.
         input: Model of an action's input, or of the metadata a sync needs.
         output: Model of an action's output.
+        full: Whether a sync run replaces all records.
+        track_deletes: Whether records that a full run did not see are deleted.
+        retry_limit: Seconds a step goes on trying, None for the default.
+        delete_guard: Share of a model's records above which deletes wait for somebody's word,
+            None for no such limit.
     """
 
     run_id: str
@@ -95,6 +100,10 @@ class RunContext(Payload):
     validation: Literal["enforce", "warn", "off"] = "off"
     input: str | None = None
     output: str | None = None
+    full: bool = False
+    track_deletes: bool = False
+    retry_limit: float | None = None
+    delete_guard: float | None = None
 
 
 class SyncResult(Payload):

@@ -98,6 +98,17 @@ def test_sync_with_everything() -> None:
     assert sync.used_models == ("Issue", "User")
 
 
+@pytest.mark.parametrize(("guard", "share"), [("20%", 0.2), ("100 %", 1), ("off", None)])
+def test_sync_says_how_long_and_how_much(guard: str, share: float | None) -> None:
+    sync = read(f"""
+        syncs:
+          issues:
+            {{runs: every hour, output: Issue, endpoint: GET /issues, retry_limit: 90m,
+              run_timeout: 1 day, delete_guard: {guard}}}
+    """).syncs[0]
+    assert (sync.retry_limit, sync.run_timeout, sync.delete_guard) == (5400, 86_400, share)
+
+
 def test_action_has_defaults() -> None:
     assert read("actions:\n  it: {endpoint: /x}").actions == (
         Action("it", "", None, (), Endpoint("POST", "/x"), (), "", ()),
