@@ -1,17 +1,12 @@
 """Steps of a deploy: check, activate, then bring one batch of connections after another into line.
 
-Every step may be repeated. What a batch has to remove is known by rows that are deleted last, and
-what it has to make is made only where it is missing, so a step that is done twice does nothing
-twice; above all, it never erases what a sync of the new bundle has saved since.
+Every step may be repeated; see `activities.reconciliation`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TypeVar
 
 from temporalio import activity
 from temporalio.client import (
@@ -20,23 +15,17 @@ from temporalio.client import (
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
     ScheduleState,
-    WorkflowFailureError,
 )
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.bundles import BundleCache
 from activities.heartbeat import heartbeating
-from activities.schedules import sync_input
-from activities.sync_schedules import SyncSchedules, schedule_spec
-from config.intervals import Interval, IntervalError, parse_runs
+from activities.reconciliation import Reconciler
+from activities.sync_schedules import schedule_spec
+from config.intervals import Interval
 from config.project import NangoConfig
 from config.project import Sync as DeclaredSync
-from perdure.clock import utcnow
-from perdure.db.connections import Connection
 from perdure.db.database import Database
-from perdure.db.records import RecordSet
-from perdure.db.runs import Run, RunStatus
-from perdure.db.syncs import Sync
 from perdure.errors import InvalidInputError
 from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 from perdure.temporal.names import TaskQueue, WorkflowType
@@ -44,14 +33,6 @@ from perdure.temporal.payloads import DeployInput, Payload
 
 __all__ = ["Activated", "Batch", "BatchDone", "DeploymentActivities"]
 
-ResultT = TypeVar("ResultT")
-
-# The server works schedules off one after another; more at once only fills its queue.
-_CONCURRENCY = 8
-_ERASED_AT_ONCE = 10_000
-_RUNS_AT_ONCE = 1_000
-# A script may swallow that it is cancelled; its run is not waited for any longer than this.
-_END_PATIENCE = timedelta(seconds=30)
 _RPC_TIMEOUT = timedelta(seconds=10)
 
 
@@ -104,20 +85,16 @@ class DeploymentActivities:
     Args:
         database: Our own data.
         bundles: Bundles by hash.
-        schedules: Schedules of syncs.
-        client: Ends runs.
+        reconciler: Brings connections into line.
+        client: Checks calendars.
     """
 
     def __init__(
-        self,
-        database: Database,
-        bundles: BundleCache,
-        schedules: SyncSchedules,
-        client: Client,
+        self, database: Database, bundles: BundleCache, reconciler: Reconciler, client: Client
     ) -> None:
         self._database = database
         self._bundles = bundles
-        self._schedules = schedules
+        self._reconciler = reconciler
         self._client = client
 
     @activity.defn
@@ -156,135 +133,34 @@ class DeploymentActivities:
     async def reconcile_connections(self, batch: Batch) -> BatchDone:
         """Bring syncs, schedules and records of some connections into line with the bundle."""
         deployed = batch.deployed
+        environment, bundle = deployed.environment, BundleHash(deployed.bundle)
+        environment_id = EnvironmentId(deployed.environment_id)
         connections = await self._database.connections.page(
-            EnvironmentId(deployed.environment_id),
-            after=ConnectionKey(batch.after),
-            limit=batch.limit,
+            environment_id, after=ConnectionKey(batch.after), limit=batch.limit
         )
-        if not connections:
-            return BatchDone()
-        config = await self._bundles.config(BundleHash(deployed.bundle))
-        async with heartbeating():
-            deleted, erased = await self._remove(deployed, connections, config)
-            created, updated = await self._ensure(deployed, connections, config)
-            erased += await self._erase_undeclared(connections, config)
-        return BatchDone(
-            last=connections[-1].key,
-            connections=len(connections),
-            created=created,
-            updated=updated,
-            deleted=deleted,
-            erased=erased,
+        done = BatchDone()
+        if connections:
+            async with heartbeating():
+                rows = await self._database.syncs.of_connections([item.key for item in connections])
+                deleted, erased = await self._reconciler.remove(environment, rows, bundle)
+                ensured = await self._reconciler.ensure(environment, connections, bundle)
+                erased += await self._reconciler.erase_undeclared(connections, bundle)
+            created = sum(is_new for _, is_new in ensured)
+            done = BatchDone(
+                last=connections[-1].key,
+                connections=len(connections),
+                created=created,
+                updated=len(ensured) - created,
+                deleted=deleted,
+                erased=erased,
+            )
+        await self._database.bundles.note_reconciled(
+            environment_id,
+            bundle,
+            ConnectionKey(done.last or batch.after),
+            is_last=len(connections) < batch.limit,
         )
-
-    async def _remove(
-        self, deployed: DeployInput, connections: Sequence[Connection], config: NangoConfig
-    ) -> tuple[int, int]:
-        """End and delete the syncs that are not declared any more, with what they saved.
-
-        The rows go last: while a row is there, its records may still have to be erased, and they
-        are not yet those of a new sync that was given the same model. Records of a model that a
-        sync which stays takes over are left to it: it may have saved some of them already.
-        """
-        rows = await self._database.syncs.of_connections([item.key for item in connections])
-        removed = [row for row in rows if _declared(config, row) is None]
-        if not removed:
-            return 0, 0
-        await _each([partial(self._end, deployed, row) for row in removed])
-        previous = await self._previous(deployed)
-        erased = 0
-        for row in removed:
-            former = _declared(previous, row)
-            kept = _outputs_of_staying_syncs(previous, config, row.integration)
-            for model in set(former.output) - kept if former else ():
-                erased += await self._erase(RecordSet(row.connection_key, model, row.variant))
-        await self._database.syncs.delete_all([row.id for row in removed])
-        return len(removed), erased
-
-    async def _ensure(
-        self, deployed: DeployInput, connections: Sequence[Connection], config: NangoConfig
-    ) -> tuple[int, int]:
-        """Give every sync of the connections its schedule; those that override it keep theirs."""
-        wanted = [
-            (connection.key, sync.name)
-            for connection in connections
-            if (integration := config.integration(connection.integration)) is not None
-            for sync in integration.syncs
-        ]
-        await self._database.syncs.ensure_all(wanted)
-        rows = await self._database.syncs.of_connections([item.key for item in connections])
-        is_new = await _each(
-            [
-                partial(
-                    self._schedules.ensure,
-                    sync_input(deployed.environment, row),
-                    _interval(row, declared),
-                    auto_start=declared.auto_start,
-                )
-                for row in rows
-                if (declared := _declared(config, row)) is not None
-            ]
-        )
-        return sum(is_new), len(is_new) - sum(is_new)
-
-    async def _erase_undeclared(
-        self, connections: Sequence[Connection], config: NangoConfig
-    ) -> int:
-        """Erase records of models that no sync saves any more."""
-        declared = {
-            (connection.key, model)
-            for connection in connections
-            if (integration := config.integration(connection.integration)) is not None
-            for sync in integration.syncs
-            for model in sync.output
-        }
-        held = await self._database.records.sets([item.key for item in connections])
-        erased = 0
-        for target in held:
-            if (target.connection_key, target.model) not in declared:
-                erased += await self._erase(target)
-        return erased
-
-    async def _erase(self, target: RecordSet) -> int:
-        """Erase records in short transactions, so that nobody waits for long."""
-        erased = 0
-        while True:
-            count = await self._database.records.erase(target, limit=_ERASED_AT_ONCE)
-            erased += count
-            if count < _ERASED_AT_ONCE:
-                return erased
-
-    async def _end(self, deployed: DeployInput, row: Sync) -> None:
-        """Delete the schedule of a sync and end its runs; those that start now find nothing."""
-        await self._schedules.delete(sync_input(deployed.environment, row))
-        running = await self._database.runs.list(
-            row.environment_id,
-            kind=WorkflowType.SYNC,
-            integration=row.integration,
-            connection_id=row.connection_id,
-            script=row.name,
-            status=RunStatus.RUNNING,
-            limit=_RUNS_AT_ONCE,
-        )
-        for run in running:
-            if run.variant == row.variant:
-                await self._end_run(run)
-
-    async def _end_run(self, run: Run) -> None:
-        handle = self._client.get_workflow_handle(run.workflow_id, run_id=run.id)
-        try:
-            await handle.cancel(rpc_timeout=_RPC_TIMEOUT)
-            async with asyncio.timeout(_END_PATIENCE.total_seconds()):
-                await handle.result(follow_runs=False)
-        except WorkflowFailureError:
-            pass
-        except TimeoutError:
-            await handle.terminate("its sync was removed by a deploy", rpc_timeout=_RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-        # Of a run that could not say so itself; the end that it told counts.
-        await self._database.runs.finish(run.id, RunStatus.CANCELLED, finished_at=utcnow())
+        return done
 
     async def _check(self, deployed: DeployInput, sync: DeclaredSync) -> None:
         name = f"check/{deployed.environment}/{deployed.bundle[:12]}"
@@ -316,54 +192,8 @@ class DeploymentActivities:
 _NOTHING = NangoConfig("v2", (), ())
 
 
-async def _each(calls: Sequence[Callable[[], Awaitable[ResultT]]]) -> list[ResultT]:
-    """Carry out calls, a few at a time; the first that fails ends all and is raised itself."""
-    limit = asyncio.Semaphore(_CONCURRENCY)
-
-    async def limited(call: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        async with limit:
-            return await call()
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(limited(call)) for call in calls]
-    except* Exception as failures:
-        raise _first(failures) from failures
-    return [task.result() for task in tasks]
-
-
-def _interval(row: Sync, declared: DeclaredSync) -> Interval:
-    """Return how often a sync runs; an override that is no longer understood does not count."""
-    try:
-        return parse_runs(row.frequency) if row.frequency else declared.interval
-    except IntervalError:
-        return declared.interval
-
-
-def _first(failures: BaseExceptionGroup[Exception]) -> Exception:
-    first = failures.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
-
-
 def _syncs(config: NangoConfig) -> Iterable[DeclaredSync]:
     return (sync for integration in config.integrations for sync in integration.syncs)
-
-
-def _outputs_of_staying_syncs(
-    previous: NangoConfig, config: NangoConfig, integration: str
-) -> set[str]:
-    before, after = previous.integration(integration), config.integration(integration)
-    return {
-        model
-        for sync in (after.syncs if after else ())
-        if before is not None and before.sync(sync.name) is not None
-        for model in sync.output
-    }
-
-
-def _declared(config: NangoConfig, row: Sync) -> DeclaredSync | None:
-    integration = config.integration(row.integration)
-    return integration.sync(row.name) if integration else None
 
 
 def _paused(interval: Interval) -> Schedule:

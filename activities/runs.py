@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from temporalio import activity
 
 from activities.bundles import BundleCache
+from activities.erasure import Erasure
+from config.project import Sync as DeclaredSync
 from perdure.clock import utcnow
+from perdure.db.connections import Connection
 from perdure.db.database import Database
+from perdure.db.environments import Environment
+from perdure.db.pool import DbConnection
+from perdure.db.records import RecordSet
 from perdure.db.runs import LogLevel, LogLine, RunStart, RunStatus
 from perdure.errors import NotFoundError
-from perdure.ids import ConnectionKey, EnvironmentId
+from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import Payload, RunContext, SyncInput
 
@@ -62,6 +69,16 @@ class LogInput(Payload):
     lines: list[LogEntry]
 
 
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    """What a run that starts is pinned to."""
+
+    connection: Connection
+    environment: Environment
+    bundle: BundleHash
+    declared: DeclaredSync
+
+
 def run_start(context: RunContext) -> RunStart:
     """Return the row of a run that begins."""
     return RunStart(
@@ -82,9 +99,10 @@ def run_start(context: RunContext) -> RunStart:
 class RunActivities:
     """Steps at the edges of a run. All of them may be repeated."""
 
-    def __init__(self, database: Database, bundles: BundleCache) -> None:
+    def __init__(self, database: Database, bundles: BundleCache, erasure: Erasure) -> None:
         self._database = database
         self._bundles = bundles
+        self._erasure = erasure
 
     @activity.defn
     async def start_sync(self, start: StartSyncInput) -> RunContext | None:
@@ -94,49 +112,17 @@ class RunActivities:
             What the run needs to know; None when connection or sync are gone, which happens to
             a run that was scheduled a moment before they were deleted.
         """
-        sync = start.sync
-        try:
-            connection = await self._database.connections.by_key(ConnectionKey(sync.connection_key))
-            environment = await self._database.environments.by_id(
-                EnvironmentId(sync.environment_id)
-            )
-        except NotFoundError:
-            return None
-        if environment.active_bundle is None:
-            return None
-        config = await self._bundles.config(environment.active_bundle)
-        integration = config.integration(sync.integration)
-        declared = integration.sync(sync.sync) if integration else None
-        if declared is None:
-            return None
-        row = await self._database.syncs.ensure(connection.key, sync.sync, sync.variant)
-        info = activity.info()
-        context = RunContext(
-            run_id=info.workflow_run_id or "",
-            workflow_id=info.workflow_id or "",
-            started_at=start.started_at,
-            environment=sync.environment,
-            environment_id=sync.environment_id,
-            integration=sync.integration,
-            provider=connection.provider,
-            connection_id=sync.connection_id,
-            connection_key=sync.connection_key,
-            kind=WorkflowType.SYNC,
-            script=sync.sync,
-            variant=sync.variant,
-            bundle=environment.active_bundle,
-            sync_id=str(row.id),
-            models=declared.output,
-            last_sync_date=row.last_sync_date,
-            validation=environment.validation,
-            input=declared.input,
-            full=declared.sync_type == "full",
-            track_deletes=declared.sync_type == "full" and declared.track_deletes,
-            retry_limit=declared.retry_limit,
-            delete_guard=declared.delete_guard,
-        )
-        await self._database.runs.start(run_start(context))
-        return context
+        while True:
+            pinned = await self._pinned(start.sync)
+            if pinned is None:
+                return None
+            async with self._database.transaction() as conn:
+                # A deploy comes either before, and is heeded, or after, and finds row and run.
+                if (
+                    await self._database.environments.hold_bundle(pinned.environment.id, conn=conn)
+                    == pinned.bundle
+                ):
+                    return await self._start(start, pinned, conn)
 
     @activity.defn
     async def finish_sync(self, finish: FinishRunInput) -> dict[str, dict[str, int]]:
@@ -146,6 +132,7 @@ class RunActivities:
             What the run did to records, by model, as the database counted it.
         """
         context = finish.context
+        await self._erase_what_is_declared_no_more(context)
         async with self._database.transaction() as conn:
             await self._database.runs.finish(
                 context.run_id,
@@ -176,3 +163,82 @@ class RunActivities:
                 for number, line in enumerate(log.lines)
             ],
         )
+
+    async def _pinned(self, sync: SyncInput) -> _Pinned | None:
+        try:
+            connection = await self._database.connections.by_key(ConnectionKey(sync.connection_key))
+            environment = await self._database.environments.by_id(
+                EnvironmentId(sync.environment_id)
+            )
+        except NotFoundError:
+            return None
+        bundle = environment.active_bundle
+        declared = await self._declared(bundle, sync.integration, sync.sync) if bundle else None
+        if bundle is None or declared is None:
+            return None
+        return _Pinned(connection, environment, bundle, declared)
+
+    async def _start(
+        self, start: StartSyncInput, pinned: _Pinned, conn: DbConnection
+    ) -> RunContext:
+        sync, declared = start.sync, pinned.declared
+        row = await self._database.syncs.ensure(
+            pinned.connection.key, sync.sync, sync.variant, conn=conn
+        )
+        info = activity.info()
+        context = RunContext(
+            run_id=info.workflow_run_id or "",
+            workflow_id=info.workflow_id or "",
+            started_at=start.started_at,
+            environment=sync.environment,
+            environment_id=sync.environment_id,
+            integration=sync.integration,
+            provider=pinned.connection.provider,
+            connection_id=sync.connection_id,
+            connection_key=sync.connection_key,
+            kind=WorkflowType.SYNC,
+            script=sync.sync,
+            variant=sync.variant,
+            bundle=pinned.bundle,
+            sync_id=str(row.id),
+            models=declared.output,
+            last_sync_date=row.last_sync_date,
+            validation=pinned.environment.validation,
+            input=declared.input,
+            full=declared.sync_type == "full",
+            track_deletes=declared.sync_type == "full" and declared.track_deletes,
+            retry_limit=declared.retry_limit,
+            delete_guard=declared.delete_guard,
+        )
+        await self._database.runs.start(run_start(context), conn=conn)
+        return context
+
+    async def _erase_what_is_declared_no_more(self, context: RunContext) -> None:
+        """Erase what a run saved after a deploy had erased the model: it kept its old bundle."""
+        environment_id = EnvironmentId(context.environment_id)
+        bundle = (await self._database.environments.by_id(environment_id)).active_bundle
+        if bundle is None or bundle == context.bundle:
+            return
+        declared = await self._declared(bundle, context.integration, context.script)
+        key = ConnectionKey(context.connection_key)
+        if declared is None:
+            rows = await self._database.syncs.of_connections([key])
+            if any((row.name, row.variant) == (context.script, context.variant) for row in rows):
+                # A deploy is still to remove the sync, with all that it saved.
+                return
+        run = await self._database.runs.get(environment_id, context.run_id)
+        for model in sorted(run.counts.keys() - set(declared.output if declared else ())):
+            target = RecordSet(key, model, context.variant)
+            if await self._erasure.erase(target, context.integration, bundle):
+                message = (
+                    f"What was saved as {model} was erased: a deploy took the model away from "
+                    f"{context.script} while it ran."
+                )
+                line = LogLine(utcnow(), "warn", message, step_id=f"erased:{model}")
+                await self._database.runs.append_logs(context.run_id, [line])
+
+    async def _declared(
+        self, bundle: BundleHash, integration: str, sync: str
+    ) -> DeclaredSync | None:
+        found = (await self._bundles.config(bundle)).integration(integration)
+        return found.sync(sync) if found else None

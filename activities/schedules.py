@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from activities.bundles import BundleCache
 from activities.heartbeat import heartbeating
-from activities.sync_schedules import SyncSchedules
-from config.intervals import parse_runs
-from config.project import Sync as DeclaredSync
-from perdure.db.connections import Connection
+from activities.reconciliation import Reconciler
+from activities.sync_schedules import SyncSchedules, sync_input
 from perdure.db.database import Database
 from perdure.db.syncs import Sync
 from perdure.errors import NotFoundError
-from perdure.ids import ConnectionKey, EnvironmentId
+from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 from perdure.temporal.payloads import ConnectionInput, Payload, SyncInput
 
-__all__ = ["Reconciled", "ScheduleActivities", "sync_input"]
+__all__ = ["Reconciled", "ScheduleActivities"]
 
 
 class Reconciled(Payload):
@@ -27,26 +24,15 @@ class Reconciled(Payload):
     deleted: int = 0
 
 
-def sync_input(environment: str, sync: Sync) -> SyncInput:
-    """Return what identifies a sync to its workflow and its schedule."""
-    return SyncInput(
-        environment=environment,
-        environment_id=sync.environment_id,
-        integration=sync.integration,
-        connection_id=sync.connection_id,
-        connection_key=sync.connection_key,
-        sync=sync.name,
-        variant=sync.variant,
-    )
-
-
 class ScheduleActivities:
     """Steps that make and delete schedules. Repeating one does no harm."""
 
-    def __init__(self, database: Database, bundles: BundleCache, schedules: SyncSchedules) -> None:
+    def __init__(
+        self, database: Database, schedules: SyncSchedules, reconciler: Reconciler
+    ) -> None:
         self._database = database
-        self._bundles = bundles
         self._schedules = schedules
+        self._reconciler = reconciler
 
     @activity.defn
     async def forget_schedule(self, sync: SyncInput) -> None:
@@ -55,28 +41,39 @@ class ScheduleActivities:
 
     @activity.defn
     async def ensure_connection_schedules(self, target: ConnectionInput) -> Reconciled:
-        """Give a connection the schedule of every sync that is deployed for its integration."""
-        try:
-            connection = await self._database.connections.by_key(
-                ConnectionKey(target.connection_key)
-            )
-            environment = await self._database.environments.by_id(
-                EnvironmentId(target.environment_id)
-            )
-        except NotFoundError:
-            return Reconciled()
-        if environment.active_bundle is None:
-            return Reconciled()
-        config = await self._bundles.config(environment.active_bundle)
-        integration = config.integration(connection.integration)
-        created = updated = 0
+        """Bring a connection into line with the active bundle, which is so also afterwards.
+
+        A deploy that comes in the middle may have gone through the connections already, so what
+        was scheduled for the bundle before is removed here.
+        """
+        done: BundleHash | None = None
+        scheduled: list[Sync] = []
+        created = updated = deleted = 0
         async with heartbeating():
-            for declared in integration.syncs if integration else ():
-                if await self._ensure(target.environment, connection, declared):
-                    created += 1
-                else:
-                    updated += 1
-        return Reconciled(created=created, updated=updated)
+            while True:
+                try:
+                    connection = await self._database.connections.by_key(
+                        ConnectionKey(target.connection_key)
+                    )
+                except NotFoundError:
+                    break
+                rows = await self._database.syncs.of_connections([connection.key])
+                environment = await self._database.environments.by_id(connection.environment_id)
+                bundle = environment.active_bundle
+                if bundle is None or bundle == done:
+                    break
+                known = {row.id: row for row in (*scheduled, *rows)}
+                removed, _ = await self._reconciler.remove(
+                    target.environment, list(known.values()), bundle
+                )
+                ensured = await self._reconciler.ensure(target.environment, [connection], bundle)
+                scheduled = [row for row, _ in ensured]
+                new = sum(is_new for _, is_new in ensured)
+                created += new
+                updated += len(ensured) - new
+                deleted += removed
+                done = bundle
+        return Reconciled(created=created, updated=updated, deleted=deleted)
 
     @activity.defn
     async def delete_connection_schedules(self, target: ConnectionInput) -> Reconciled:
@@ -89,12 +86,3 @@ class ScheduleActivities:
             for sync in syncs:
                 await self._schedules.delete(sync_input(target.environment, sync))
         return Reconciled(deleted=len(syncs))
-
-    async def _ensure(
-        self, environment: str, connection: Connection, declared: DeclaredSync
-    ) -> bool:
-        sync = await self._database.syncs.ensure(connection.key, declared.name)
-        interval = parse_runs(sync.frequency) if sync.frequency else declared.interval
-        return await self._schedules.ensure(
-            sync_input(environment, sync), interval, auto_start=declared.auto_start
-        )

@@ -30,11 +30,12 @@ from temporalio.common import Priority, SearchAttributePair, TypedSearchAttribut
 from temporalio.service import RPCError, RPCStatusCode
 
 from config.intervals import Interval
+from perdure.db.syncs import Sync
 from perdure.ids import sync_workflow_id
 from perdure.temporal.names import SearchAttribute, TaskQueue, WorkflowType
 from perdure.temporal.payloads import SyncInput
 
-__all__ = ["ScheduleStatus", "SyncSchedules", "schedule_id", "schedule_spec"]
+__all__ = ["ScheduleStatus", "SyncSchedules", "schedule_id", "schedule_spec", "sync_input"]
 
 # A run that was due while the server was down is made up for once, if it is not too long ago.
 _CATCH_UP = timedelta(minutes=10)
@@ -57,6 +58,19 @@ class ScheduleStatus:
     paused: bool
     next_run_at: datetime | None
     running: tuple[str, ...]
+
+
+def sync_input(environment: str, sync: Sync) -> SyncInput:
+    """Return what identifies a sync to its workflow and its schedule."""
+    return SyncInput(
+        environment=environment,
+        environment_id=sync.environment_id,
+        integration=sync.integration,
+        connection_id=sync.connection_id,
+        connection_key=sync.connection_key,
+        sync=sync.name,
+        variant=sync.variant,
+    )
 
 
 def schedule_id(sync: SyncInput) -> str:

@@ -49,7 +49,8 @@ __all__ = ["router"]
 
 # Ten thousand schedules take minutes; whoever deploys need not wait for the last of them.
 _PATIENCE = timedelta(seconds=60)
-_MOST_COUNTED = 1_000_000
+# Whoever waits for a plan waits this long at most for the numbers in it.
+_COUNTING = timedelta(seconds=1.5)
 
 DeploymentId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
@@ -208,7 +209,7 @@ async def _touched(deps: Dependencies, caller: Environment, changes: DeployPlan)
     models = sorted({model for entry in changes.entries for model in entry.records_of})
     return Touched(
         connections=await deps.database.connections.count_by_integration(caller.id),
-        records=await deps.database.records.count_by_model(caller.id, models, most=_MOST_COUNTED),
+        records=await deps.database.record_sets.count_by_model(caller.id, models, budget=_COUNTING),
     )
 
 

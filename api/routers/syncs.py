@@ -8,8 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from activities.schedules import sync_input
-from activities.sync_schedules import ScheduleStatus
+from activities.sync_schedules import ScheduleStatus, sync_input
 from api.dependencies import Caller, Dependencies, Deps
 from api.routers.parameters import (
     IntegrationQuery,

@@ -28,7 +28,7 @@ __all__ = [
     "deployed_integrations",
 ]
 
-_Counts = Mapping[tuple[str, str], int]
+_Counts = Mapping[tuple[str, str], int | None]
 
 
 class DeployTarget(Body):
@@ -106,7 +106,7 @@ class PlannedChange(Answer):
         differences: In what it changes; of a new sync when it runs and what it saves.
         destructive: Whether scripts or records are lost.
         connections: Connections that it touches.
-        records: Records that it touches; counting ends at a million for each model.
+        records: Records that it touches; null where there are too many to count in time.
     """
 
     kind: EntryKind
@@ -116,7 +116,7 @@ class PlannedChange(Answer):
     differences: list[PlannedDifference]
     destructive: bool
     connections: int
-    records: int
+    records: int | None
 
 
 class Touched(Answer):
@@ -124,7 +124,7 @@ class Touched(Answer):
 
     Attributes:
         connections: By integration.
-        records: By integration and model.
+        records: By integration and model, None where they are too many to count in time.
     """
 
     connections: Mapping[str, int]
@@ -302,8 +302,13 @@ def _planned(entry: PlanEntry, touched: Touched) -> PlannedChange:
         ],
         destructive=entry.destructive,
         connections=sum(touched.connections.get(key, 0) for key in _integrations(entry)),
-        records=sum(touched.records.get(key, 0) for key in entry.records_of),
+        records=_sum([touched.records.get(key, 0) for key in entry.records_of]),
     )
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _integrations(entry: PlanEntry) -> Sequence[str]:

@@ -17,7 +17,9 @@ from temporalio.worker import Worker
 from activities.bundles import BundleActivities
 from activities.connections import ConnectionActivities, ConnectionResolver
 from activities.deployments import DeploymentActivities
+from activities.erasure import Erasure
 from activities.http import HttpActivities
+from activities.reconciliation import Reconciler
 from activities.records import RecordActivities
 from activities.runs import RunActivities
 from activities.schedules import ScheduleActivities
@@ -64,10 +66,12 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     resolver = ConnectionResolver(database.connections, container.catalog)
     http = HttpActivities(resolver, ProxyClient(transport))
     records = RecordActivities(database)
-    runs = RunActivities(database, bundles)
+    erasure = Erasure(database, bundles)
+    reconciler = Reconciler(database, bundles, container.schedules, erasure, container.temporal)
+    runs = RunActivities(database, bundles, erasure)
     connections = ConnectionActivities(database.connections)
-    schedules = ScheduleActivities(database, bundles, container.schedules)
-    deployments = DeploymentActivities(database, bundles, container.schedules, container.temporal)
+    schedules = ScheduleActivities(database, container.schedules, reconciler)
+    deployments = DeploymentActivities(database, bundles, reconciler, container.temporal)
     return [
         http.proxy,
         http.fetch_page,

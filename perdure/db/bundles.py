@@ -12,7 +12,7 @@ import asyncpg
 
 from perdure.db.pool import Pool, borrowed
 from perdure.errors import ConflictError, NotFoundError
-from perdure.ids import BundleHash, EnvironmentId
+from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 from perdure.records.canonical import JsonObject, to_json
 
 __all__ = ["BundleStore", "Deployment", "StoredBundle"]
@@ -27,7 +27,7 @@ _GET = "SELECT hash, files, config, created_at FROM bundles WHERE hash = $1"
 _LOCK = "SELECT active_bundle FROM environments WHERE id = $1 FOR UPDATE"
 
 _LATEST = """
-SELECT id, environment_id, bundle_hash, created_at
+SELECT id, environment_id, bundle_hash, created_at, reconciled_to, reconciled_at
   FROM deployments
  WHERE environment_id = $1
  ORDER BY id DESC
@@ -38,11 +38,11 @@ _ACTIVATE = "UPDATE environments SET active_bundle = $2 WHERE id = $1"
 
 _DEPLOY = """
 INSERT INTO deployments (environment_id, bundle_hash) VALUES ($1, $2)
-RETURNING id, environment_id, bundle_hash, created_at
+RETURNING id, environment_id, bundle_hash, created_at, reconciled_to, reconciled_at
 """
 
 _DEPLOYMENT = """
-SELECT id, environment_id, bundle_hash, created_at
+SELECT id, environment_id, bundle_hash, created_at, reconciled_to, reconciled_at
   FROM deployments
  WHERE environment_id = $1 AND id = $2
 """
@@ -52,11 +52,31 @@ SELECT EXISTS (SELECT FROM deployments WHERE environment_id = $1 AND bundle_hash
 """
 
 _DEPLOYMENTS = """
-SELECT id, environment_id, bundle_hash, created_at
+SELECT id, environment_id, bundle_hash, created_at, reconciled_to, reconciled_at
   FROM deployments
  WHERE environment_id = $1
  ORDER BY id DESC
  LIMIT $2
+"""
+
+_NOTE_RECONCILED = """
+UPDATE deployments
+   SET reconciled_to = greatest(reconciled_to, $3),
+       reconciled_at = CASE WHEN $4 THEN coalesce(reconciled_at, now()) ELSE reconciled_at END
+ WHERE id = (SELECT max(id) FROM deployments WHERE environment_id = $1)
+   AND bundle_hash = $2
+"""
+
+_PROGRESS = """
+SELECT count(*) FILTER (WHERE $3 OR id <= $2), count(*) FROM connections WHERE environment_id = $1
+"""
+
+_FOLLOWED = """
+SELECT DISTINCT bundle_hash
+  FROM deployments
+ WHERE environment_id = $1
+   AND id >= (SELECT coalesce(max(id), 0) FROM deployments
+               WHERE environment_id = $1 AND reconciled_at IS NOT NULL)
 """
 
 _ACTIVE = """
@@ -85,12 +105,23 @@ class StoredBundle:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The moment at which a bundle became the active one of an environment."""
+    """The moment at which a bundle became the active one of an environment.
+
+    Attributes:
+        id: Row id; the highest of an environment is the one in force.
+        environment_id: Where.
+        bundle_hash: Which bundle.
+        created_at: When.
+        reconciled_to: Key of the highest connection that was brought into line with it.
+        reconciled_at: When all connections were, None before that.
+    """
 
     id: int
     environment_id: EnvironmentId
     bundle_hash: BundleHash
     created_at: datetime
+    reconciled_to: int
+    reconciled_at: datetime | None
 
 
 class BundleStore:
@@ -156,6 +187,46 @@ class BundleStore:
         if row is None:
             raise _unknown(bundle_hash)
         return Deployment(*row.values())
+
+    async def note_reconciled(
+        self,
+        environment_id: EnvironmentId,
+        bundle_hash: BundleHash,
+        to: ConnectionKey,
+        *,
+        is_last: bool,
+    ) -> None:
+        """Note how far connections are in line; nothing, where another bundle is deployed now.
+
+        Args:
+            environment_id: Where.
+            bundle_hash: With which bundle.
+            to: Up to which connection.
+            is_last: Whether no connection follows.
+        """
+        async with borrowed(self._pool) as conn:
+            await conn.execute(_NOTE_RECONCILED, environment_id, bundle_hash, to, is_last)
+
+    async def progress(self, deployment: Deployment) -> tuple[int, int]:
+        """Return how many connections are in line with a deployment, and how many there are."""
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(
+                _PROGRESS,
+                deployment.environment_id,
+                deployment.reconciled_to,
+                deployment.reconciled_at is not None,
+            )
+        return (row[0], row[1]) if row else (0, 0)
+
+    async def followed(self, environment_id: EnvironmentId) -> Sequence[BundleHash]:
+        """Return the bundles that what a connection has may come from.
+
+        That is the bundle with which all connections were in line at last, and those that were
+        deployed since: a deploy that was ended early leaves connections behind.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_FOLLOWED, environment_id)
+        return [row["bundle_hash"] for row in rows]
 
     async def latest(self, environment_id: EnvironmentId) -> Deployment | None:
         """Return the deployment that is in force, None before the first."""

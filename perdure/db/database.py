@@ -13,6 +13,7 @@ from perdure.db.connections import ConnectionStore
 from perdure.db.environments import EnvironmentStore
 from perdure.db.integrations import IntegrationStore
 from perdure.db.pool import DbConnection, Pool, borrowed, create_pool
+from perdure.db.record_sets import RecordSetStore
 from perdure.db.records import RecordStore
 from perdure.db.runs import RunStore
 from perdure.db.syncs import SyncStore
@@ -32,6 +33,7 @@ class Database:
     syncs: SyncStore
     runs: RunStore
     records: RecordStore
+    record_sets: RecordSetStore
     blobs: BlobStore
 
     @classmethod
@@ -68,6 +70,7 @@ class Database:
                 syncs=SyncStore(pool),
                 runs=RunStore(pool),
                 records=RecordStore(pool),
+                record_sets=RecordSetStore(pool),
                 blobs=BlobStore(pool),
             )
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 import asyncpg
 
-from perdure.db.pool import Pool, borrowed
+from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.errors import ConflictError, NotFoundError, UnauthorizedError
 from perdure.ids import BundleHash, EnvironmentId
 
@@ -36,6 +36,9 @@ _BY_NAME = (
 )
 
 _BY_ID = "SELECT id, name, active_bundle, validation, created_at FROM environments WHERE id = $1"
+
+# Waits for a deploy that is about to activate its bundle, and has the next one wait.
+_HOLD_BUNDLE = "SELECT active_bundle FROM environments WHERE id = $1 FOR KEY SHARE"
 
 _SET_VALIDATION = """
 UPDATE environments SET validation = $2 WHERE id = $1
@@ -114,6 +117,18 @@ class EnvironmentStore:
         """
         async with borrowed(self._pool) as conn:
             return _environment(await conn.fetchrow(_BY_ID, environment_id), environment_id)
+
+    async def hold_bundle(
+        self, environment_id: EnvironmentId, *, conn: DbConnection
+    ) -> BundleHash | None:
+        """Return the active bundle, which stays the active one until the transaction ends.
+
+        Args:
+            environment_id: Where.
+            conn: Connection whose transaction this joins.
+        """
+        bundle: BundleHash | None = await conn.fetchval(_HOLD_BUNDLE, environment_id)
+        return bundle
 
     async def set_validation(
         self, environment_id: EnvironmentId, validation: ValidationMode

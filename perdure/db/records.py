@@ -21,7 +21,7 @@ import asyncpg
 
 from perdure.db.connections import unknown_connection_key
 from perdure.db.pool import DbConnection, Pool, borrowed
-from perdure.ids import BASE_VARIANT, ConnectionKey, EnvironmentId
+from perdure.ids import BASE_VARIANT, ConnectionKey
 from perdure.records.cursor import decode_cursor, encode_cursor
 from perdure.records.prepare import PreparedBatch
 from perdure.records.splice import StoredRecord, records_body, splice
@@ -134,51 +134,6 @@ SELECT external_id, payload, first_seen_at, last_modified_at, deleted_at, pruned
 _COUNT = """
 SELECT count(*) FROM records
  WHERE connection_key = $1 AND model = $2 AND variant = $3 AND deleted_at IS NULL
-"""
-
-# From one set to the next by the primary key, whatever the number of records in between.
-_SETS = """
-WITH RECURSIVE held AS (
-    SELECT first.connection_key, first.model, first.variant
-      FROM unnest($1::bigint[]) AS wanted (key), LATERAL (
-          SELECT connection_key, model, variant
-            FROM records
-           WHERE connection_key = wanted.key
-           ORDER BY model, variant
-           LIMIT 1) first
-    UNION ALL
-    SELECT next.connection_key, next.model, next.variant
-      FROM held, LATERAL (
-          SELECT r.connection_key, r.model, r.variant
-            FROM records r
-           WHERE r.connection_key = held.connection_key
-             AND (r.model, r.variant) > (held.model, held.variant)
-           ORDER BY r.model, r.variant
-           LIMIT 1) next
-)
-SELECT connection_key, model, variant FROM held
-"""
-
-_ERASE = """
-DELETE FROM records
- WHERE connection_key = $1 AND model = $2 AND variant = $3
-   AND external_id IN (
-       SELECT external_id FROM records
-        WHERE connection_key = $1 AND model = $2 AND variant = $3
-        LIMIT $4)
-"""
-
-_COUNT_BY_MODEL = """
-SELECT wanted.integration, wanted.model, found.count
-  FROM unnest($2::text[], $3::text[]) AS wanted (integration, model), LATERAL (
-      SELECT count(*) AS count
-        FROM (SELECT
-                FROM integrations i
-                JOIN connections c ON c.integration_id = i.id
-                JOIN records r ON r.connection_key = c.id
-               WHERE i.environment_id = $1 AND i.unique_key = wanted.integration
-                 AND r.model = wanted.model AND r.deleted_at IS NULL
-               LIMIT $4) AS counted) found
 """
 
 
@@ -387,59 +342,6 @@ class RecordStore:
                 _COUNT, target.connection_key, target.model, target.variant
             )
         return count
-
-    async def sets(self, connection_keys: Sequence[ConnectionKey]) -> Sequence[RecordSet]:
-        """Return which sets of records connections hold.
-
-        Raises:
-            UnavailableError: Postgres does not answer.
-        """
-        async with borrowed(self._pool) as conn:
-            rows = await conn.fetch(_SETS, connection_keys)
-        return [RecordSet(*row.values()) for row in rows]
-
-    async def erase(self, target: RecordSet, *, limit: int) -> int:
-        """Remove records as if they had never been; whoever follows the stream is not told.
-
-        Args:
-            target: Which records.
-            limit: Most records to remove in this one statement.
-
-        Returns:
-            How many were removed: fewer than `limit` when none is left.
-
-        Raises:
-            UnavailableError: Nothing was removed; the same call may succeed later.
-        """
-        async with borrowed(self._pool) as conn:
-            tag = await conn.execute(
-                _ERASE, target.connection_key, target.model, target.variant, limit
-            )
-        return int(tag.removeprefix("DELETE "))
-
-    async def count_by_model(
-        self,
-        environment_id: EnvironmentId,
-        models: Collection[tuple[str, str]],
-        *,
-        most: int,
-    ) -> dict[tuple[str, str], int]:
-        """Return how many records all connections of an integration hold of a model.
-
-        Args:
-            environment_id: Where they belong.
-            models: Key of an integration, and name of a model.
-            most: Where counting a model ends.
-
-        Raises:
-            UnavailableError: Postgres does not answer.
-        """
-        if not models:
-            return {}
-        integrations, names = zip(*models, strict=True)
-        async with borrowed(self._pool) as conn:
-            rows = await conn.fetch(_COUNT_BY_MODEL, environment_id, integrations, names, most)
-        return {(row["integration"], row["model"]): row["count"] for row in rows}
 
     async def _write(
         self,

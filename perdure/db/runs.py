@@ -203,10 +203,15 @@ class RunStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def start(self, run: RunStart) -> None:
-        """Note that a run has started; saying so again changes nothing."""
-        async with borrowed(self._pool) as conn:
-            await conn.execute(
+    async def start(self, run: RunStart, *, conn: DbConnection | None = None) -> None:
+        """Note that a run has started; saying so again changes nothing.
+
+        Args:
+            run: The run.
+            conn: Connection whose transaction this joins.
+        """
+        async with borrowed(self._pool, conn) as connection:
+            await connection.execute(
                 _START,
                 run.id,
                 run.workflow_id,

@@ -136,9 +136,20 @@ class SyncStore:
         self._pool = pool
 
     async def ensure(
-        self, connection_key: ConnectionKey, name: str, variant: str = BASE_VARIANT
+        self,
+        connection_key: ConnectionKey,
+        name: str,
+        variant: str = BASE_VARIANT,
+        *,
+        conn: DbConnection | None = None,
     ) -> Sync:
         """Return a sync, and make it first where it is missing.
+
+        Args:
+            connection_key: Whose sync.
+            name: Name of the script.
+            variant: Variant of the sync.
+            conn: Connection whose transaction this joins.
 
         Raises:
             NotFoundError: `unknown_connection`, there is no such connection.
@@ -147,8 +158,8 @@ class SyncStore:
         # look sees it.
         for _ in range(2):
             try:
-                async with borrowed(self._pool) as conn:
-                    row = await conn.fetchrow(_ENSURE, connection_key, name, variant)
+                async with borrowed(self._pool, conn) as connection:
+                    row = await connection.fetchrow(_ENSURE, connection_key, name, variant)
             except asyncpg.ForeignKeyViolationError as error:
                 raise unknown_connection_key(connection_key) from error
             if row is not None:

@@ -129,6 +129,29 @@ async def test_plan_says_what_a_deploy_would_change_and_changes_nothing(
     assert again["entries"] == []
 
 
+async def test_plan_does_not_wait_for_what_takes_too_long_to_count(
+    live: httpx.AsyncClient, source: Source, stack: Stack
+) -> None:
+    await deploy(live, project())
+    await connect(live, source.url)
+    renamed = project()
+    renamed["tracker/syncs/tickets.py"] = renamed.pop("tracker/syncs/issues.py")
+    renamed["nango.yaml"] = renamed["nango.yaml"].replace("issues:", "tickets:")
+    pool = stack.container.database.pool
+
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute("LOCK TABLE records IN ACCESS EXCLUSIVE MODE")
+        async with asyncio.timeout(5):
+            answer = await live.post("/deployments/plan", json={"files": renamed})
+
+    assert answer.status_code == 200
+    counts = {e["name"]: e["records"] for e in answer.json()["entries"]}
+    assert counts["issues"] is None
+    assert counts["tickets"] == 0
+    again = (await live.post("/deployments/plan", json={"files": renamed})).json()
+    assert {e["name"]: e["records"] for e in again["entries"]}["issues"] == 0
+
+
 async def test_destructive_deploy_needs_to_be_allowed(
     live: httpx.AsyncClient, source: Source
 ) -> None:

@@ -2,169 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
-from temporalio.client import ScheduleIntervalSpec, WorkflowFailureError
+from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.sync_schedules import schedule_id
-from api.app import create_app
 from config.intervals import parse_runs
 from config.project import NangoConfig
-from perdure.db.connections import Connection
-from perdure.db.records import RecordSet
-from perdure.db.runs import Run, RunStatus
-from perdure.records.prepare import prepare_batch
+from perdure.db.runs import RunStatus
 from perdure.temporal.failures import leaf_failure
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import DeployInput, DeployResult
-from tests.api.calls import client_of
-from tests.support.stack import Stack
-
-SAVING = """
-async def fetch_data(nango):
-    await nango.batch_save([{"id": "1", "title": "%s"}, {"id": "2", "title": "%s"}], "%s")
-"""
-SLEEPING = """
-import asyncio
-
-async def fetch_data(nango):
-    await nango.batch_save([{"id": "1", "title": "saved"}], "Issue")
-    await asyncio.sleep(%s)
-    await nango.batch_save([{"id": "2", "title": "old"}], "Issue")
-"""
-STUBBORN = """
-import asyncio
-
-async def fetch_data(nango):
-    await nango.batch_save([{"id": "1", "title": "saved"}], "Issue")
-    while True:
-        try:
-            await asyncio.sleep(600)
-        except asyncio.CancelledError:
-            pass
-"""
-ACTION = "async def run_action(nango, input):\n    return input\n"
-
-
-def files(*syncs: str, key: str = "tracker", **scripts: str) -> dict[str, str]:
-    """A project with one integration.
-
-    Args:
-        syncs: Each `name: output, ...` of a sync, as in `issues: Issue, runs every 1h`.
-        key: Key of the integration.
-        scripts: Sources by name of the sync.
-    """
-    lines = ["integrations:", f"  {key}:", "    syncs:"] if syncs else ["integrations:"]
-    found = {}
-    models = set()
-    for sync in syncs:
-        name, _, rest = sync.partition(": ")
-        output, *settings = rest.split(", ")
-        outputs = output.split("+")
-        models.update(outputs)
-        endpoints = ", ".join(f"GET /{model}" for model in outputs)
-        settings = [f"{key}: {value}" for key, _, value in (s.partition(" ") for s in settings)]
-        if not any(setting.startswith("runs") for setting in settings):
-            settings.append("runs: every day")
-        lines.append(
-            f"      {name}: {{output: [{', '.join(outputs)}], endpoint: [{endpoints}], "
-            f"{', '.join(settings)}}}"
-        )
-        default = SAVING % ("a", "b", outputs[0])
-        found[f"{key}/syncs/{name}.py"] = scripts.get(name, default)
-    if not syncs:
-        lines.append(f"  {key}:")
-    lines += ["    actions:", "      echo: {endpoint: POST /echo}", "models:"]
-    lines += [f"  {model}: {{id: string, title: string}}" for model in sorted(models) or ["None_"]]
-    return {"nango.yaml": "\n".join(lines), f"{key}/actions/echo.py": ACTION, **found}
-
-
-@dataclass
-class Deploys:
-    """An environment, and a client of the API with its key."""
-
-    stack: Stack
-    client: httpx.AsyncClient
-
-    async def deploy(
-        self, project: dict[str, str], *, expect: int = 200, **terms: Any
-    ) -> dict[str, Any]:
-        body = {"files": project, "allow_destructive": True, **terms}
-        answer = await self.client.post("/deployments", json=body)
-        assert answer.status_code == expect, answer.text
-        return answer.json()
-
-    async def connect(self, name: str = "acme", integration: str = "tracker") -> Connection:
-        database, environment = self.stack.container.database, self.stack.environment
-        known = {i.unique_key for i in await database.integrations.list(environment.id)}
-        if integration not in known:
-            await database.integrations.create(environment.id, integration, "generic-api-key")
-        connection, _ = await database.connections.save(
-            environment.id, integration, name, {"type": "API_KEY", "apiKey": "k"}
-        )
-        return connection
-
-    async def save(self, connection: Connection, model: str, count: int = 2) -> None:
-        records = [{"id": str(number), "title": "saved"} for number in range(count)]
-        store = self.stack.container.database.records
-        await store.save(RecordSet(connection.key, model), prepare_batch(records))
-
-    async def held(self, *connections: Connection) -> set[tuple[str, str]]:
-        """Connection and model of all records."""
-        names = {connection.key: connection.connection_id for connection in connections}
-        sets = await self.stack.container.database.records.sets(list(names))
-        return {(names[found.connection_key], found.model) for found in sets}
-
-    async def interval(self, connection: Connection, sync: str = "issues", **at: str) -> timedelta:
-        sync_input = self.stack.sync_input(connection, sync).model_copy(update=at)
-        handle = self.stack.container.temporal.get_schedule_handle(schedule_id(sync_input))
-        (interval,) = (await handle.describe()).schedule.spec.intervals
-        assert isinstance(interval, ScheduleIntervalSpec)
-        return interval.every
-
-    async def has_schedule(self, connection: Connection, sync: str = "issues") -> bool:
-        sync_input = self.stack.sync_input(connection, sync)
-        return await self.stack.container.schedules.status(sync_input) is not None
-
-    async def runs(self, **conditions: Any) -> list[Run]:
-        database = self.stack.container.database
-        return list(await database.runs.list(self.stack.environment.id, **conditions))
-
-    async def ended(self, count: int, **conditions: Any) -> list[Run]:
-        async def all_ended() -> bool:
-            found = await self.runs(**conditions)
-            return len(found) == count and all(r.status is not RunStatus.RUNNING for r in found)
-
-        await eventually(all_ended)
-        return await self.runs(**conditions)
-
-    async def saved(self, connection: Connection, model: str = "Issue") -> None:
-        async def some() -> bool:
-            return bool(await self.stack.records(connection, model))
-
-        await eventually(some)
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.05)
-
-
-@pytest.fixture
-async def env(stack: Stack) -> AsyncIterator[Deploys]:
-    async with client_of(create_app(stack.container), stack.secret_key) as client:
-        yield Deploys(stack, client)
+from tests.support.deploys import SAVING, SLEEPING, STUBBORN, Deploys, files
 
 
 async def test_new_sync_starts_on_all_connections_of_its_integration(env: Deploys) -> None:
@@ -236,7 +90,7 @@ async def test_removed_sync_ends_its_run_and_takes_schedules_and_records_along(
 async def test_run_that_will_not_be_cancelled_is_ended_all_the_same(
     env: Deploys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.deployments._END_PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr("activities.reconciliation._END_PATIENCE", timedelta(seconds=0.5))
     acme = await env.connect()
     await env.deploy(files("issues: Issue", issues=STUBBORN))
     await env.saved(acme)

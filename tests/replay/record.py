@@ -22,6 +22,8 @@ from perdure.embedded import embedded_postgres, embedded_temporal
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.client import register_search_attributes
+from perdure.temporal.names import TaskQueue, WorkflowType
+from perdure.temporal.payloads import DeployInput
 from tests.support.project import project
 from tests.support.source import Source, issues
 from tests.support.stack import Stack, settings_for
@@ -78,6 +80,21 @@ async def save(name: str, handle: WorkflowHandle) -> None:
     print(f"{name}: {len(history.events)} events")
 
 
+async def start_deploy(environment: Stack) -> WorkflowHandle:
+    active = await environment.container.database.bundles.active(environment.environment.id)
+    assert active is not None
+    return await environment.container.temporal.start_workflow(
+        WorkflowType.DEPLOY,
+        DeployInput(
+            environment=environment.environment.name,
+            environment_id=environment.environment.id,
+            bundle=active.hash,
+        ),
+        id=f"deploy/{environment.environment.name}",
+        task_queue=TaskQueue.ACTIONS,
+    )
+
+
 async def main() -> None:
     HISTORIES.mkdir(exist_ok=True)
     server = HTTPServer(host="127.0.0.1")
@@ -105,6 +122,9 @@ async def main() -> None:
         )
         await save("sync-failure", await environment.start_sync(failing))
         await save("action-success", await environment.start_action(ok, {"text": "hello"}))
+        for number in range(60):
+            await environment.connect(source.url, connection_id=f"c{number}")
+        await save("deploy-success", await start_deploy(environment))
 
 
 if __name__ == "__main__":

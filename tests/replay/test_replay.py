@@ -47,4 +47,5 @@ async def test_history_with_another_step_does_not_replay() -> None:
 
 
 def test_there_are_fixtures() -> None:
-    assert {file.stem for file in FILES} >= {"sync-success", "sync-failure", "action-success"}
+    recorded = {"sync-success", "sync-failure", "action-success", "deploy-success"}
+    assert {file.stem for file in FILES} >= recorded

@@ -134,6 +134,16 @@ def test_each_difference_is_shown(server: HTTPServer, run: Run, project: dict[st
         assert text in shown
 
 
+def test_records_that_take_too_long_to_count_are_said_to_be_unknown(
+    server: HTTPServer, run: Run, project: dict[str, str]
+) -> None:
+    Server(server, plan_of(entry("removed", connections=3, records=None)))
+
+    shown = run("deploy", "--dry-run").out
+
+    assert "- sync issues  (3 connections, an unknown number of records)  !" in shown
+
+
 def test_dry_run_deploys_nothing(server: HTTPServer, run: Run, project: dict[str, str]) -> None:
     api = Server(server, plan_of(entry("removed")))
 

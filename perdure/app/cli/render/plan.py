@@ -124,7 +124,9 @@ def _headline(entry: Mapping[str, Any]) -> Text:
     mark, style = _MARKS[entry["change"]]
     line = Text(f"  {mark} ", style) + plain_lines(f"{entry['kind']} {entry['name']}", style)
     touched = [_number(entry["connections"], "connection")] if entry["connections"] else []
-    if entry["records"]:
+    if entry["records"] is None:
+        touched.append("an unknown number of records")
+    elif entry["records"]:
         touched.append(_number(entry["records"], "record"))
     if touched:
         line += Text(f"  ({', '.join(touched)})", style="dim")

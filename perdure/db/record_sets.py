@@ -1,0 +1,157 @@
+"""Sets of records as a whole: which there are, how large they are, and how they are erased."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+import asyncpg
+
+from perdure.db.pool import Pool, borrowed
+from perdure.db.records import RecordSet
+from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
+
+__all__ = ["RecordSetStore"]
+
+# From one set to the next by the primary key, whatever the number of records in between.
+_SETS = """
+WITH RECURSIVE held AS (
+    SELECT first.connection_key, first.model, first.variant
+      FROM unnest($1::bigint[]) AS wanted (key), LATERAL (
+          SELECT connection_key, model, variant
+            FROM records
+           WHERE connection_key = wanted.key
+           ORDER BY model, variant
+           LIMIT 1) first
+    UNION ALL
+    SELECT next.connection_key, next.model, next.variant
+      FROM held, LATERAL (
+          SELECT r.connection_key, r.model, r.variant
+            FROM records r
+           WHERE r.connection_key = held.connection_key
+             AND (r.model, r.variant) > (held.model, held.variant)
+           ORDER BY r.model, r.variant
+           LIMIT 1) next
+)
+SELECT connection_key, model, variant FROM held
+"""
+
+# A statement of its own: what a writer that had the turn before has done is seen only by the next.
+_TURN = """
+SELECT pg_advisory_xact_lock(
+    hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
+"""
+
+_ERASE = """
+DELETE FROM records
+ WHERE connection_key = $1 AND model = $2 AND variant = $3
+   AND external_id IN (
+       SELECT external_id FROM records
+        WHERE connection_key = $1 AND model = $2 AND variant = $3
+        LIMIT $4)
+   AND EXISTS (
+       SELECT FROM connections c JOIN environments e ON e.id = c.environment_id
+        WHERE c.id = $1 AND e.active_bundle = $5)
+   AND NOT EXISTS (
+       SELECT FROM syncs
+        WHERE connection_key = $1 AND variant = $3 AND name = ANY ($6::text[]))
+"""
+
+_SET_TIMEOUT = "SELECT set_config('statement_timeout', $1, true)"
+
+_COUNT_OF_MODEL = """
+SELECT count(*)
+  FROM integrations i
+  JOIN connections c ON c.integration_id = i.id
+  JOIN records r ON r.connection_key = c.id
+ WHERE i.environment_id = $1 AND i.unique_key = $2 AND r.model = $3 AND r.deleted_at IS NULL
+"""
+
+
+class RecordSetStore:
+    """Looks at whole sets of records, and erases them.
+
+    Args:
+        pool: See `perdure.db.pool.create_pool`.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def list(self, connection_keys: Sequence[ConnectionKey]) -> Sequence[RecordSet]:
+        """Return which sets of records connections hold.
+
+        Raises:
+            UnavailableError: Postgres does not answer.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_SETS, connection_keys)
+        return [RecordSet(*row.values()) for row in rows]
+
+    async def erase(
+        self, target: RecordSet, *, bundle: BundleHash, keepers: Sequence[str], limit: int
+    ) -> int:
+        """Remove records as if they had never been; whoever follows the stream is not told.
+
+        Nothing is removed where a deploy has come in between, or where a sync that has a right to
+        the records may have saved some of them.
+
+        Args:
+            target: Which records.
+            bundle: Only while this is the active bundle.
+            keepers: Only while the connection has no sync of these names in this variant.
+            limit: Most records to remove in this one transaction.
+
+        Returns:
+            How many were removed: fewer than `limit` when none is left to remove.
+
+        Raises:
+            UnavailableError: Nothing was removed; the same call may succeed later.
+        """
+        records = (target.connection_key, target.model, target.variant)
+        async with borrowed(self._pool) as conn, conn.transaction():
+            await conn.execute(_TURN, *records)
+            tag = await conn.execute(_ERASE, *records, limit, bundle, keepers)
+        return int(tag.removeprefix("DELETE "))
+
+    async def count_by_model(
+        self,
+        environment_id: EnvironmentId,
+        models: Collection[tuple[str, str]],
+        *,
+        budget: timedelta,
+    ) -> dict[tuple[str, str], int | None]:
+        """Return how many records all connections of an integration hold of a model.
+
+        Args:
+            environment_id: Where they belong.
+            models: Key of an integration, and name of a model.
+            budget: How long the counting of all may take; each gets its share, and what the ones
+                before it have left over.
+
+        Returns:
+            The counts; None of a model that takes too long to count.
+
+        Raises:
+            UnavailableError: Postgres does not answer.
+        """
+        counts: dict[tuple[str, str], int | None] = {}
+        end = time.monotonic() + budget.total_seconds()
+        for done, (integration, model) in enumerate(models):
+            share = (end - time.monotonic()) / (len(models) - done)
+            counts[integration, model] = await self._count_within(
+                share, environment_id, integration, model
+            )
+        return counts
+
+    async def _count_within(self, seconds: float, *of: object) -> int | None:
+        async with borrowed(self._pool) as conn:
+            try:
+                # Postgres itself ends what takes too long.
+                async with conn.transaction(readonly=True):
+                    await conn.execute(_SET_TIMEOUT, str(max(1, int(seconds * 1000))))
+                    count: int = await conn.fetchval(_COUNT_OF_MODEL, *of)
+            except asyncpg.QueryCanceledError:
+                return None
+        return count
