@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from config.models_py import generate_models_py
-from config.plan import DeployPlan, PlanEntry
+from config.plan import DeployPlan
 from config.project import Action, Integration, Model, NangoConfig, Sync, references
-from config.scripts import EntryKind, Project, reachable_files, scripts_of
+from config.scripts import EntryKind, Project, ScriptKey, reachable_files, scripts_of
 from perdure.errors import InvalidInputError
 from perdure.scripts.bundle import CONFIG_FILE, MODELS_FILE
 
-__all__ = ["Target", "narrowed", "touched_outside"]
+__all__ = ["Target", "narrowed", "resolved", "touched_outside"]
 
 ScriptT = TypeVar("ScriptT", Sync, Action)
 
@@ -41,24 +41,36 @@ class Target:
         """Whether the whole project is meant."""
         return self == Target()
 
+    def covers(self, key: ScriptKey) -> bool:
+        """Say whether a script is part of it."""
+        kind, integration, name = key
+        if self.integration is not None and integration != self.integration:
+            return False
+        if self.sync is not None:
+            return (kind, name) == (EntryKind.SYNC, self.sync)
+        if self.action is not None:
+            return (kind, name) == (EntryKind.ACTION, self.action)
+        return True
 
-def touched_outside(changes: DeployPlan, target: Target) -> list[PlanEntry]:
+
+def touched_outside(changes: DeployPlan, target: Target) -> list[str]:
     """Return the scripts outside a target that change with it, because they share something."""
     return [
-        entry
+        f"{entry.integration}/{entry.name}"
         for entry in changes.entries
-        if entry.integration is not None and not _belongs(entry, target)
+        if entry.integration is not None
+        and not target.covers((entry.kind, entry.integration, entry.name))
     ]
 
 
-def _belongs(entry: PlanEntry, target: Target) -> bool:
-    if target.integration is not None and entry.integration != target.integration:
-        return False
-    if target.sync is not None:
-        return (entry.kind, entry.name) == (EntryKind.SYNC, target.sync)
-    if target.action is not None:
-        return (entry.kind, entry.name) == (EntryKind.ACTION, target.action)
-    return True
+def resolved(current: Project, desired: Project, target: Target) -> Target:
+    """Return a target that says of which integration it is.
+
+    Raises:
+        InvalidInputError: `unknown_target` or `ambiguous_target`.
+    """
+    wanted = _integration(current, desired, target)
+    return target if wanted is None else replace(target, integration=wanted.key)
 
 
 def narrowed(current: Project, desired: Project, target: Target) -> Project:

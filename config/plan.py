@@ -14,12 +14,14 @@ from enum import StrEnum
 from typing import Literal
 
 from config.project import Endpoint, Field, Model, NangoConfig, Sync
+from config.record_fates import RecordFate, record_fates
 from config.scripts import (
     EVENTS,
     GENERATED,
     EntryKind,
     Project,
     Script,
+    ScriptKey,
     event_names,
     reachable_files,
     scripts_of,
@@ -45,13 +47,16 @@ class Difference:
 
     Attributes:
         what: Which part: the `schedule` of a sync, a file its `script` can reach, a `model` it
-            uses, its `output`, another `setting`; a `field` of a model.
+            uses, its `output`, another `setting`; a `field` of a model; the `records` of a model
+            that a sync saves no longer.
         name: The key of `nango.yaml`, the path of the file, or the name of model or field.
-        old: What it was, None for nothing; of a file the beginning of its hash.
-        new: What it is to be. Both are None for a model, which has an entry of its own.
+        old: What it was, None for nothing; of a file the beginning of its hash; of records the
+            sync that saved them.
+        new: What it is to be; of records the sync that they stay for, None where they are erased.
+            Both are None for a model, which has an entry of its own.
     """
 
-    what: Literal["schedule", "script", "model", "output", "setting", "field"]
+    what: Literal["schedule", "script", "model", "output", "setting", "field", "records"]
     name: str
     old: str | None = None
     new: str | None = None
@@ -68,7 +73,8 @@ class PlanEntry:
         change: What becomes of it.
         differences: In what it changes; of a new sync when it runs and what it saves.
         destructive: Whether a sync, an action or an event script goes, or records are erased.
-        records_of: By integration the models whose records it touches.
+        records_of: By integration the models whose records it erases or, where it erases none,
+            those whose records it touches.
     """
 
     kind: EntryKind
@@ -112,10 +118,7 @@ def _script_entries(
 ) -> Iterator[PlanEntry]:
     before = scripts_of(current, current.config.integrations)
     after = scripts_of(desired, desired.config.integrations)
-    outputs = {
-        integration.key: {model for sync in integration.syncs for model in sync.output}
-        for integration in desired.config.integrations
-    }
+    fates = _Fates(current.config, desired.config)
     files = _FileChanges(current.files, desired.files)
     moved = _moved_events(current.config, desired.config)
     order = {key: place for place, key in enumerate({key: None for _, key, _ in (*after, *before)})}
@@ -126,9 +129,14 @@ def _script_entries(
         if old is None:
             yield PlanEntry(kind, integration, name, Change.ADDED, _first_differences(new))
         elif new is None:
-            touched = tuple((integration, model) for model in _outputs(old))
             yield PlanEntry(
-                kind, integration, name, Change.REMOVED, destructive=True, records_of=touched
+                kind,
+                integration,
+                name,
+                Change.REMOVED,
+                fates.differences(key),
+                destructive=True,
+                records_of=fates.erased(key),
             )
         else:
             differences = [
@@ -136,17 +144,18 @@ def _script_entries(
                 *moved.get((integration, name), ()),
                 *files.differences(old, new),
                 *models.differences(old, new),
+                *fates.differences(key),
             ]
             if differences:
-                lost = set(_outputs(old)) - outputs.get(integration, set())
+                erased = fates.erased(key)
                 yield PlanEntry(
                     kind,
                     integration,
                     name,
                     Change.CHANGED,
                     tuple(differences),
-                    destructive=bool(lost),
-                    records_of=tuple((integration, model) for model in _outputs(old)),
+                    destructive=bool(erased),
+                    records_of=erased or tuple((integration, model) for model in _outputs(old)),
                 )
 
 
@@ -158,6 +167,26 @@ def _first_differences(script: Script | None) -> tuple[Difference, ...]:
         Difference("schedule", "runs", None, _text(script.declared.runs)),
         Difference("output", "output", None, _text(script.declared.output)),
     )
+
+
+class _Fates:
+    """What becomes of the records of models that a sync saves no longer."""
+
+    def __init__(self, current: NangoConfig, desired: NangoConfig) -> None:
+        self._of: dict[ScriptKey, list[RecordFate]] = {}
+        for fate in record_fates(current, desired):
+            key = (EntryKind.SYNC, fate.integration, fate.sync)
+            self._of.setdefault(key, []).append(fate)
+
+    def differences(self, key: ScriptKey) -> tuple[Difference, ...]:
+        return tuple(
+            Difference("records", fate.model, fate.sync, fate.keeper)
+            for fate in self._of.get(key, ())
+        )
+
+    def erased(self, key: ScriptKey) -> tuple[tuple[str, str], ...]:
+        fates = self._of.get(key, ())
+        return tuple((fate.integration, fate.model) for fate in fates if fate.keeper is None)
 
 
 def _outputs(script: Script) -> tuple[str, ...]:

@@ -9,21 +9,16 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import PurePosixPath
 
 from config.models_py import generate_models_py
 from config.project import Action, Event, Integration, NangoConfig, Sync
 from config.python_types import quoted
-from perdure.scripts.bundle import ScriptKind
+from config.scripts import named_scripts
+from perdure.scripts.bundle import ScriptPlaces
 
 __all__ = ["generate_scaffolds"]
 
 _LINE_LENGTH = 88
-_EVENTS: tuple[Event, ...] = (
-    "post-connection-creation",
-    "pre-connection-deletion",
-    "validate-connection",
-)
 
 # Names the scaffolds use themselves; a class of that name is imported under another one.
 _TAKEN = frozenset(
@@ -42,22 +37,13 @@ def generate_scaffolds(config: NangoConfig, files: Collection[str]) -> dict[str,
         config: What the project should have.
         files: Paths of the files it has; a dash in them is as good as an underscore.
     """
-    # Scripts of the older key may lie in a folder of its name.
-    known = {
-        _plain(path.replace("/post-connection-scripts/", f"/{ScriptKind.ON_EVENT}/"))
-        for path in files
-    }
+    places = ScriptPlaces(files)
     authors = _Author(config)
     return {
         path: text
         for integration in config.integrations
-        for path, text in authors.scripts(integration)
-        if _plain(path) not in known
+        for path, text in authors.missing(integration, places)
     }
-
-
-def _plain(path: str) -> str:
-    return path.replace("-", "_")
 
 
 class _Author:
@@ -72,14 +58,21 @@ class _Author:
         }
         self._anonymous = {model.name for model in config.models if model.is_anonymous}
 
-    def scripts(self, integration: Integration) -> Iterator[tuple[str, str]]:
+    def missing(self, integration: Integration, places: ScriptPlaces) -> Iterator[tuple[str, str]]:
         key = integration.key
-        for sync in integration.syncs:
-            yield _path(key, ScriptKind.SYNC, sync.name), self._sync(key, sync)
-        for action in integration.actions:
-            yield _path(key, ScriptKind.ACTION, action.name), self._action(key, action)
-        for name, events in _events_by_script(integration).items():
-            yield _path(key, ScriptKind.ON_EVENT, name), _on_event(key, events)
+        events: dict[str, list[Event]] = {}
+        for named in named_scripts(integration):
+            if named.path(places) is not None:
+                continue
+            match named.declared:
+                case Sync():
+                    yield named.new_path, self._sync(key, named.declared)
+                case Action():
+                    yield named.new_path, self._action(key, named.declared)
+                case None if named.event is not None:
+                    events.setdefault(named.new_path, []).append(named.event)
+        for path, on in events.items():
+            yield path, _on_event(key, dict.fromkeys(on))
 
     def _sync(self, integration: str, sync: Sync) -> str:
         body = ["async def fetch_data(nango: NangoSync) -> None:"]
@@ -170,18 +163,6 @@ def _on_event(integration: str, events: Iterable[str]) -> str:
         '    await nango.log("connection", nango.connection_id)',
     ]
     return _script(f"Runs on {' and '.join(events)} of {integration}.", "NangoAction", (), body)
-
-
-def _events_by_script(integration: Integration) -> dict[str, list[Event]]:
-    scripts: dict[str, list[Event]] = {}
-    for event in _EVENTS:
-        for name in integration.event_scripts(event):
-            scripts.setdefault(name, []).append(event)
-    return scripts
-
-
-def _path(integration: str, folder: str, name: str) -> str:
-    return PurePosixPath(integration, folder, f"{name}.py").as_posix()
 
 
 def _save(class_name: str, model: str) -> list[str]:

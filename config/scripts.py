@@ -8,15 +8,16 @@ from enum import StrEnum
 from functools import cached_property
 from typing import get_args
 
+from config.problems import Path
 from config.project import Action, Event, Integration, NangoConfig, Sync
-from perdure.errors import NotFoundError
 from perdure.ids import BundleHash
 from perdure.scripts.bundle import (
     CONFIG_FILE,
     MODELS_FILE,
     ScriptKind,
+    ScriptPlaces,
     bundle_hash,
-    script_path,
+    new_script_path,
 )
 from perdure.scripts.loader import needed_files
 
@@ -25,10 +26,12 @@ __all__ = [
     "EVENTS",
     "GENERATED",
     "EntryKind",
+    "NamedScript",
     "Project",
     "Script",
     "ScriptKey",
     "event_names",
+    "named_scripts",
     "reachable_files",
     "scripts_of",
 ]
@@ -39,7 +42,7 @@ EVENTS: tuple[Event, ...] = get_args(Event)
 GENERATED = (CONFIG_FILE, MODELS_FILE)
 """Files that are looked at by what was parsed from them."""
 
-_LEGACY_EVENT: Event = "post-connection-creation"
+_OLDER_EVENT: Event = "post-connection-creation"
 
 
 class EntryKind(StrEnum):
@@ -49,6 +52,10 @@ class EntryKind(StrEnum):
     ACTION = "action"
     ON_EVENT = "on-event"
     MODEL = "model"
+
+
+ScriptKey = tuple[EntryKind, str, str]
+"""Kind, integration and name."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,49 @@ EMPTY_PROJECT = Project({}, NangoConfig("v2", (), ()))
 
 
 @dataclass(frozen=True, slots=True)
+class NamedScript:
+    """A script as an integration names it, whether anybody has written it or not.
+
+    Attributes:
+        kind: What it is.
+        integration: Key of its integration.
+        name: Its name.
+        place: Where `nango.yaml` names it, below `integrations`.
+        declared: What `nango.yaml` says about it; None of an event script, which has no more.
+        event: What an event script runs on.
+        is_older: Whether the older key `post-connection-scripts` names it.
+    """
+
+    kind: ScriptKind
+    integration: str
+    name: str
+    place: Path
+    declared: Sync | Action | None = None
+    event: Event | None = None
+    is_older: bool = False
+
+    @property
+    def key(self) -> ScriptKey:
+        """What identifies it; of an event script the event, too."""
+        match self.kind:
+            case ScriptKind.SYNC:
+                return EntryKind.SYNC, self.integration, self.name
+            case ScriptKind.ACTION:
+                return EntryKind.ACTION, self.integration, self.name
+            case ScriptKind.ON_EVENT:
+                return EntryKind.ON_EVENT, self.integration, f"{self.event}/{self.name}"
+
+    def path(self, places: ScriptPlaces) -> str | None:
+        """Return its file, None where nobody wrote it."""
+        return places.find(self.integration, self.kind, self.name, older=self.is_older)
+
+    @property
+    def new_path(self) -> str:
+        """Where it is to lie if nobody wrote it yet."""
+        return new_script_path(self.integration, self.kind, self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """A script as it is declared.
 
@@ -86,24 +136,31 @@ class Script:
     declared: Sync | Action | None
 
 
-ScriptKey = tuple[EntryKind, str, str]
-"""Kind, integration and name."""
+def named_scripts(integration: Integration) -> Iterator[NamedScript]:
+    """Yield the scripts that an integration names, in order; of events each one as often."""
+    key = integration.key
+    for sync in integration.syncs:
+        place: Path = (key, "syncs", sync.name)
+        yield NamedScript(ScriptKind.SYNC, key, sync.name, place, declared=sync)
+    for action in integration.actions:
+        place = (key, "actions", action.name)
+        yield NamedScript(ScriptKind.ACTION, key, action.name, place, declared=action)
+    for event in EVENTS:
+        older = event == _OLDER_EVENT and not integration.on_events.post_connection_creation
+        place = (key, "post-connection-scripts") if older else (key, "on-events", event)
+        for index, name in enumerate(integration.event_scripts(event)):
+            where = (*place, index)
+            yield NamedScript(ScriptKind.ON_EVENT, key, name, where, event=event, is_older=older)
 
 
 def scripts_of(project: Project, integrations: Iterable[Integration]) -> dict[ScriptKey, Script]:
     """Return the scripts that integrations of a project declare, in the order of the file."""
-    found: dict[ScriptKey, Script] = {}
-    for integration in integrations:
-        key = integration.key
-        for sync in integration.syncs:
-            path = _path(project, key, ScriptKind.SYNC, sync.name)
-            found[EntryKind.SYNC, key, sync.name] = Script(path, sync)
-        for action in integration.actions:
-            path = _path(project, key, ScriptKind.ACTION, action.name)
-            found[EntryKind.ACTION, key, action.name] = Script(path, action)
-        for event, name, path in _event_scripts(project, integration):
-            found[EntryKind.ON_EVENT, key, f"{event}/{name}"] = Script(path, None)
-    return found
+    places = ScriptPlaces(project.files)
+    return {
+        named.key: Script(named.path(places), named.declared)
+        for integration in integrations
+        for named in named_scripts(integration)
+    }
 
 
 def reachable_files(files: Mapping[str, str], paths: Iterable[str | None]) -> set[str]:
@@ -128,23 +185,3 @@ def reachable_files(files: Mapping[str, str], paths: Iterable[str | None]) -> se
 def event_names(integration: Integration | None, event: Event) -> Sequence[str]:
     """Return the names of the scripts that run on an event, in order, each once."""
     return list(dict.fromkeys(integration.event_scripts(event))) if integration else ()
-
-
-def _event_scripts(
-    project: Project, integration: Integration
-) -> Iterator[tuple[Event, str, str | None]]:
-    for event in EVENTS:
-        legacy = event == _LEGACY_EVENT and not integration.on_events.post_connection_creation
-        for name in event_names(integration, event):
-            path = f"{integration.key}/post-connection-scripts/{name}.py"
-            if not legacy or path not in project.files:
-                yield event, name, _path(project, integration.key, ScriptKind.ON_EVENT, name)
-            else:
-                yield event, name, path
-
-
-def _path(project: Project, integration: str, kind: ScriptKind, name: str) -> str | None:
-    try:
-        return script_path(project.files, integration, kind, name)
-    except NotFoundError:
-        return None

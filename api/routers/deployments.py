@@ -7,10 +7,10 @@ there is one at a time in an environment, so a deploy that comes too late change
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Path, Query
 from temporalio.client import WorkflowHandle
@@ -33,8 +33,8 @@ from api.schemas.deployments import (
     deployed_integrations,
 )
 from api.temporal import RPC_TIMEOUT, search_attributes, settled, temporal_answers
-from config.compile import compile_project
-from config.partial import Target, narrowed, touched_outside
+from config.compile import compile_part, compile_project
+from config.partial import Target, touched_outside
 from config.plan import DeployPlan, plan
 from config.project import NangoConfig
 from config.scripts import EMPTY_PROJECT, Project
@@ -57,32 +57,49 @@ DeploymentId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 router = APIRouter(tags=["deployments"])
 
 
+class _Compiled(NamedTuple):
+    """What a deploy comes to, before anything is asked of the environment.
+
+    Attributes:
+        project: What is to be deployed.
+        bundle: Its hash.
+        plan: What changes.
+        others: Scripts outside of the deploy's target that change with it.
+        warnings: What was noticed on the way.
+    """
+
+    project: Project
+    bundle: BundleHash
+    plan: DeployPlan
+    others: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     """A deploy that is ready to be carried out.
 
     Attributes:
         base: What it takes the place of.
-        desired: What is to be deployed.
-        bundle: Its hash.
-        plan: What changes.
+        compiled: What is to be deployed.
         shown: The plan with what it touches.
-        warnings: What was noticed on the way.
     """
 
     base: Deployment | None
-    desired: Project
-    bundle: BundleHash
-    plan: DeployPlan
+    compiled: _Compiled
     shown: PlanView
-    warnings: list[str]
+
+    @property
+    def bundle(self) -> BundleHash:
+        """Hash of what is to be deployed."""
+        return self.compiled.bundle
 
 
 @router.post("/deployments/plan")
 async def plan_deployment(deps: Deps, caller: Caller, body: NewPlan) -> PlanAnswer:
     """Say what a deploy would change, and change nothing."""
     prepared = await _prepare(deps, caller, body)
-    return PlanAnswer(**dict(prepared.shown), warnings=prepared.warnings)
+    return PlanAnswer(**dict(prepared.shown), warnings=[*prepared.compiled.warnings])
 
 
 @router.post("/deployments")
@@ -95,16 +112,16 @@ async def create_deployment(deps: Deps, caller: Caller, body: NewDeployment) -> 
     if body.base is not None and body.base != prepared.shown.base:
         msg = "Something else was deployed since the plan was made; look at the plan again."
         raise ConflictError(msg, code="concurrent_deployment", payload=_payload(prepared))
-    if prepared.plan.destructive and not body.allow_destructive:
+    if prepared.shown.destructive and not body.allow_destructive:
         msg = "The deploy removes scripts or erases records; `allow_destructive` has to allow it."
         raise ConflictError(msg, code="destructive_changes", payload=_payload(prepared))
-    if body.target is not None and not body.allow_destructive:
-        _refuse_to_touch_others(prepared, Target(**body.target.model_dump()))
-    desired = prepared.desired
+    if prepared.shown.touches_others and not body.allow_destructive:
+        raise _touches_others(prepared)
+    desired = prepared.compiled.project
     await deps.database.bundles.put(prepared.bundle, desired.files, desired.config.to_json())
     handle = await _start(deps, caller, prepared)
     result = await _result(handle)
-    warnings = prepared.warnings
+    warnings = [*prepared.compiled.warnings]
     if result is None:
         warnings = [*warnings, "The deploy is still under way; it goes on by itself."]
     deployment = await _deployment(deps, caller, prepared)
@@ -151,14 +168,13 @@ async def get_deployment(
     )
 
 
-def _refuse_to_touch_others(prepared: _Prepared, target: Target) -> None:
-    others = [f"{e.integration}/{e.name}" for e in touched_outside(prepared.plan, target)]
-    if others:
-        msg = (
-            f"What is deployed is shared with scripts outside of it, which would change too: "
-            f"{', '.join(others[:10])}. Deploy them together, or let `allow_destructive` allow it."
-        )
-        raise ConflictError(msg, code="target_touches_others", payload=_payload(prepared))
+def _touches_others(prepared: _Prepared) -> ConflictError:
+    others = prepared.shown.touches_others
+    msg = (
+        f"What is deployed is shared with scripts outside of it, which would change too: "
+        f"{', '.join(others[:10])}. Deploy them together, or let `allow_destructive` allow it."
+    )
+    return ConflictError(msg, code="target_touches_others", payload=_payload(prepared))
 
 
 async def _prepare(deps: Dependencies, caller: Environment, body: NewPlan) -> _Prepared:
@@ -166,37 +182,32 @@ async def _prepare(deps: Dependencies, caller: Environment, body: NewPlan) -> _P
     stored = await deps.bundles.get(base.bundle_hash) if base else None
     if body.files is not None:
         target = Target(**body.target.model_dump()) if body.target else Target()
-        desired, warnings, bundle, changes = await asyncio.to_thread(
-            _compile, stored, body.files, target
-        )
+        compiled = await asyncio.to_thread(_compile, stored, body.files, target)
     else:
         put_back = await deps.database.bundles.deployed(caller.id, body.bundle or "")
-        warnings = []
-        desired, bundle, changes = await asyncio.to_thread(_put_back, stored, put_back)
+        compiled = await asyncio.to_thread(_put_back, stored, put_back)
     shown = PlanView.of(
-        changes,
-        await _touched(deps, caller, changes),
+        compiled.plan,
+        await _touched(deps, caller, compiled.plan),
         base=base.id if base else 0,
-        bundle=bundle,
+        bundle=compiled.bundle,
+        touches_others=compiled.others,
     )
-    return _Prepared(base, desired, bundle, changes, shown, warnings)
+    return _Prepared(base, compiled, shown)
 
 
-def _compile(
-    stored: StoredBundle | None, files: Mapping[str, str], target: Target
-) -> tuple[Project, list[str], BundleHash, DeployPlan]:
+def _compile(stored: StoredBundle | None, files: Mapping[str, str], target: Target) -> _Compiled:
     current = _project(stored)
-    compiled = compile_project(files)
-    warnings = [*compiled.warnings]
-    desired = narrowed(current, Project(compiled.files, compiled.config), target)
-    return desired, warnings, desired.hash, plan(current, desired)
+    compiled = compile_project(files) if target.is_whole else compile_part(files, current, target)
+    desired = compiled.project
+    changes = plan(current, desired)
+    others = touched_outside(changes, compiled.target)
+    return _Compiled(desired, desired.hash, changes, others, [*compiled.warnings])
 
 
-def _put_back(
-    stored: StoredBundle | None, put_back: StoredBundle
-) -> tuple[Project, BundleHash, DeployPlan]:
+def _put_back(stored: StoredBundle | None, put_back: StoredBundle) -> _Compiled:
     desired = _project(put_back)
-    return desired, put_back.hash, plan(_project(stored), desired)
+    return _Compiled(desired, put_back.hash, plan(_project(stored), desired))
 
 
 def _project(stored: StoredBundle | None) -> Project:

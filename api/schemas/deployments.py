@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from pydantic import Field, model_validator
@@ -85,10 +85,10 @@ class PlannedDifference(Answer):
     """One thing that is different.
 
     Attributes:
-        what: `schedule`, `script`, `model`, `output`, `setting` or `field`.
+        what: `schedule`, `script`, `model`, `output`, `setting`, `field` or `records`.
         name: Key of `nango.yaml`, path of a file, name of a model or field.
-        old: What it was; of a file the beginning of its hash.
-        new: What it will be.
+        old: What it was; of a file the beginning of its hash, of records the sync that saved them.
+        new: What it will be; of records the sync they stay for, null where they are erased.
     """
 
     what: str
@@ -106,7 +106,8 @@ class PlannedChange(Answer):
         differences: In what it changes; of a new sync when it runs and what it saves.
         destructive: Whether scripts or records are lost.
         connections: Connections that it touches.
-        records: Records that it touches; null where there are too many to count in time.
+        records: Records that it erases or, where it erases none, that it touches; null where there
+            are too many to count in time.
     """
 
     kind: EntryKind
@@ -137,7 +138,9 @@ class PlanView(Answer):
     Attributes:
         base: Deployment that it changes, 0 for none.
         bundle: Content hash of what is deployed then.
-        destructive: Whether it needs `allow_destructive`.
+        destructive: Whether scripts or records are lost, which needs `allow_destructive`.
+        touches_others: Scripts outside of the target that change with it, as
+            `<integration>/<name>`; that needs `allow_destructive`, too.
         added: How many entries are new.
         changed: How many change.
         removed: How many are removed.
@@ -147,18 +150,28 @@ class PlanView(Answer):
     base: int
     bundle: str
     destructive: bool
+    touches_others: list[str]
     added: int
     changed: int
     removed: int
     entries: list[PlannedChange]
 
     @classmethod
-    def of(cls, plan: DeployPlan, touched: Touched, *, base: int, bundle: str) -> PlanView:
+    def of(
+        cls,
+        plan: DeployPlan,
+        touched: Touched,
+        *,
+        base: int,
+        bundle: str,
+        touches_others: Iterable[str],
+    ) -> PlanView:
         """Show a plan."""
         return cls(
             base=base,
             bundle=bundle,
             destructive=plan.destructive,
+            touches_others=list(touches_others),
             added=plan.count(Change.ADDED),
             changed=plan.count(Change.CHANGED),
             removed=plan.count(Change.REMOVED),

@@ -7,9 +7,10 @@ byte that can change what a run does.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,7 +24,9 @@ __all__ = [
     "MODELS_FILE",
     "Bundle",
     "ScriptKind",
+    "ScriptPlaces",
     "bundle_hash",
+    "new_script_path",
     "project_files",
     "script_path",
 ]
@@ -31,6 +34,7 @@ __all__ = [
 CONFIG_FILE = "nango.yaml"
 MODELS_FILE = "models.py"
 
+_OLDER_FOLDER = "post-connection-scripts"
 _MAX_FILE_BYTES = 2 * 1024 * 1024
 _MAX_FILES = 5_000
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "venv", "dist", "build", "tests"})
@@ -113,21 +117,69 @@ def _read(project: Path, path: Path) -> str:
         raise InvalidInputError(msg, code="file_not_utf8") from error
 
 
+class ScriptPlaces:
+    """Where the scripts of a project lie: `<integration>/<kind>/<name>.py`.
+
+    A dash in a path is as good as an underscore, unless there are files of both spellings. What
+    is named by the older key `post-connection-scripts` may lie in a folder of that name instead.
+
+    Args:
+        files: Paths of all files of the project.
+    """
+
+    def __init__(self, files: Collection[str]) -> None:
+        self._files = files
+
+    def find(
+        self, integration: str, kind: ScriptKind, name: str, *, older: bool = False
+    ) -> str | None:
+        """Return the path of a script, None where nobody has written it.
+
+        Args:
+            integration: Key of its integration.
+            kind: What it is.
+            name: Its name.
+            older: Whether the older key names it.
+        """
+        folders = (_OLDER_FOLDER, kind.value) if older else (kind.value,)
+        for folder in folders:
+            wanted = _in_folder(integration, folder, name)
+            found = wanted if wanted in self._files else self._by_plain.get(_plain(wanted))
+            if found is not None:
+                return found
+        return None
+
+    @cached_property
+    def _by_plain(self) -> Mapping[str, str]:
+        by_plain: dict[str, str] = {}
+        for path in self._files:
+            by_plain.setdefault(_plain(path), path)
+        return by_plain
+
+
+def new_script_path(integration: str, kind: ScriptKind, name: str) -> str:
+    """Return where a script that nobody has written yet is to lie."""
+    return _in_folder(integration, kind.value, name)
+
+
 def script_path(files: Mapping[str, str], integration: str, kind: ScriptKind, name: str) -> str:
-    """Find the file of a script: `<integration>/<kind>/<name>.py`, dashes or underscores.
+    """Find the file of a script.
 
     Raises:
         NotFoundError: No such file; the message names the path that was expected.
     """
-    wanted = PurePosixPath(integration, kind.value, f"{name}.py").as_posix()
-    if wanted in files:
-        return wanted
-    plain = _plain(wanted)
-    for path in files:
-        if _plain(path) == plain:
-            return path
-    msg = f"The script {wanted} does not exist. Create it, or remove {name!r} from {CONFIG_FILE}."
-    raise NotFoundError(msg, code="script_not_found")
+    found = ScriptPlaces(files).find(integration, kind, name)
+    if found is None:
+        wanted = new_script_path(integration, kind, name)
+        msg = (
+            f"The script {wanted} does not exist. Create it, or remove {name!r} from {CONFIG_FILE}."
+        )
+        raise NotFoundError(msg, code="script_not_found")
+    return found
+
+
+def _in_folder(integration: str, folder: str, name: str) -> str:
+    return PurePosixPath(integration, folder, f"{name}.py").as_posix()
 
 
 def _plain(path: str) -> str:

@@ -19,6 +19,7 @@ from perdure.scripts.lint_findings import (
     Severity,
 )
 from perdure.scripts.lint_impure import impure_calls
+from perdure.scripts.lint_names import check_names
 from perdure.scripts.lint_project import Project
 from perdure.scripts.lint_source import Unit
 
@@ -52,6 +53,7 @@ def lint_scripts(files: Mapping[str, str], scripts: Sequence[DeclaredScript]) ->
         findings += _unpaired(units)
         for unit in units:
             led_to_by.setdefault(unit, []).append(script)
+    findings += check_names(project, [script.path for script in scripts])
     for unit, by in led_to_by.items():
         findings += impure_calls(unit)
         findings += check_awaits(unit)

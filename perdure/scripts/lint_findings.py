@@ -34,6 +34,7 @@ class LintCode(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     RECORDS_OUTSIDE_SYNC = "records_outside_sync"
     UNKNOWN_METHOD = "unknown_method"
+    UNKNOWN_NAME = "unknown_name"
     MISSING_AWAIT = "missing_await"
     PAGES_NOT_ITERATED = "pages_not_iterated"
     TRACK_DELETES = "track_deletes_unpaired"
@@ -44,6 +45,7 @@ CERTAIN = frozenset(
     {
         LintCode.MISSING,
         LintCode.SYNTAX,
+        LintCode.IMPORT,
         LintCode.NO_ENTRY_POINT,
         LintCode.ENTRY_POINT,
         LintCode.NO_WEBHOOK_HANDLER,

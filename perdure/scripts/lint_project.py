@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 
 from perdure.scripts.bundle import MODELS_FILE
 from perdure.scripts.lint_findings import Finding, LintCode
@@ -39,6 +40,14 @@ class Project:
             if path.endswith(".py") and path != MODELS_FILE:
                 self._parse(path, source)
         self._index = _index(self.files)
+        python = [path for path in files if path.endswith(".py")]
+        self._modules = _index(python)
+        self._packages = {
+            ".".join(parts[:length])
+            for parts in (name.split(".") for name in self._modules)
+            for length in range(1, len(parts) + 1)
+        }
+        self._generated = files.get(MODELS_FILE)
 
     def reachable(self, path: str, functions: Iterable[str]) -> tuple[Unit, ...]:
         """Return the units that run when functions of a file are called, but not as steps."""
@@ -56,6 +65,34 @@ class Project:
             for dotted, _ in unit.references:
                 waiting += self.resolve(unit.file, dotted)
         return tuple(seen)
+
+    def imported(self, paths: Iterable[str]) -> list[SourceFile]:
+        """Return files with all that they import, be it in a step."""
+        waiting = [self.files[path] for path in paths if path in self.files]
+        seen: dict[str, SourceFile] = {}
+        while waiting:
+            file = waiting.pop()
+            if file.path not in seen:
+                seen[file.path] = file
+                waiting += [
+                    module.file for unit in file.units.values() for module in self._imported(unit)
+                ]
+        return [*seen.values()]
+
+    def module(self, dotted: str) -> SourceFile | None:
+        """Return the file of a module, the generated models too; None where none parses."""
+        path = self._modules.get(dotted)
+        return self._models if path == MODELS_FILE else self.files.get(path or "")
+
+    def is_package(self, dotted: str) -> bool:
+        """Say whether there is a file or a folder of that name, whatever is in it."""
+        return dotted in self._packages
+
+    @cached_property
+    def _models(self) -> SourceFile | None:
+        if self._generated is None:
+            return None
+        return SourceFile(MODELS_FILE, self._generated, ast.parse(self._generated))
 
     def resolve(self, file: SourceFile, dotted: str, depth: int = 0) -> list[Unit]:
         """Return the units that a reference leads to, none when it leads out of the project."""

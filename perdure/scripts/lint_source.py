@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from perdure.scripts.lint_findings import Finding, LintCode, Severity
 
-__all__ = ["FunctionNode", "SourceFile", "Unit", "is_helper"]
+__all__ = ["FunctionNode", "SourceFile", "Unit", "imported_paths", "is_helper"]
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -35,6 +35,7 @@ class SourceFile:
         path: Its path below the project folder.
         tree: What it holds.
         imports: What the names that it imports stand for, as dotted paths from the outside.
+        rebound: Those of the names that stand for different things in different places.
         units: Its functions by qualified name; the file's own statements are at `""`.
         classes: Names of its classes.
         star_imports: Modules of which it imports whatever they have.
@@ -45,6 +46,7 @@ class SourceFile:
         self.tree = tree
         self._lines = source.splitlines()
         self.imports: dict[str, str] = {}
+        self.rebound: set[str] = set()
         self.units: dict[str, Unit] = {"": Unit(self, "", tree)}
         self.classes: set[str] = set()
         for name, node in _definitions(tree):
@@ -54,11 +56,14 @@ class SourceFile:
                 self.units[name] = Unit(self, name, node)
         statements = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
         for statement in statements:
-            self.imports.update(_bindings(statement, path))
+            for name, dotted in _bindings(statement, path).items():
+                if self.imports.setdefault(name, dotted) != dotted:
+                    self.rebound.add(name)
+                self.imports[name] = dotted
         self.star_imports = [
             dotted.removesuffix(".*")
             for statement in statements
-            for dotted in _imported_paths(statement, path)
+            for dotted in imported_paths(statement, path)
             if dotted.endswith(".*")
         ]
 
@@ -189,7 +194,7 @@ class Unit:
             dotted
             for node in self.parents
             if isinstance(node, ast.Import | ast.ImportFrom)
-            for dotted in _imported_paths(node, self.file.path)
+            for dotted in imported_paths(node, self.file.path)
         )
 
     def dotted(self, node: ast.expr) -> str | None:
@@ -238,7 +243,7 @@ def is_helper(node: ast.expr, unit: Unit) -> bool:
 def _bindings(node: ast.Import | ast.ImportFrom, path: str) -> dict[str, str]:
     """Return what the names that an import statement binds stand for."""
     if isinstance(node, ast.ImportFrom):
-        pairs = zip(node.names, _imported_paths(node, path), strict=True)
+        pairs = zip(node.names, imported_paths(node, path), strict=True)
         return {alias.asname or alias.name: dotted for alias, dotted in pairs}
     names = {}
     for alias in node.names:
@@ -247,7 +252,7 @@ def _bindings(node: ast.Import | ast.ImportFrom, path: str) -> dict[str, str]:
     return names
 
 
-def _imported_paths(node: ast.Import | ast.ImportFrom, path: str) -> list[str]:
+def imported_paths(node: ast.Import | ast.ImportFrom, path: str) -> list[str]:
     """Return what an import statement names, as dotted paths from the project folder."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]

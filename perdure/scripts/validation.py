@@ -15,6 +15,8 @@ from pydantic_core import PydanticSerializationError, to_json
 
 __all__ = ["ModelValidator", "Problem"]
 
+_OF_DATES = frozenset({"datetime_from_date_parsing", "datetime_parsing", "datetime_type"})
+
 
 class Problem(NamedTuple):
     """What is wrong with one field of a value."""
@@ -52,12 +54,18 @@ class ModelValidator:
             return [Problem("", f"cannot be written as JSON: {error}")]
         except ValidationError as error:
             return [
-                Problem(".".join(map(str, entry["loc"])), entry["msg"])
+                Problem(".".join(map(str, entry["loc"])), _reason(entry["type"], entry["msg"]))
                 for entry in error.errors(
                     include_url=False, include_context=False, include_input=False
                 )
             ]
         return []
+
+
+def _reason(kind: str, said: str) -> str:
+    if kind in _OF_DATES:
+        return f"{said}; write 2024-01-01T00:00:00Z, or give a datetime"
+    return said
 
 
 def _judge(model: Any) -> Callable[[bytes], Any]:

@@ -283,9 +283,33 @@ async def test_part_that_shares_a_module_with_other_scripts_needs_agreement(
     assert (await live.post("/deployments", json={"files": files})).status_code == 200
 
     body = {"files": {**files, "shared.py": "NEW = 1\n"}, "target": {"sync": "issues"}}
+    planned = await live.post("/deployments/plan", json=body)
     refused = await live.post("/deployments", json=body)
     agreed = await live.post("/deployments", json={**body, "allow_destructive": True})
 
+    assert planned.json()["touches_others"] == ["tracker/echo"]
     assert error_of(refused) == (409, "target_touches_others")
     assert "tracker/echo" in refused.json()["error"]["message"]
     assert agreed.status_code == 200
+
+
+async def test_part_that_breaks_what_stays_is_refused_and_a_broken_rest_is_not_in_its_way(
+    live: httpx.AsyncClient,
+) -> None:
+    files = project()
+    for script in ("tracker/syncs/issues.py", "tracker/actions/echo.py"):
+        files[script] = f"from shared import OLD\n{files[script]}"
+    files["shared.py"] = "OLD = 1\n"
+    await deploy(live, files)
+    sync = files["tracker/syncs/issues.py"].replace("OLD", "NEW")
+    broken = {**files, "tracker/syncs/issues.py": sync, "shared.py": "NEW = 1\n"}
+    beside = {**files, "tracker/actions/echo.py": "def broken(:\n", "shared.py": "OLD = 2\n"}
+
+    terms = {"target": {"sync": "issues"}, "allow_destructive": True}
+    refused = await live.post("/deployments", json={"files": broken, **terms})
+    done = await live.post("/deployments", json={"files": beside, **terms})
+
+    assert error_of(refused) == (400, "compile_failed")
+    (problem,) = refused.json()["error"]["payload"]["problems"]
+    assert problem.startswith("tracker/actions/echo.py:1:1: error[script_import_error]")
+    assert done.status_code == 200, done.text

@@ -161,6 +161,37 @@ async def test_sync_that_loses_an_output_model_loses_its_records(env: Deploys) -
     assert await env.held(acme) == {("acme", "Issue")}
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "keeper"),
+    [
+        (
+            ("issues: Issue+Label", "people: Person"),
+            ("issues: Issue", "people: Person+Label"),
+            "people",
+        ),
+        (("issues: Issue+Label",), ("issues: Issue", "labels: Label"), "labels"),
+        (("issues: Label", "people: Person"), ("people: Person+Label",), "people"),
+        (("issues: Label",), ("labels: Label",), None),
+    ],
+)
+async def test_plan_says_what_becomes_of_records_whose_model_moves(
+    env: Deploys, before: tuple[str, ...], after: tuple[str, ...], keeper: str | None
+) -> None:
+    acme = await env.connect()
+    await env.deploy(files(*(f"{sync}, auto_start false" for sync in before)))
+    await env.save(acme, "Label", 3)
+
+    done = await env.deploy(files(*(f"{sync}, auto_start false" for sync in after)))
+
+    (issues,) = [e for e in done["plan"]["entries"] if (e["kind"], e["name"]) == ("sync", "issues")]
+    fates = [d for d in issues["differences"] if d["what"] == "records"]
+    assert fates == [{"what": "records", "name": "Label", "old": "issues", "new": keeper}]
+    assert done["records_erased"] == (0 if keeper else 3)
+    assert (("acme", "Label") in await env.held(acme)) == bool(keeper)
+    if issues["destructive"]:
+        assert issues["records"] == done["records_erased"]
+
+
 async def test_renamed_model_is_erased_and_made_anew(env: Deploys) -> None:
     acme = await env.connect()
     await env.deploy(files("issues: Issue"))

@@ -60,6 +60,49 @@ async def test_record_is_checked_as_it_is_saved(stack: Stack, source: Source) ->
     assert "Issue records[0] (id '1'): title: Input should be a valid string" in error["message"]
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["datetime.date(2024, 1, 1)", "'2024-01-01'", "'2024-01-01T00'", "'tomorrow'", "1704067200"],
+)
+async def test_date_that_is_none_is_refused_with_what_to_write(
+    stack: Stack, source: Source, value: str
+) -> None:
+    files = project(
+        f"import datetime\n\nasync def fetch_data(nango):\n"
+        f"    await nango.batch_save([{{'id': '1', 'title': 't', 'due': {value}}}], 'Issue')\n"
+    )
+    files["nango.yaml"] = files["nango.yaml"].replace(
+        "title: string", "title: string\n    due: date"
+    )
+    await stack.deploy(files)
+
+    error = await failure(stack, await stack.connect(source.url))
+
+    assert error["type"] == "invalid_sync_record"
+    assert "Issue records[0] (id '1'): due: " in error["message"]
+    assert "write 2024-01-01T00:00:00Z, or give a datetime" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["datetime.datetime(2024, 1, 1)", "'2024-01-01T00:00:00Z'", "'2024-01-01T00:00:00+02:00'"],
+)
+async def test_date_with_a_time_is_saved(stack: Stack, source: Source, value: str) -> None:
+    files = project(
+        f"import datetime\n\nasync def fetch_data(nango):\n"
+        f"    await nango.batch_save([{{'id': '1', 'title': 't', 'due': {value}}}], 'Issue')\n"
+    )
+    files["nango.yaml"] = files["nango.yaml"].replace(
+        "title: string", "title: string\n    due: date"
+    )
+    await stack.deploy(files)
+    connection = await stack.connect(source.url)
+
+    await stack.run_sync(connection)
+
+    assert (await stack.records(connection))[0]["due"].startswith("2024-01-01T00:00:00")
+
+
 async def test_environment_that_warns_saves_and_logs(stack: Stack, source: Source) -> None:
     await stack.validation("warn")
     await stack.deploy(project(TWO_BATCHES))

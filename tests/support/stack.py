@@ -80,7 +80,7 @@ class Stack:
 
     async def deploy(self, files: Mapping[str, str]) -> str:
         """Make a project the active bundle; returns its hash."""
-        compiled = compile_project(files)
+        compiled = compile_project(files).project
         database = self.container.database
         await database.bundles.put(compiled.hash, compiled.files, compiled.config.to_json())
         await database.bundles.deploy(self.environment.id, compiled.hash)

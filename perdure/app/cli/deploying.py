@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["carry_out"]
 
+_REFUSALS = {
+    "destructive_changes": "Nothing was deployed: the plan removes scripts or erases records",
+    "target_touches_others": "Nothing was deployed: scripts outside of what is deployed would "
+    "change, too",
+}
+
 
 async def carry_out(
     client: ApiClient,
@@ -30,12 +36,13 @@ async def carry_out(
     Args:
         client: The server.
         wanted: As `ApiClient.plan` takes it.
-        allow_destructive: Whether scripts may be removed, and records erased, without asking.
+        allow_destructive: Whether scripts may be removed, records erased, and scripts outside
+            of the target changed, without asking.
         dry_run: Only show.
         as_json: Print JSON, and ask nothing.
 
     Raises:
-        CliError: `destructive_changes`, nobody agreed to them.
+        CliError: `destructive_changes` or `target_touches_others`, nobody agreed to them.
         ApiError: The server refuses it.
     """
     from perdure.app.cli import render
@@ -50,23 +57,28 @@ async def carry_out(
         else:
             render.warnings(plan)
         return
-    destructive = bool(plan["destructive"])
-    if destructive and not allow_destructive and (as_json or not _agrees()):
+    needs_consent = bool(plan["destructive"] or plan["touches_others"])
+    asks = needs_consent and not allow_destructive
+    if asks and not as_json:
+        # Whoever is asked should know what was noticed.
+        render.warnings(plan)
+    if asks and (as_json or not _agrees()):
         if as_json:
             render.print_json(plan)
-        msg = "Nothing was deployed: the plan removes scripts or erases records"
-        code = "destructive_changes"
-        raise CliError(msg, code=code, hint=hint_for(code))
-    answer = await client.deploy(wanted, allow_destructive=destructive, base=plan["base"])
+        code = "destructive_changes" if plan["destructive"] else "target_touches_others"
+        raise CliError(_REFUSALS[code], code=code, hint=hint_for(code))
+    answer = await client.deploy(wanted, allow_destructive=needs_consent, base=plan["base"])
     if as_json:
         render.print_json(answer)
     else:
-        render.deployed(answer, time.monotonic() - began)
+        said = plan["warnings"] if asks else []
+        news = [text for text in answer["warnings"] if text not in said]
+        render.deployed({**answer, "warnings": news}, time.monotonic() - began)
 
 
 def _agrees() -> bool:
     """Ask whoever sits at the terminal; nobody there agrees to nothing."""
     if not sys.stdin.isatty():
         return False
-    print("Deploy this, with what cannot be taken back? Only yes counts: ", end="", flush=True)
+    print("Deploy this, with all that the plan names? Only yes counts: ", end="", flush=True)
     return sys.stdin.readline().strip().lower() == "yes"

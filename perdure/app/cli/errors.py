@@ -119,6 +119,7 @@ _HINTS = {
     "unknown_provider_config": "`perdure integrations list` shows the integrations",
     "no_syncs_found": "`perdure deploy` deploys a project's syncs",
     "destructive_changes": "--allow-destructive allows it",
+    "target_touches_others": "deploy them together, or allow it with --allow-destructive",
     "concurrent_deployment": "look at the new plan with --dry-run",
     "unknown_deployment": "`perdure deployments list` shows the deployments",
     "temporal_unavailable": "the same command may succeed when Temporal answers again",

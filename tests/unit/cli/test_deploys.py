@@ -35,7 +35,7 @@ def plan_of(*entries: dict[str, Any]) -> dict[str, Any]:
     counts = {c: sum(e["change"] == c for e in entries) for c in ("added", "changed", "removed")}
     destructive = any(entry["destructive"] for entry in entries)
     shown = {"base": 7, "bundle": BUNDLE, "destructive": destructive, "entries": list(entries)}
-    return {**shown, **counts}
+    return {**shown, **counts, "touches_others": []}
 
 
 class Server:
@@ -111,7 +111,9 @@ def test_each_difference_is_shown(server: HTTPServer, run: Run, project: dict[st
         difference("script", "shared/b.py", None, "34cd"),
         difference("model", "Issue", None, None),
         difference("setting", "track_deletes", "false", "true"),
-        difference("output", "output", "Issue, Label", "Issue"),
+        difference("output", "output", "Issue, Label, Note", "Issue"),
+        difference("records", "Label", "issues", None),
+        difference("records", "Note", "issues", "notes"),
     ]
     changed = entry("changed", differences=differences, destructive=True, records=1)
     field = difference("field", "state", "a | b", None)
@@ -127,7 +129,9 @@ def test_each_difference_is_shown(server: HTTPServer, run: Run, project: dict[st
         "script: shared/b.py is new",
         "model: Issue differs",
         "track_deletes: false -> true",
-        "output: Issue, Label -> Issue",
+        "output: Issue, Label, Note -> Issue",
+        "records of Label are erased",
+        "records of Note stay, now saved by notes",
         "models\n  ~ model Issue",
         "state: a | b -> (none)",
     ):
@@ -213,6 +217,23 @@ def test_person_is_not_asked_when_nothing_is_removed(
     assert run("deploy").code == 0
 
 
+def test_agreement_is_needed_where_a_part_changes_other_scripts(
+    server: HTTPServer, run: Run, project: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = Server(server, {**plan_of(entry("changed")), "touches_others": ["chat/messages"]})
+
+    refused = run("deploy", "-s", "issues")
+    assert (refused.code, api.deployed) == (11, [])
+    assert "chat/messages" in refused.out
+    assert "hint: deploy them together, or allow it with --allow-destructive" in refused.err
+
+    assert run("deploy", "-s", "issues", "--allow-destructive").code == 0
+    monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
+    asked = run("deploy", "-s", "issues")
+    assert (asked.code, asked.err.count("careful")) == (0, 1)
+    assert [body["allow_destructive"] for body in api.deployed] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("flags", "target"),
     [
@@ -269,13 +290,15 @@ def test_rollback_is_a_deploy_of_an_older_bundle(server: HTTPServer, run: Run) -
 
 
 def test_dev_names_what_was_removed(httpserver: HTTPServer) -> None:
-    lost = {"what": "output", "name": "output", "old": "Issue, Label", "new": "Issue"}
-    plan = plan_of(entry("removed", "old"), entry("changed", differences=[lost], destructive=True))
+    lost = {"what": "records", "name": "Label", "old": "issues", "new": None}
+    kept = {"what": "records", "name": "Issue", "old": "issues", "new": "all"}
+    changed = entry("changed", differences=[lost, kept], destructive=True)
+    plan = plan_of(entry("removed", "old"), changed)
     answer = {**Server(httpserver, plan).answer, "warnings": []}
 
     line, _ = plain_deployment(answer)
 
     assert line == (
-        "deployed bundle c8d2112b861b: nothing; removed sync github/old, output Issue, Label of "
+        "deployed bundle c8d2112b861b: nothing; removed sync github/old, output Label of "
         "github/issues with 1,200 records"
     )

@@ -23,7 +23,7 @@ def test_written_project_compiles_without_a_warning(run: Run) -> None:
     compiled = compile_project(project_files(Path("p")))
 
     assert compiled.warnings == ()
-    assert Path("p", MODELS_FILE).read_text() == compiled.files[MODELS_FILE]
+    assert Path("p", MODELS_FILE).read_text() == compiled.project.files[MODELS_FILE]
     assert ".env" in Path("p", ".gitignore").read_text().split()
 
 
@@ -60,7 +60,7 @@ def test_example_compiles_and_its_models_are_up_to_date(name: str) -> None:
     compiled = compile_project(project_files(EXAMPLES / name))
 
     assert compiled.warnings == ()
-    assert (EXAMPLES / name / MODELS_FILE).read_text() == compiled.files[MODELS_FILE]
+    assert (EXAMPLES / name / MODELS_FILE).read_text() == compiled.project.files[MODELS_FILE]
 
 
 def test_check_prints_one_document_for_one_file(run: Run) -> None:

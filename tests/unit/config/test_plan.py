@@ -56,8 +56,7 @@ def project(config: str = CONFIG, **files: str | None) -> Project:
         for path, text in {**FILES, **changes, "nango.yaml": config}.items()
         if text is not None
     }
-    compiled = compile_project(sources)
-    return Project(compiled.files, compiled.config)
+    return compile_project(sources).project
 
 
 def found(deploy: DeployPlan) -> dict[str, PlanEntry]:
@@ -171,7 +170,10 @@ def test_sync_that_loses_an_output_model_is_destructive() -> None:
     entry = found(plan(project(), project(config)))["sync chat/messages"]
 
     assert entry.destructive
-    assert told(entry) == {("output", "output", "Message", "Text")}
+    assert told(entry) == {
+        ("output", "output", "Message", "Text"),
+        ("records", "Message", "messages", None),
+    }
     assert entry.records_of == (("chat", "Message"),)
 
 
@@ -183,6 +185,65 @@ def test_sync_that_gains_an_output_model_is_not_destructive() -> None:
     entry = found(plan(project(), project(config + "  Text: {id: string}\n")))["sync chat/messages"]
 
     assert not entry.destructive
+
+
+MOVES = """
+integrations:
+  tracker:
+    syncs:
+{syncs}
+models:
+  A: {{id: string}}
+  B: {{id: string}}
+  C: {{id: string}}
+"""
+
+
+def moves(**outputs: str) -> Project:
+    """A project with syncs that save models, each by its letter."""
+    syncs = [
+        f"      {name}: {{runs: every day, output: [{', '.join(models)}], "
+        f"endpoint: [{', '.join(f'GET /{model}' for model in models)}]}}"
+        for name, models in outputs.items()
+    ]
+    scripts = {f"tracker__syncs__{name}": SYNC for name in outputs}
+    return project(MOVES.format(syncs="\n".join(syncs)), **scripts)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fates"),
+    [
+        # Both syncs stay, only the one before does, only the one after does, none does.
+        ({"one": "AB", "two": "C"}, {"one": "A", "two": "BC"}, {("one", "B", "two")}),
+        ({"one": "AB"}, {"one": "A", "two": "B"}, {("one", "B", "two")}),
+        ({"one": "A", "two": "B"}, {"two": "AB"}, {("one", "A", "two")}),
+        ({"one": "A"}, {"two": "A"}, {("one", "A", None)}),
+        # Two change places; and one goes with a part of what it saved.
+        (
+            {"one": "A", "two": "B"},
+            {"one": "B", "two": "A"},
+            {("one", "A", "two"), ("two", "B", "one")},
+        ),
+        ({"one": "AB", "two": "C"}, {"two": "BC"}, {("one", "A", None), ("one", "B", "two")}),
+    ],
+)
+def test_model_that_moves_to_another_sync_keeps_its_records_if_one_of_them_stays(
+    before: dict[str, str], after: dict[str, str], fates: set[tuple[str, str, str | None]]
+) -> None:
+    entries = plan(moves(**before), moves(**after)).entries
+    syncs = [entry for entry in entries if entry.kind is EntryKind.SYNC]
+
+    told_ = {(e.name, d.name, d.new) for e in syncs for d in e.differences if d.what == "records"}
+    assert told_ == fates
+    for entry in syncs:
+        lost = [
+            ("tracker", model)
+            for sync, model, keeper in fates
+            if (sync, keeper) == (entry.name, None)
+        ]
+        assert entry.destructive == bool(lost or entry.change is Change.REMOVED)
+        if entry.destructive:
+            assert list(entry.records_of) == lost
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.compile import compile_project
 from config.models_py import generate_models_py
 from config.nango_yaml import parse_nango_yaml
 from config.project import Action, Integration, Model, NangoConfig, NativeType
 from config.project import Field as ModelField
 from config.scaffolds import generate_scaffolds
+from config.scripts import scripts_of
 
 CONFIG = """
 integrations:
@@ -154,6 +156,35 @@ def test_script_that_exists_is_left_alone_however_its_dashes_are_written() -> No
         "tracker/syncs/issues-and-users.py",
         "legacy/on-events/set-up.py",
     }
+
+
+def test_script_is_written_where_the_compiler_and_the_plan_look_for_it() -> None:
+    config = """
+    integrations:
+      older:
+        post-connection-scripts: [set-up, greet]
+      newer:
+        on-events: {post-connection-creation: [set-up]}
+    models: {}
+    """
+    text = "async def on_event(nango): ...\n"
+    files = {
+        "nango.yaml": config,
+        "older/post-connection-scripts/set_up.py": text,
+        "newer/post-connection-scripts/set-up.py": text,
+    }
+    written = generate_scaffolds(config_of(config), files)
+    project = compile_project({**files, **written}).project
+
+    # The folder of the older key counts for the older key only.
+    assert list(written) == ["older/on-events/greet.py", "newer/on-events/set-up.py"]
+    assert [
+        script.path for script in scripts_of(project, project.config.integrations).values()
+    ] == [
+        "older/post-connection-scripts/set_up.py",
+        "older/on-events/greet.py",
+        "newer/on-events/set-up.py",
+    ]
 
 
 def test_formatter_and_type_checker_have_nothing_to_say(tmp_path: Path) -> None:

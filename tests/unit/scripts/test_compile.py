@@ -43,13 +43,13 @@ def test_sound_project_compiles_with_its_models() -> None:
     compiled = compile_project({**project(), "README.md": "left out", MODELS_FILE: "old"})
 
     assert compiled.warnings == ()
-    assert set(compiled.files) == {
+    assert set(compiled.project.files) == {
         "nango.yaml",
         MODELS_FILE,
         "tracker/syncs/issues.py",
         "tracker/actions/echo.py",
     }
-    assert "class Issue(" in compiled.files[MODELS_FILE]
+    assert "class Issue(" in compiled.project.files[MODELS_FILE]
 
 
 def test_everything_that_is_certain_is_refused_at_once() -> None:

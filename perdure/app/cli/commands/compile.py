@@ -56,7 +56,7 @@ def _found_by_loading(checked: CheckedProject) -> Iterator[Problem]:
         return
     from config.compile import as_problem
     from perdure.scripts.bundle import Bundle, bundle_hash
-    from perdure.scripts.lint_findings import ABOUT_ENTRY_POINTS
+    from perdure.scripts.lint_findings import ABOUT_ENTRY_POINTS, LintCode
     from perdure.scripts.lint_loading import load_scripts
 
     judged = {
@@ -64,10 +64,19 @@ def _found_by_loading(checked: CheckedProject) -> Iterator[Problem]:
         for problem in checked.problems
         if problem.position and problem.code in ABOUT_ENTRY_POINTS
     }
+    known = {_line(problem) for problem in checked.problems if problem.code == LintCode.IMPORT}
     bundle = Bundle(bundle_hash(checked.files, checked.config.to_json()), checked.files)
     for finding in load_scripts(bundle, checked.scripts):
-        if finding.path not in judged or finding.code not in ABOUT_ENTRY_POINTS:
-            yield as_problem(finding)
+        if finding.path in judged and finding.code in ABOUT_ENTRY_POINTS:
+            continue
+        problem = as_problem(finding)
+        if problem.code != LintCode.IMPORT or _line(problem) not in known:
+            yield problem
+
+
+def _line(problem: Problem) -> tuple[str, int]:
+    file, line, _ = _place(problem)
+    return file, line
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:

@@ -43,6 +43,9 @@ def plan(answer: JsonObject) -> None:
     if answer["destructive"]:
         summary += Text(" What is marked ! cannot be taken back.", style="red")
     show(summary)
+    if answer["touches_others"]:
+        others = plain_lines(", ".join(answer["touches_others"]), "yellow")
+        show(Text("Outside of what is deployed, by what they share with it, change: ") + others)
 
 
 def deployed(answer: JsonObject, seconds: float) -> None:
@@ -143,6 +146,9 @@ def _difference(difference: Mapping[str, Any]) -> Text:
         return plain_lines(f"script: {name} {verb}")
     if what == "model":
         return plain_lines(f"model: {name} differs")
+    if what == "records":
+        fate = "are erased" if new is None else f"stay, now saved by {new}"
+        return plain_lines(f"records of {name} {fate}")
     label = name if what in {"setting", "field"} else what
     if what in {"schedule", "output"} and old is None:
         return plain_lines(f"{label}: {new}")
@@ -159,8 +165,9 @@ def _gone(entries: list[JsonObject]) -> Iterator[str]:
         if entry["change"] == "removed":
             yield f"{entry['kind']} {where}{entry['name']}"
         elif entry["destructive"]:
-            lost = [item for item in entry["differences"] if item["what"] == "output"]
-            yield from (f"output {item['old']} of {where}{entry['name']}" for item in lost)
+            fates = [item for item in entry["differences"] if item["what"] == "records"]
+            lost = [item["name"] for item in fates if item["new"] is None]
+            yield from (f"output {model} of {where}{entry['name']}" for model in lost)
 
 
 def _number(count: int, what: str) -> str:
