@@ -14,7 +14,7 @@ from typing import Any
 
 from temporalio import activity
 
-from perdure.connections.credentials import Credentials, parse_credentials
+from perdure.connections.credentials import Credentials, parse_credentials, token_of
 from perdure.db.connections import Connection, ConnectionStore
 from perdure.errors import NotFoundError
 from perdure.ids import ConnectionKey, EnvironmentId
@@ -27,8 +27,10 @@ __all__ = [
     "ConnectionRef",
     "ConnectionResolver",
     "ConnectionView",
+    "MetadataInput",
     "MetadataView",
     "ResolvedConnection",
+    "TokenView",
 ]
 
 _MEMO_SECONDS = 60.0
@@ -59,10 +61,36 @@ class ConnectionView(Payload):
         return True
 
 
+class TokenView(Payload):
+    """What a connection authenticates with. It is encrypted wherever it travels."""
+
+    token: str | dict[str, Any]
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return True
+
+
 class MetadataView(Payload):
     """A connection's metadata."""
 
     metadata: dict[str, Any]
+
+
+class MetadataInput(Payload):
+    """Metadata for a connection.
+
+    Attributes:
+        sealed: Whether it carries a secret.
+    """
+
+    connection: ConnectionRef
+    metadata: dict[str, Any]
+    sealed: bool = False
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return self.sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +149,7 @@ class ConnectionResolver:
 
 
 class ConnectionActivities:
-    """Steps that read connections for scripts."""
+    """Steps that read and change connections for scripts."""
 
     def __init__(self, store: ConnectionStore) -> None:
         self._store = store
@@ -147,9 +175,30 @@ class ConnectionActivities:
         )
 
     @activity.defn
+    async def get_token(self, ref: ConnectionRef) -> TokenView:
+        """Return what a connection authenticates with."""
+        return TokenView(token=token_of(await self._store.credentials(await self._get(ref))))
+
+    @activity.defn
     async def get_metadata(self, ref: ConnectionRef) -> MetadataView:
         """Return a connection's metadata."""
         return MetadataView(metadata=(await self._get(ref)).metadata or {})
+
+    @activity.defn
+    async def set_metadata(self, given: MetadataInput) -> None:
+        """Replace a connection's metadata."""
+        ref = given.connection
+        await self._store.set_metadata(
+            EnvironmentId(ref.environment_id), ref.integration, [ref.connection_id], given.metadata
+        )
+
+    @activity.defn
+    async def update_metadata(self, given: MetadataInput) -> None:
+        """Set single keys of a connection's metadata."""
+        ref = given.connection
+        await self._store.merge_metadata(
+            EnvironmentId(ref.environment_id), ref.integration, [ref.connection_id], given.metadata
+        )
 
     @activity.defn
     async def delete_connection(self, target: ConnectionInput) -> None:

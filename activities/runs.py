@@ -20,6 +20,8 @@ from perdure.db.records import RecordSet
 from perdure.db.runs import LogLevel, LogLine, RunStart, RunStatus
 from perdure.errors import NotFoundError
 from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
+from perdure.nango import LoggerLevel
+from perdure.nango.values import LOG_LEVELS
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import Payload, RunContext, SyncInput
 
@@ -30,8 +32,12 @@ __all__ = [
     "RunActivities",
     "RunStatus",
     "StartSyncInput",
+    "log_level_of",
     "run_start",
 ]
+
+
+_LOG_LEVEL_VARIABLE = "NANGO_LOGGER_LEVEL"
 
 
 class StartSyncInput(Payload):
@@ -77,6 +83,7 @@ class _Pinned:
     environment: Environment
     bundle: BundleHash
     declared: DeclaredSync
+    log_level: LoggerLevel
 
 
 def run_start(context: RunContext) -> RunStart:
@@ -94,6 +101,13 @@ def run_start(context: RunContext) -> RunStart:
         variant=context.variant,
         bundle_hash=context.bundle,
     )
+
+
+async def log_level_of(database: Database, environment_id: EnvironmentId) -> LoggerLevel:
+    """Return which lines of scripts an environment's logs keep, where scripts say nothing."""
+    value = await database.variables.get(environment_id, _LOG_LEVEL_VARIABLE)
+    level = (value or "").strip().lower()
+    return "off" if level == "off" else LOG_LEVELS.get(level, "info")
 
 
 class RunActivities:
@@ -176,7 +190,8 @@ class RunActivities:
         declared = await self._declared(bundle, sync.integration, sync.sync) if bundle else None
         if bundle is None or declared is None:
             return None
-        return _Pinned(connection, environment, bundle, declared)
+        log_level = await log_level_of(self._database, environment.id)
+        return _Pinned(connection, environment, bundle, declared, log_level)
 
     async def _start(
         self, start: StartSyncInput, pinned: _Pinned, conn: DbConnection
@@ -209,6 +224,7 @@ class RunActivities:
             track_deletes=declared.sync_type == "full" and declared.track_deletes,
             retry_limit=declared.retry_limit,
             delete_guard=declared.delete_guard,
+            log_level=pinned.log_level,
         )
         await self._database.runs.start(run_start(context), conn=conn)
         return context

@@ -46,6 +46,10 @@ class Settings(BaseSettings):
         default=None,
         description="Secret key (a UUID) that the `dev` environment is given by `perdure migrate`.",
     )
+    server_url: str | None = Field(
+        default=None,
+        description="URL under which providers and browsers reach the API, for webhook addresses.",
+    )
     host: str = "127.0.0.1"
     port: int = Field(default=3003, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -13,7 +13,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
 from activities.bundles import script_files
-from activities.runs import run_start
+from activities.runs import log_level_of, run_start
 from api.background import AppTasks
 from api.dependencies import Background, Caller, Dependencies, Deps
 from api.errors import ApiError
@@ -110,7 +110,9 @@ async def answer_action(
         raise InvalidInputError(msg, code="invalid_headers", errors=[field])
     integration, connection_id = connection.integration, connection.connection_id
     bundle, action = await _declared(deps, caller, integration, name)
-    context = _context(caller, connection, bundle, action)
+    context = _context(caller, connection, bundle, action).model_copy(
+        update={"log_level": await log_level_of(deps.database, caller.id)}
+    )
     handle = await start_workflow(
         deps.temporal,
         WorkflowType.ACTION,

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 
 from api.dependencies import Caller, Deps
-from api.schemas.environment import EnvironmentChange, EnvironmentView
+from api.schemas.base import Success
+from api.schemas.environment import (
+    EnvironmentChange,
+    EnvironmentVariable,
+    EnvironmentView,
+    VariableName,
+    VariableValue,
+)
 
 __all__ = ["router"]
 
@@ -26,3 +35,26 @@ async def change_environment(
     if body.validation is not None:
         caller = await deps.database.environments.set_validation(caller.id, body.validation)
     return EnvironmentView.of(caller)
+
+
+@router.get("/environment-variables")
+async def list_environment_variables(deps: Deps, caller: Caller) -> list[EnvironmentVariable]:
+    """Return the variables of the environment by name, with their values."""
+    variables = await deps.database.variables.all(caller.id)
+    return [EnvironmentVariable(name=name, value=value) for name, value in variables.items()]
+
+
+@router.put("/environment-variables/{name}")
+async def set_environment_variable(
+    deps: Deps, caller: Caller, name: Annotated[VariableName, Path()], body: VariableValue
+) -> Success:
+    """Set a variable; scripts that ask for the variables from now on get it."""
+    await deps.database.variables.set(caller.id, name, body.value)
+    return Success()
+
+
+@router.delete("/environment-variables/{name}")
+async def delete_environment_variable(deps: Deps, caller: Caller, name: str) -> Success:
+    """Delete a variable."""
+    await deps.database.variables.delete(caller.id, name)
+    return Success()

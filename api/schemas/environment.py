@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
 
 from api.schemas.base import Answer, Body
 from perdure.db.environments import Environment, ValidationMode
 
-__all__ = ["EnvironmentChange", "EnvironmentView"]
+__all__ = [
+    "EnvironmentChange",
+    "EnvironmentVariable",
+    "EnvironmentView",
+    "VariableName",
+    "VariableValue",
+]
+
+VariableName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+]
+"""Name of a variable: letters, digits and underscores."""
 
 
 class EnvironmentChange(Body):
@@ -33,3 +48,16 @@ class EnvironmentView(Answer):
             validation=environment.validation,
             created_at=environment.created_at,
         )
+
+
+class VariableValue(Body):
+    """The value that a variable gets."""
+
+    value: str = Field(max_length=65_536, repr=False)
+
+
+class EnvironmentVariable(Answer):
+    """A variable of the environment, readable."""
+
+    name: str
+    value: str = Field(repr=False)

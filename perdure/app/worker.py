@@ -19,6 +19,7 @@ from activities.connections import ConnectionActivities, ConnectionResolver
 from activities.deployments import DeploymentActivities
 from activities.erasure import Erasure
 from activities.http import HttpActivities
+from activities.integrations import IntegrationActivities
 from activities.reconciliation import Reconciler
 from activities.records import RecordActivities
 from activities.runs import RunActivities
@@ -70,6 +71,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     reconciler = Reconciler(database, bundles, container.schedules, erasure, container.temporal)
     runs = RunActivities(database, bundles, erasure)
     connections = ConnectionActivities(database.connections)
+    integrations = IntegrationActivities(database, container.settings.server_url)
     schedules = ScheduleActivities(database, container.schedules, reconciler)
     deployments = DeploymentActivities(database, bundles, reconciler, container.temporal)
     return [
@@ -81,8 +83,13 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         runs.finish_sync,
         runs.write_log,
         connections.get_connection,
+        connections.get_token,
         connections.get_metadata,
+        connections.set_metadata,
+        connections.update_metadata,
         connections.delete_connection,
+        integrations.get_integration,
+        integrations.get_environment_variables,
         schedules.forget_schedule,
         schedules.ensure_connection_schedules,
         schedules.delete_connection_schedules,

@@ -30,6 +30,7 @@ __all__ = [
     "NoCredentials",
     "parse_credentials",
     "reveal_credentials",
+    "token_of",
 ]
 
 
@@ -114,3 +115,19 @@ def reveal_credentials(credentials: Credentials) -> dict[str, JsonValue]:
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
         for name, value in credentials.model_dump(by_alias=True).items()
     }
+
+
+def token_of(credentials: Mapping[str, Any]) -> str | dict[str, Any]:
+    """Return the part of readable credentials that a request is made with.
+
+    Returns:
+        The access token for OAUTH2, `oAuthToken` and `oAuthTokenSecret` for OAUTH1, the
+        credentials themselves for everything else.
+    """
+    match credentials:
+        case {"type": "OAUTH2", "access_token": str(token)}:
+            return token
+        case {"type": "OAUTH1", "oauth_token": token, "oauth_token_secret": secret}:
+            return {"oAuthToken": token, "oAuthTokenSecret": secret}
+        case _:
+            return dict(credentials)

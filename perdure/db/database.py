@@ -17,6 +17,7 @@ from perdure.db.record_sets import RecordSetStore
 from perdure.db.records import RecordStore
 from perdure.db.runs import RunStore
 from perdure.db.syncs import SyncStore
+from perdure.db.variables import VariableStore
 
 __all__ = ["Database"]
 
@@ -35,6 +36,7 @@ class Database:
     records: RecordStore
     record_sets: RecordSetStore
     blobs: BlobStore
+    variables: VariableStore
 
     @classmethod
     @asynccontextmanager
@@ -72,6 +74,7 @@ class Database:
                 records=RecordStore(pool),
                 record_sets=RecordSetStore(pool),
                 blobs=BlobStore(pool),
+                variables=VariableStore(pool, keyring),
             )
 
     @asynccontextmanager

@@ -9,7 +9,9 @@ from perdure.nango.action import NangoAction
 from perdure.nango.errors import ActionError, HelperError, HttpError
 from perdure.nango.sync import NangoSync
 from perdure.nango.values import (
+    EnvironmentVariable,
     JsonObject,
+    LoggerLevel,
     LogLevel,
     Pages,
     PaginateOptions,
@@ -20,10 +22,12 @@ from perdure.nango.values import (
 
 __all__ = [
     "ActionError",
+    "EnvironmentVariable",
     "HelperError",
     "HttpError",
     "JsonObject",
     "LogLevel",
+    "LoggerLevel",
     "NangoAction",
     "NangoSync",
     "Pages",

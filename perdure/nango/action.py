@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, ParamSpec, TypeVar, Unpack
 
+from perdure.nango.connection import ConnectionMethods
 from perdure.nango.errors import ActionError
-from perdure.nango.values import LogLevel, Pages, PaginateOptions, RequestOptions, Response
+from perdure.nango.values import (
+    LoggerLevel,
+    LogLevel,
+    Pages,
+    PaginateOptions,
+    RequestOptions,
+    Response,
+)
 
 __all__ = ["NangoAction"]
 
@@ -15,7 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class NangoAction(ABC):
+class NangoAction(ConnectionMethods):
     """The helper of actions and on-event scripts; syncs get `NangoSync`, which adds records.
 
     Attributes:
@@ -102,7 +110,7 @@ class NangoAction(ABC):
 
     @abstractmethod
     async def log(self, *args: Any, level: LogLevel = "info") -> None:
-        """Write a line to the run's log.
+        """Write a line to the run's log, unless it is less grave than `set_logger` asks for.
 
         Args:
             *args: Joined by spaces; what is not a string is written as JSON.
@@ -113,18 +121,18 @@ class NangoAction(ABC):
         """
 
     @abstractmethod
-    async def get_connection(
-        self, provider_config_key: str | None = None, connection_id: str | None = None
-    ) -> dict[str, Any]:
-        """Return a connection with its credentials, by default the run's own.
+    def set_logger(self, *, level: LoggerLevel) -> None:
+        """Say which lines the run's log keeps from now on.
 
-        The result is encrypted in the run's history, and so is every later step that carries
-        one of its secrets.
+        Without it that is said by the environment's variable `NANGO_LOGGER_LEVEL`, and where
+        there is none, `info`. What the engine itself has to say is always kept.
+
+        Args:
+            level: The least grave lines to keep: `debug`, `info`, `warn`, `error`, or `off`.
+
+        Raises:
+            HelperError: `invalid_options`, there is no such level.
         """
-
-    @abstractmethod
-    async def get_metadata(self) -> dict[str, Any]:
-        """Return the connection's metadata, `{}` where it has none."""
 
     @abstractmethod
     async def run(

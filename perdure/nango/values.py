@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 __all__ = [
+    "LOG_LEVELS",
+    "EnvironmentVariable",
     "JsonObject",
     "LogLevel",
+    "LoggerLevel",
     "Pages",
     "PaginateOptions",
     "Record",
@@ -21,6 +24,21 @@ JsonObject: TypeAlias = Mapping[str, Any]
 """A decoded JSON object."""
 
 LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
+
+LoggerLevel: TypeAlias = LogLevel | Literal["off"]
+"""The least grave lines that are kept; `off` keeps none."""
+
+LOG_LEVELS: Mapping[str, LogLevel] = {
+    "debug": "debug",
+    "info": "info",
+    "warn": "warn",
+    "error": "error",
+    "verbose": "debug",
+    "silly": "debug",
+    "http": "info",
+    "warning": "warn",
+}
+"""Levels by each of their names."""
 
 
 class _Model(Protocol):
@@ -48,6 +66,13 @@ class Response:
     status: int
     headers: Mapping[str, str]
     data: Any
+
+
+class EnvironmentVariable(TypedDict):
+    """A variable of the environment."""
+
+    name: str
+    value: str
 
 
 class RequestOptions(TypedDict, total=False):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from perdure.ids import BASE_VARIANT
+from perdure.nango import LoggerLevel
 
 __all__ = [
     "ActionInput",
@@ -79,6 +80,7 @@ class RunContext(Payload):
         retry_limit: Seconds a step goes on trying, None for the default.
         delete_guard: Share of a model's records above which deletes wait for somebody's word,
             None for no such limit.
+        log_level: The least grave lines that the script's log keeps.
     """
 
     run_id: str
@@ -104,6 +106,7 @@ class RunContext(Payload):
     track_deletes: bool = False
     retry_limit: float | None = None
     delete_guard: float | None = None
+    log_level: LoggerLevel = "debug"
 
 
 class SyncResult(Payload):

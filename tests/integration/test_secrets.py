@@ -171,3 +171,47 @@ async def test_answer_that_repeats_the_credential_is_encrypted(
     await assert_nowhere_in_history(handle, secret)
     (line,) = await stack.container.database.runs.logs(handle.result_run_id or "")
     assert secret not in line.message
+
+
+ASKING = """
+async def fetch_data(nango):
+    token = await nango.get_token()
+    integration = await nango.get_integration(include=["credentials"])
+    variables = {v["name"]: v["value"] for v in await nango.get_environment_variables()}
+    secrets = [token["apiKey"], integration["credentials"]["client_secret"], variables["KEY"]]
+    await nango.log("found", secrets, "it is true")
+    await nango.set_metadata({"copy": secrets})
+    await nango.update_metadata({"other": secrets[2]})
+    await nango.get(endpoint="/issues", headers={"X-Copy": secrets[1]}, params={"k": secrets[2]})
+    await nango.batch_save([{"id": "1", "title": secrets[2]}], "Issue")
+    raise RuntimeError(f"refused: {secrets}")
+"""
+
+
+async def test_token_integration_credentials_and_variables_are_hidden_too(
+    stack: Stack, source: Source, postgres: str
+) -> None:
+    database = stack.container.database
+    token, client, variable = (f"{kind}-{uuid.uuid4().hex}" for kind in ("key", "client", "var"))
+    await stack.deploy(project(ASKING))
+    connection = await stack.connect(source.url, api_key=token)
+    await database.integrations.update(
+        stack.environment.id, "tracker", credentials={"client_secret": client}
+    )
+    await database.variables.set(stack.environment.id, "KEY", variable)
+    await database.variables.set(stack.environment.id, "FLAG", "true")
+
+    handle = await stack.start_sync(connection)
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+
+    await assert_nowhere_in_history(handle, token, client, variable)
+    assert "refused: ['***', '***', '***']" in describe_failure(caught.value)["message"]
+    (line,) = await database.runs.logs(handle.result_run_id or "")
+    assert line.message == 'found ["***","***","***"] it is true'
+    # What the script itself saved as metadata and records was for others to read.
+    await database.connections.delete(stack.environment.id, "tracker", "acme")
+    stored = await everything_stored(postgres)
+    for secret in (token, client, variable):
+        assert secret not in stored
+        assert secret.encode().hex() not in stored

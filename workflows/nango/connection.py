@@ -1,31 +1,59 @@
-"""The connection as scripts see it."""
+"""The connection, its integration and its environment as scripts see them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, from_json, to_json
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.connections import ConnectionActivities
+    from activities.connections import ConnectionActivities, MetadataInput
+    from activities.integrations import EnvironmentRef, IntegrationActivities, IntegrationRef
+    from perdure.nango import EnvironmentVariable, HelperError, Record
     from workflows.nango.steps import HelperSteps
 
 __all__ = ["ConnectionSteps"]
 
+_INCLUDED = ("webhook", "credentials")
+
+# Their values are words of everyday use: to hide them would only spoil the log.
+_PLAIN_VALUES = frozenset({"true", "false"})
+
 
 class ConnectionSteps(HelperSteps):
-    """`get_connection` and `get_metadata`."""
+    """What scripts ask about their connection. Nothing is kept: each answer is of its moment."""
 
     async def get_connection(
-        self, provider_config_key: str | None = None, connection_id: str | None = None
+        self,
+        provider_config_key: str | None = None,
+        connection_id: str | None = None,
+        *,
+        force_refresh: bool = False,
+        refresh_token: bool = False,
     ) -> dict[str, Any]:
         """See base class."""
+        del force_refresh, refresh_token  # no kind of credentials has anything to refresh
         ref = self._ref_of(provider_config_key, connection_id)
         view = await self._lookup(
             ConnectionActivities.get_connection, ref, f"connection {ref.connection_id}"
         )
         self.secrets.learn({k: v for k, v in view.credentials.items() if k != "type"})
         return dict(view.connection, credentials=view.credentials)
+
+    async def get_token(self) -> str | dict[str, Any]:
+        """See base class."""
+        ref = self._ref_of(None, None)
+        found = await self._lookup(
+            ConnectionActivities.get_token, ref, f"token of {ref.connection_id}"
+        )
+        token = found.token
+        self.secrets.learn(
+            token if isinstance(token, str) else {k: v for k, v in token.items() if k != "type"}
+        )
+        return token
 
     async def get_metadata(self) -> dict[str, Any]:
         """See base class."""
@@ -34,3 +62,79 @@ class ConnectionSteps(HelperSteps):
             ConnectionActivities.get_metadata, ref, f"metadata of {ref.connection_id}"
         )
         return dict(found.metadata)
+
+    async def set_metadata(self, metadata: Record) -> None:
+        """See base class."""
+        await self._lookup(
+            ConnectionActivities.set_metadata,
+            self._metadata_input(metadata),
+            f"set metadata of {self.connection_id}",
+        )
+
+    async def update_metadata(self, metadata: Record) -> None:
+        """See base class."""
+        await self._lookup(
+            ConnectionActivities.update_metadata,
+            self._metadata_input(metadata),
+            f"update metadata of {self.connection_id}",
+        )
+
+    async def get_integration(
+        self, include: Collection[Literal["webhook", "credentials"]] = ()
+    ) -> dict[str, Any]:
+        """See base class."""
+        wanted = [include] if isinstance(include, str) else include
+        unknown = [name for name in wanted if name not in _INCLUDED]
+        if unknown:
+            msg = f"get_integration can include {' and '.join(_INCLUDED)}, not {unknown[0]!r}"
+            raise HelperError(msg, code="invalid_options")
+        ref = IntegrationRef(
+            environment=self._context.environment,
+            environment_id=self._context.environment_id,
+            integration=self._context.integration,
+            include=tuple(name for name in _INCLUDED if name in wanted),
+        )
+        found = await self._lookup(
+            IntegrationActivities.get_integration, ref, f"integration {ref.integration}"
+        )
+        credentials = found.integration.get("credentials") or {}
+        self.secrets.learn({k: v for k, v in credentials.items() if k != "type"})
+        return dict(found.integration)
+
+    async def get_webhook_url(self) -> str | None:
+        """See base class."""
+        integration = await self.get_integration({"webhook"})
+        url: str | None = integration["webhook_url"]
+        return url
+
+    async def get_environment_variables(self) -> list[EnvironmentVariable]:
+        """See base class."""
+        found = await self._lookup(
+            IntegrationActivities.get_environment_variables,
+            EnvironmentRef(environment_id=self._context.environment_id),
+            f"variables of {self.environment_name}",
+        )
+        self.secrets.learn(*(v for v in found.variables.values() if v not in _PLAIN_VALUES))
+        return [{"name": name, "value": value} for name, value in found.variables.items()]
+
+    def _metadata_input(self, metadata: Record) -> MetadataInput:
+        plain = _plain_object(metadata)
+        return MetadataInput(
+            connection=self._ref_of(None, None),
+            metadata=plain,
+            sealed=self.secrets.within(plain),
+        )
+
+
+def _plain_object(metadata: Record) -> dict[str, Any]:
+    try:
+        if isinstance(metadata, BaseModel):
+            return metadata.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        if isinstance(metadata, Mapping):
+            plain: dict[str, Any] = from_json(to_json(dict(metadata)))
+            return plain
+    except (PydanticSerializationError, ValueError) as error:
+        msg = f"metadata cannot be written as JSON: {error}"
+        raise HelperError(msg, code="invalid_metadata") from error
+    msg = f"metadata is a JSON object, not a {type(metadata).__name__}"
+    raise HelperError(msg, code="invalid_metadata")

@@ -15,7 +15,8 @@ from temporalio.workflow import ActivityConfig
 with workflow.unsafe.imports_passed_through():
     from activities.connections import ConnectionRef
     from activities.runs import LogEntry, LogInput, RunActivities
-    from perdure.nango import HelperError, LogLevel, NangoAction
+    from perdure.nango import HelperError, LoggerLevel, LogLevel, NangoAction
+    from perdure.nango.values import LOG_LEVELS
     from perdure.scripts.secrets import KnownSecrets
     from perdure.scripts.text import clean, shown
     from perdure.temporal import policies
@@ -31,16 +32,9 @@ ArgumentT = TypeVar("ArgumentT")
 ResultT = TypeVar("ResultT")
 
 _LOG_LENGTH = 99_000
-_LOG_LEVELS: Mapping[str, LogLevel] = {
-    "debug": "debug",
-    "info": "info",
-    "warn": "warn",
-    "error": "error",
-    "verbose": "debug",
-    "silly": "debug",
-    "http": "info",
-    "warning": "warn",
-}
+
+
+_GRAVITY: Mapping[LoggerLevel, int] = {"debug": 0, "info": 1, "warn": 2, "error": 3, "off": 4}
 
 
 class HelperSteps(NangoAction):
@@ -64,6 +58,7 @@ class HelperSteps(NangoAction):
         self._limit = limit
         self._priority = priority
         self._log = LogBuffer(self._write_log)
+        self._log_level: LoggerLevel = context.log_level
         self.validation: Validation | None = None
 
     async def close(self) -> None:
@@ -72,17 +67,22 @@ class HelperSteps(NangoAction):
 
     async def warn(self, message: str) -> None:
         """Write a warning of the engine's own to the run's log."""
-        await self.log(message, level="warn")
+        self._write_line(message, "warn")
 
     async def log(self, *args: Any, level: LogLevel = "info") -> None:
         """See base class."""
-        words = (arg if isinstance(arg, str) else _as_text(arg) for arg in args)
-        message = self.secrets.mask(clean(" ".join(words)))
-        known = _LOG_LEVELS.get(level)
-        if known is None:
-            msg = f"There is no log level {level!r}; there are: {', '.join(_LOG_LEVELS)}"
-            raise HelperError(msg, code="invalid_options")
-        self._log.add(LogEntry(at=workflow.now(), level=known, message=message[:_LOG_LENGTH]))
+        known = _known_level(level)
+        if _GRAVITY[known] >= _GRAVITY[self._log_level]:
+            words = (arg if isinstance(arg, str) else _as_text(arg) for arg in args)
+            self._write_line(" ".join(words), known)
+
+    def set_logger(self, *, level: LoggerLevel) -> None:
+        """See base class."""
+        self._log_level = "off" if level == "off" else _known_level(level)
+
+    def _write_line(self, text: str, level: LogLevel) -> None:
+        message = self.secrets.mask(clean(text))[:_LOG_LENGTH]
+        self._log.add(LogEntry(at=workflow.now(), level=level, message=message))
 
     async def _lookup(
         self,
@@ -123,6 +123,14 @@ class HelperSteps(NangoAction):
             LogInput(context=self._context, batch=batch, lines=list(lines)),
             f"log {len(lines)} lines",
         )
+
+
+def _known_level(level: str) -> LogLevel:
+    known = LOG_LEVELS.get(level)
+    if known is None:
+        msg = f"There is no log level {level!r}; there are: {', '.join(LOG_LEVELS)}"
+        raise HelperError(msg, code="invalid_options")
+    return known
 
 
 def _as_text(value: Any) -> str:

@@ -100,6 +100,23 @@ class ApiClient:
         """Change the environment."""
         return await self._object("PATCH", "/environment", body=changes)
 
+    async def list_variables(self) -> list[dict[str, Any]]:
+        """Return the variables of the environment with their values."""
+        answer = await self._call("GET", "/environment-variables")
+        if not isinstance(answer, list):
+            msg = f"{self._server} did not answer with a list"
+            raise CliError(msg, code="not_perdure", hint=_IS_IT_PERDURE)
+        return answer
+
+    async def set_variable(self, name: str, value: str) -> dict[str, Any]:
+        """Set a variable of the environment."""
+        path = f"/environment-variables/{quote(name, safe='')}"
+        return await self._object("PUT", path, body={"value": value})
+
+    async def delete_variable(self, name: str) -> dict[str, Any]:
+        """Delete a variable of the environment."""
+        return await self._object("DELETE", f"/environment-variables/{quote(name, safe='')}")
+
     async def create_integration(
         self, unique_key: str, provider: str, display_name: str | None
     ) -> dict[str, Any]:

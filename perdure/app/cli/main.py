@@ -15,6 +15,7 @@ from perdure.app.cli.commands import (
     config,
     connections,
     deployments,
+    env,
     environment,
     integrations,
     processes,
@@ -53,6 +54,7 @@ app.command(config.generate, group=BUILD)
 app.command(compile_, name="compile", group=BUILD)
 app.command(deployments.app)
 app.command(environment.app)
+app.command(env.app)
 app.command(integrations.app)
 app.command(connections.app)
 app.command(syncs.app)

@@ -29,6 +29,7 @@ __all__ = [
     "ServerOptions",
     "json_value",
     "key_values",
+    "text_value",
 ]
 
 BUILD = Group("Build integrations", sort_key=1)
@@ -93,7 +94,7 @@ def json_value(text: str, what: str) -> Any:
         UsageError: It is no JSON, or the file cannot be read.
     """
     try:
-        return json.loads(_content(text, what))
+        return json.loads(text_value(text, what))
     except json.JSONDecodeError as error:
         msg = f"{what} is not valid JSON at line {error.lineno}: {error.msg}"
         raise UsageError(msg, hint="write JSON, @FILE, or - for standard input") from None
@@ -115,7 +116,16 @@ def key_values(items: list[str] | None, what: str) -> dict[str, str]:
     return pairs
 
 
-def _content(text: str, what: str) -> str:
+def text_value(text: str, what: str) -> str:
+    """Return the text that an argument stands for.
+
+    Args:
+        text: The text itself, `@FILE` or `-`.
+        what: How to call the argument in a message.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
     if text == "-":
         return sys.stdin.read()
     if not text.startswith("@"):

@@ -52,20 +52,26 @@ def children(
         postgres: The database they use.
         temporal: The Temporal server they use.
     """
-    environment = _inherited(os.environ) | {
-        "PERDURE_DATABASE_URL": postgres.database_url,
-        "TEMPORAL_ADDRESS": temporal.address,
-        "TEMPORAL_NAMESPACE": NAMESPACE,
-        "PERDURE_TEMPORAL_UI_URL": temporal.ui_url or "",
-        "PERDURE_SECRET_KEY": secrets.secret_key.get_secret_value(),
-        "PERDURE_ENCRYPTION_KEYS": secrets.encryption_keys.get_secret_value(),
-        "PERDURE_HOST": LOOPBACK,
-        "PERDURE_PORT": str(port),
-        "PERDURE_ALLOW_PRIVATE_NETWORKS": "true",
-        # What the worker would start itself anew for.
-        "PYTHONHASHSEED": "0",
-        "TZ": "UTC",
-    }
+    # A tunnel's URL, which somebody set to receive webhooks, stays.
+    reached = {"PERDURE_SERVER_URL": f"http://{LOOPBACK}:{port}"}
+    environment = (
+        reached
+        | _inherited(os.environ)
+        | {
+            "PERDURE_DATABASE_URL": postgres.database_url,
+            "TEMPORAL_ADDRESS": temporal.address,
+            "TEMPORAL_NAMESPACE": NAMESPACE,
+            "PERDURE_TEMPORAL_UI_URL": temporal.ui_url or "",
+            "PERDURE_SECRET_KEY": secrets.secret_key.get_secret_value(),
+            "PERDURE_ENCRYPTION_KEYS": secrets.encryption_keys.get_secret_value(),
+            "PERDURE_HOST": LOOPBACK,
+            "PERDURE_PORT": str(port),
+            "PERDURE_ALLOW_PRIVATE_NETWORKS": "true",
+            # What the worker would start itself anew for.
+            "PYTHONHASHSEED": "0",
+            "TZ": "UTC",
+        }
+    )
 
     async def api_answers() -> bool:
         return await asyncio.to_thread(_is_healthy, port)

@@ -244,3 +244,36 @@ def test_json_keeps_what_is_not_ascii(server: HTTPServer, run: Run) -> None:
     )
 
     assert "Köln" in run("integrations", "list", "--json").out
+
+
+VARIABLES = [{"name": "API_KEY", "value": "s3cret"}, {"name": "REGION", "value": "eu"}]
+
+
+def test_variables_are_listed_without_their_values(server: HTTPServer, run: Run) -> None:
+    server.expect_request("/environment-variables").respond_with_json(VARIABLES)
+
+    result = run("env", "list")
+
+    assert "API_KEY" in result.out
+    assert "s3cret" not in result.out
+    assert "s3cret" in run("env", "list", "--show-values").out
+    assert run("env", "list", "--json").json == VARIABLES
+
+
+def test_variable_is_set_from_a_file(server: HTTPServer, run: Run, elsewhere: Path) -> None:
+    (elsewhere / "key.pem").write_text("line 1\nline 2\n")
+    server.expect_request(
+        "/environment-variables/KEY", method="PUT", json={"value": "line 1\nline 2\n"}
+    ).respond_with_json({"success": True})
+
+    result = run("env", "set", "KEY", "@key.pem")
+
+    assert (result.code, result.out) == (0, "Set the variable KEY.\n")
+
+
+def test_variable_is_deleted(server: HTTPServer, run: Run) -> None:
+    server.expect_request("/environment-variables/KEY", method="DELETE").respond_with_json(
+        {"success": True}
+    )
+
+    assert run("env", "delete", "KEY").out == "Deleted the variable KEY.\n"

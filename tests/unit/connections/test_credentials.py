@@ -9,6 +9,7 @@ from perdure.connections.credentials import (
     NoCredentials,
     parse_credentials,
     reveal_credentials,
+    token_of,
 )
 from perdure.errors import InvalidInputError
 
@@ -70,3 +71,11 @@ def test_incomplete_credentials_are_refused_without_quoting_them(
 
 def test_fields_of_later_versions_are_tolerated() -> None:
     assert parse_credentials({"type": "NONE", "raw": {"x": 1}}) == NoCredentials()
+
+
+def test_token_is_what_a_request_is_made_with() -> None:
+    oauth1 = {"type": "OAUTH1", "oauth_token": "t", "oauth_token_secret": "s"}
+
+    assert token_of({"type": "OAUTH2", "access_token": "t", "refresh_token": "r"}) == "t"
+    assert token_of(oauth1) == {"oAuthToken": "t", "oAuthTokenSecret": "s"}
+    assert token_of({"type": "API_KEY", "apiKey": "k"}) == {"type": "API_KEY", "apiKey": "k"}

@@ -9,6 +9,7 @@ from perdure.app.cli.render.answers import (
     run,
     runs,
     sync_status,
+    variables,
 )
 from perdure.app.cli.render.plan import (
     deployed,
@@ -39,5 +40,6 @@ __all__ = [
     "runs",
     "say",
     "sync_status",
+    "variables",
     "warnings",
 ]

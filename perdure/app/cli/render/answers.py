@@ -29,6 +29,7 @@ __all__ = [
     "run",
     "runs",
     "sync_status",
+    "variables",
 ]
 
 _LONGEST_CELL = 48
@@ -43,6 +44,16 @@ def environment(answer: JsonObject) -> None:
             "Bundle": str(answer["active_bundle"] or "")[:12] or "nothing deployed yet",
             "Validation": answer["validation"],
         }
+    )
+
+
+def variables(answer: Iterable[JsonObject], *, shows_values: bool) -> None:
+    """Print variables of an environment, their values masked unless asked for."""
+    print_table(
+        ("Variable", "Value"),
+        [(item["name"], _value(item["value"]) if shows_values else "***") for item in answer],
+        whole=("Variable",),
+        empty="There are no variables. `perdure env set` makes one.",
     )
 
 
