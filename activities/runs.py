@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from temporalio import activity
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.bundles import BundleCache
 from activities.erasure import Erasure
@@ -17,7 +20,7 @@ from perdure.db.database import Database
 from perdure.db.environments import Environment
 from perdure.db.pool import DbConnection
 from perdure.db.records import RecordSet
-from perdure.db.runs import LogLevel, LogLine, RunStart, RunStatus
+from perdure.db.runs import LogLevel, LogLine, Run, RunStart, RunStatus
 from perdure.errors import NotFoundError
 from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 from perdure.nango import LoggerLevel
@@ -38,6 +41,12 @@ __all__ = [
 
 
 _LOG_LEVEL_VARIABLE = "NANGO_LOGGER_LEVEL"
+_ENDS: Mapping[WorkflowExecutionStatus, RunStatus | None] = {
+    WorkflowExecutionStatus.RUNNING: None,
+    WorkflowExecutionStatus.COMPLETED: RunStatus.SUCCESS,
+    WorkflowExecutionStatus.CANCELED: RunStatus.CANCELLED,
+    WorkflowExecutionStatus.TIMED_OUT: RunStatus.TIMEOUT,
+}
 
 
 class StartSyncInput(Payload):
@@ -113,10 +122,13 @@ async def log_level_of(database: Database, environment_id: EnvironmentId) -> Log
 class RunActivities:
     """Steps at the edges of a run. All of them may be repeated."""
 
-    def __init__(self, database: Database, bundles: BundleCache, erasure: Erasure) -> None:
+    def __init__(
+        self, database: Database, bundles: BundleCache, erasure: Erasure, client: Client
+    ) -> None:
         self._database = database
         self._bundles = bundles
         self._erasure = erasure
+        self._client = client
 
     @activity.defn
     async def start_sync(self, start: StartSyncInput) -> RunContext | None:
@@ -124,7 +136,8 @@ class RunActivities:
 
         Returns:
             What the run needs to know; None when connection or sync are gone, which happens to
-            a run that was scheduled a moment before they were deleted.
+            a run that was scheduled a moment before they were deleted. With `blocked_by` the run
+            has nothing to do: a run of the sync that was retried is under way.
         """
         while True:
             pinned = await self._pinned(start.sync)
@@ -132,11 +145,20 @@ class RunActivities:
                 return None
             async with self._database.transaction() as conn:
                 # A deploy comes either before, and is heeded, or after, and finds row and run.
-                if (
-                    await self._database.environments.hold_bundle(pinned.environment.id, conn=conn)
-                    == pinned.bundle
-                ):
-                    return await self._start(start, pinned, conn)
+                held = await self._database.environments.hold_bundle(
+                    pinned.environment.id, conn=conn
+                )
+                if held != pinned.bundle:
+                    continue
+                context, other = await self._start(start, pinned, conn)
+            # The schedule sees to it that its own runs do not overlap, but it does not know of a
+            # run that is retried. Rows of runs that nobody could end are ended here.
+            if other is None:
+                return context
+            status = await self._ended_as(other)
+            if status is None:
+                return context.model_copy(update={"blocked_by": other.id})
+            await self._database.runs.finish(other.id, status, finished_at=utcnow())
 
     @activity.defn
     async def finish_sync(self, finish: FinishRunInput) -> dict[str, dict[str, int]]:
@@ -170,10 +192,12 @@ class RunActivities:
     async def write_log(self, log: LogInput) -> None:
         """Write lines to the run's log, each of them once."""
         await self._database.runs.start(run_start(log.context))
+        # A run that is retried numbers its lines as its former execution did.
+        batch = f"{activity.info().workflow_run_id}:{log.batch}"
         await self._database.runs.append_logs(
             log.context.run_id,
             [
-                LogLine(line.at, line.level, line.message, step_id=f"{log.batch}:{number}")
+                LogLine(line.at, line.level, line.message, step_id=f"{batch}:{number}")
                 for number, line in enumerate(log.lines)
             ],
         )
@@ -195,7 +219,7 @@ class RunActivities:
 
     async def _start(
         self, start: StartSyncInput, pinned: _Pinned, conn: DbConnection
-    ) -> RunContext:
+    ) -> tuple[RunContext, Run | None]:
         sync, declared = start.sync, pinned.declared
         row = await self._database.syncs.ensure(
             pinned.connection.key, sync.sync, sync.variant, conn=conn
@@ -226,8 +250,17 @@ class RunActivities:
             delete_guard=declared.delete_guard,
             log_level=pinned.log_level,
         )
-        await self._database.runs.start(run_start(context), conn=conn)
-        return context
+        return context, await self._database.runs.start_alone(run_start(context), conn=conn)
+
+    async def _ended_as(self, run: Run) -> RunStatus | None:
+        """Return how a run ended whose row does not say so, None where it is under way."""
+        try:
+            found = await self._client.get_workflow_handle(run.workflow_id).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return RunStatus.FAILED
+            raise
+        return _ENDS.get(found.status, RunStatus.FAILED) if found.status else RunStatus.FAILED
 
     async def _erase_what_is_declared_no_more(self, context: RunContext) -> None:
         """Erase what a run saved after a deploy had erased the model: it kept its old bundle."""

@@ -100,7 +100,8 @@ async def view_runs(deps: Dependencies, runs: Sequence[Run]) -> list[RunView]:
 
 
 async def _view_running(deps: Dependencies, run: Run, limit: timedelta) -> RunView:
-    handle = deps.temporal.get_workflow_handle(run.workflow_id, run_id=run.id)
+    # By workflow id: a run that is retried goes on as another execution.
+    handle = deps.temporal.get_workflow_handle(run.workflow_id)
     async with temporal_answers(limit):
         try:
             found = await handle.describe(rpc_timeout=limit)

@@ -40,7 +40,9 @@ class RunAction:
             ScriptError: Input or output do not fit their models, or the script failed; the
                 failure names its file and line.
         """
-        context = call.context.model_copy(update={"run_id": workflow.info().run_id})
+        # The run keeps its id, and may be given another script, where it is retried.
+        own = {"run_id": workflow.info().first_execution_run_id, "bundle": script.bundle}
+        context = call.context.model_copy(update=own)
         nango = DurableAction(
             context,
             limit=policies.ACTION_LIMIT,

@@ -53,6 +53,8 @@ class RunSync:
                 priority=priority,
             )
             return SyncResult(skipped="the connection or the sync does not exist any more")
+        if context.blocked_by is not None:
+            return SyncResult(skipped=f"the run {context.blocked_by} of the sync is under way")
         workflow.upsert_search_attributes([SearchAttribute.BUNDLE.value_set(context.bundle)])
         nango = DurableSync(context, limit=policies.SYNC_LIMIT, priority=priority)
         try:
@@ -83,6 +85,8 @@ class RunSync:
             policy=policies.BOOKKEEPING,
             priority=priority,
         )
+        # Another one than that of the context where the run is retried with a newer bundle.
+        nango.bundle = script.bundle
         with script_border(script, nango.secrets):
             nango.validation = Validation(context, script, nango.warn)
             fetch_data = load_entry_point(script, "fetch_data")

@@ -43,7 +43,10 @@ def script_border(script: ScriptFiles, secrets: KnownSecrets) -> Iterator[None]:
     except BaseException as error:
         if is_control_flow(error):
             raise
-        raise script_failure(error, _bundle(script), script.path, secrets) from None
+        length = workflow.info().get_current_history_length()
+        raise script_failure(
+            error, _bundle(script), script.path, secrets, failed_at=length
+        ) from None
 
 
 def load_entry_point(script: ScriptFiles, name: str) -> EntryPoint:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from api.run_views import RunView, Waiting, temporal_url
-from api.schemas.base import Answer
+from api.schemas.base import Answer, Body
 from config.settings import Settings
 from perdure.clock import utcnow
 from perdure.db.runs import RunStatus, StoredLogLine
 
-__all__ = ["RunDetail", "RunList", "RunSummary"]
+__all__ = ["RetryBody", "RunDetail", "RunList", "RunSummary"]
+
+
+class RetryBody(Body):
+    """How a run goes on.
+
+    Attributes:
+        bundle: `own` is the bundle that the run is pinned to, `active` the one that is deployed
+            now: the way to go on after a mended script.
+    """
+
+    bundle: Literal["own", "active"] = "own"
 
 
 class WaitingView(Answer):

@@ -88,7 +88,10 @@ async def open_container(
             )
         )
         converter = data_converter(
-            keyring, PostgresStorageDriver(database.blobs), encrypt=settings.encrypt_payloads
+            keyring,
+            PostgresStorageDriver(database.blobs),
+            encrypt=settings.encrypt_payloads,
+            overrides=database.script_overrides,
         )
         temporal = await connect(
             settings.temporal_address,

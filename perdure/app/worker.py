@@ -7,12 +7,13 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import structlog
 from temporalio.service import RPCError
-from temporalio.worker import Worker
+from temporalio.worker import Replayer, Worker
 
 from activities.bundles import BundleActivities
 from activities.connections import ConnectionActivities, ConnectionResolver
@@ -22,6 +23,7 @@ from activities.http import HttpActivities
 from activities.integrations import IntegrationActivities
 from activities.reconciliation import Reconciler
 from activities.records import RecordActivities
+from activities.retries import RetryActivities
 from activities.runs import RunActivities
 from activities.schedules import ScheduleActivities
 from activities.steps import StepActivities
@@ -34,16 +36,24 @@ from perdure.proxy.transport import HttpTransport
 from perdure.scripts import guard
 from perdure.scripts.loader import bundle_file, is_script_file
 from perdure.temporal.names import TaskQueue
+from perdure.temporal.plugin import PerdurePlugin
 from perdure.temporal.watchdog import Blocked, Watchdog
 from workflows.connections import CreateConnection, DeleteConnection
 from workflows.deploy import Deploy
+from workflows.retry_run import RetryRun
 from workflows.run_action import RunAction
 from workflows.run_sync import RunSync
 
 __all__ = ["ALL_WORKFLOWS", "activities_of", "locate_script", "run_worker", "workers"]
 
 SYNC_WORKFLOWS: tuple[type, ...] = (RunSync,)
-ACTION_WORKFLOWS: tuple[type, ...] = (RunAction, CreateConnection, DeleteConnection, Deploy)
+ACTION_WORKFLOWS: tuple[type, ...] = (
+    RunAction,
+    CreateConnection,
+    DeleteConnection,
+    Deploy,
+    RetryRun,
+)
 ALL_WORKFLOWS: tuple[type, ...] = (*SYNC_WORKFLOWS, *ACTION_WORKFLOWS)
 
 # A workflow whose worker died is given to another one after this long.
@@ -61,6 +71,12 @@ def locate_script(frame: FrameType) -> str | None:
     return f"{bundle_file(filename)}:{frame.f_lineno}" if is_script_file(filename) else None
 
 
+def replayer_of(container: Container) -> Replayer:
+    """Return a replayer of the engine's workflows, with the converter that runs have."""
+    converter = container.temporal.data_converter
+    return Replayer(workflows=ALL_WORKFLOWS, plugins=[PerdurePlugin(converter)])
+
+
 def activities_of(container: Container, transport: HttpTransport) -> list[Callable[..., Any]]:
     """Return every activity, bound to what it needs."""
     database, bundles = container.database, container.bundles
@@ -69,11 +85,14 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     records = RecordActivities(database)
     erasure = Erasure(database, bundles)
     reconciler = Reconciler(database, bundles, container.schedules, erasure, container.temporal)
-    runs = RunActivities(database, bundles, erasure)
+    runs = RunActivities(database, bundles, erasure, container.temporal)
     connections = ConnectionActivities(database.connections)
     integrations = IntegrationActivities(database, container.settings.server_url)
     schedules = ScheduleActivities(database, container.schedules, reconciler)
     deployments = DeploymentActivities(database, bundles, reconciler, container.temporal)
+    retries = RetryActivities(
+        database, bundles, container.temporal, partial(replayer_of, container)
+    )
     return [
         http.proxy,
         http.fetch_page,
@@ -96,6 +115,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         deployments.check_schedules,
         deployments.activate_bundle,
         deployments.reconcile_connections,
+        retries.retry_run,
         BundleActivities(bundles).load_script,
         StepActivities(bundles).run,
     ]

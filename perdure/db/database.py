@@ -16,6 +16,7 @@ from perdure.db.pool import DbConnection, Pool, borrowed, create_pool
 from perdure.db.record_sets import RecordSetStore
 from perdure.db.records import RecordStore
 from perdure.db.runs import RunStore
+from perdure.db.script_overrides import ScriptOverrideStore
 from perdure.db.syncs import SyncStore
 from perdure.db.variables import VariableStore
 
@@ -37,6 +38,7 @@ class Database:
     record_sets: RecordSetStore
     blobs: BlobStore
     variables: VariableStore
+    script_overrides: ScriptOverrideStore
 
     @classmethod
     @asynccontextmanager
@@ -75,6 +77,7 @@ class Database:
                 record_sets=RecordSetStore(pool),
                 blobs=BlobStore(pool),
                 variables=VariableStore(pool, keyring),
+                script_overrides=ScriptOverrideStore(pool),
             )
 
     @asynccontextmanager

@@ -34,6 +34,32 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (id) DO NOTHING
 """
 
+_TAKE_TURN = """
+SELECT pg_advisory_xact_lock(
+    hashtextextended(format('runs/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
+"""
+
+_UNDER_WAY = """
+SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error
+  FROM runs
+ WHERE connection_key = $1 AND script = $2 AND variant = $3 AND status = 'running' AND id <> $4
+ ORDER BY started_at DESC
+ LIMIT 1
+"""
+
+_IS_NEWEST = """
+SELECT NOT EXISTS (
+    SELECT FROM runs
+     WHERE connection_key = $1 AND script = $2 AND variant = $3 AND kind = $4
+       AND (started_at, id) > ($5, $6))
+"""
+
+_REOPEN = """
+UPDATE runs SET status = 'running', finished_at = NULL, error = NULL, bundle_hash = $2
+ WHERE id = $1
+"""
+
 _FINISH = """
 UPDATE runs SET status = $2, finished_at = $3, error = $4
  WHERE id = $1 AND finished_at IS NULL
@@ -225,6 +251,44 @@ class RunStore:
                 run.bundle_hash,
                 run.started_at,
             )
+
+    async def start_alone(self, run: RunStart, *, conn: DbConnection) -> Run | None:
+        """Note that a run of a sync has started, unless another one of the sync is under way.
+
+        Args:
+            run: The run.
+            conn: Connection whose transaction this joins; runs of the sync take turns until it
+                ends.
+
+        Returns:
+            The other one, None where there is none and the run has been noted.
+        """
+        sync = (run.connection_key, run.script, run.variant)
+        await conn.execute(_TAKE_TURN, *sync)
+        other = await conn.fetchrow(_UNDER_WAY, *sync, run.id)
+        if other is not None:
+            return _run(other)
+        await self.start(run, conn=conn)
+        return None
+
+    async def reopen(self, run: Run, bundle_hash: str | None) -> bool:
+        """Note that a run that ended goes on; what it did so far still counts.
+
+        Args:
+            run: The run.
+            bundle_hash: The bundle that it executes from now on.
+
+        Returns:
+            Whether it does; False for a run of a sync that is not the sync's newest one.
+        """
+        async with borrowed(self._pool) as conn, conn.transaction():
+            if run.kind == "sync":
+                sync = (run.connection_key, run.script, run.variant)
+                await conn.execute(_TAKE_TURN, *sync)
+                if not await conn.fetchval(_IS_NEWEST, *sync, run.kind, run.started_at, run.id):
+                    return False
+            await conn.execute(_REOPEN, run.id, bundle_hash)
+        return True
 
     async def finish(
         self,

@@ -67,7 +67,12 @@ def is_control_flow(error: BaseException) -> bool:
 
 
 def script_failure(
-    error: BaseException, bundle: Bundle, path: str, secrets: KnownSecrets | None = None
+    error: BaseException,
+    bundle: Bundle,
+    path: str,
+    secrets: KnownSecrets | None = None,
+    *,
+    failed_at: int = 0,
 ) -> ScriptError:
     """Turn what a script raised into the failure of its run. It works for every exception.
 
@@ -76,6 +81,7 @@ def script_failure(
         bundle: The bundle the script belongs to, for its source lines.
         path: The script's file, named where no frame of it is on the stack.
         secrets: What to hide in text and details.
+        failed_at: Length of the run's history when it was raised, for whoever retries the run.
     """
     secrets = secrets or KnownSecrets()
     frames = _frames(error, bundle)
@@ -91,7 +97,8 @@ def script_failure(
     # What the engine says before or after the script ran is about no line of it.
     about_a_line = where is not None or not isinstance(error, HelperError)
     message = f"{file}:{line}: {text}" if about_a_line else text
-    return ScriptError(message, facts, type=code, script_traceback=trace)
+    place = {"failed_at": failed_at}
+    return ScriptError(message, facts, place, type=code, script_traceback=trace)
 
 
 def _describe(error: BaseException) -> tuple[str, str, Mapping[str, Any]]:

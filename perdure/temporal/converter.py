@@ -14,6 +14,7 @@ from temporalio.converter import (
     DefaultPayloadConverter,
     FailureConverter,
     JSONPlainPayloadConverter,
+    PayloadCodec,
     PayloadConverter,
     StorageDriver,
 )
@@ -22,7 +23,8 @@ from temporalio.exceptions import ApplicationError
 from perdure.crypto.keyring import KeyRing
 from perdure.temporal.codec import SECRET_MARK, EncryptionCodec
 from perdure.temporal.external_storage import external_storage
-from perdure.temporal.payloads import Payload
+from perdure.temporal.payloads import Payload, ScriptFiles
+from perdure.temporal.script_override import SCRIPT_MARK, OverridingCodec, ScriptOverrides
 
 __all__ = ["ScriptError", "data_converter"]
 
@@ -43,12 +45,14 @@ class ScriptError(ApplicationError):
 
 
 class _JSONConverter(PydanticJSONPlainPayloadConverter):
-    """Marks what holds a secret, for the codec to encrypt."""
+    """Marks what holds a secret or a script, for the codecs."""
 
     def to_payload(self, value: Any) -> PayloadProto | None:
         payload = super().to_payload(value)
         if payload is not None and isinstance(value, Payload) and value.holds_secret():
             payload.metadata[SECRET_MARK] = b"true"
+        if payload is not None and isinstance(value, ScriptFiles):
+            payload.metadata[SCRIPT_MARK] = b"true"
         return payload
 
 
@@ -84,6 +88,7 @@ def data_converter(
     driver: StorageDriver | None,
     *,
     encrypt: Literal["secrets", "all"] = "secrets",
+    overrides: ScriptOverrides | None = None,
 ) -> DataConverter:
     """Put the converter together that every client, worker and replayer uses.
 
@@ -92,13 +97,17 @@ def data_converter(
             only a replayer of histories without secrets may want.
         driver: Where large payloads go; None keeps them in the history.
         encrypt: Which payloads are encrypted.
+        overrides: Scripts of retried runs; None leaves every run its own.
     """
+    codec: PayloadCodec | None = EncryptionCodec(keyring, encrypt) if keyring else None
+    if codec is not None and overrides is not None:
+        codec = OverridingCodec(codec, overrides)
     failures: type[FailureConverter] = (
         _EncodingFailureConverter if encrypt == "all" else _FailureConverter
     )
     return DataConverter(
         payload_converter_class=_PayloadConverter,
-        payload_codec=EncryptionCodec(keyring, encrypt) if keyring else None,
+        payload_codec=codec,
         failure_converter_class=failures,
         external_storage=external_storage(driver) if driver else None,
     )

@@ -17,6 +17,7 @@ class WorkflowType(StrEnum):
     CONNECTION_CREATE = "connection-create"
     CONNECTION_DELETE = "connection-delete"
     DEPLOY = "deploy"
+    RETRY = "retry"
 
 
 class TaskQueue(StrEnum):

@@ -81,6 +81,7 @@ class RunContext(Payload):
         delete_guard: Share of a model's records above which deletes wait for somebody's word,
             None for no such limit.
         log_level: The least grave lines that the script's log keeps.
+        blocked_by: Another run of the sync that is under way; this one has nothing to do then.
     """
 
     run_id: str
@@ -107,6 +108,7 @@ class RunContext(Payload):
     retry_limit: float | None = None
     delete_guard: float | None = None
     log_level: LoggerLevel = "debug"
+    blocked_by: str | None = None
 
 
 class SyncResult(Payload):

@@ -11,6 +11,7 @@ __all__ = [
     "ACTION_LIMIT",
     "BOOKKEEPING",
     "RECORDS",
+    "RETRY",
     "SCHEDULES",
     "SYNC_LIMIT",
     "TRANSIENT_BACKOFF",
@@ -67,6 +68,15 @@ SCHEDULES = ActivityConfig(
     retry_policy=_DATABASE_BACKOFF,
 )
 """Temporal schedules made, changed or deleted; thousands of them after a deploy."""
+
+RETRY = ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=10),
+    # Somebody waits for the answer, and can ask again.
+    schedule_to_close_timeout=timedelta(minutes=15),
+    heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+    retry_policy=_DATABASE_BACKOFF,
+)
+"""A run's history read, replayed and reset."""
 
 
 def http_until(limit: timedelta, attempt_seconds: float) -> ActivityConfig:

@@ -199,6 +199,11 @@ class ApiClient:
         """Return a run with its log."""
         return await self._object("GET", f"/runs/{quote(run_id, safe='')}")
 
+    async def retry_run(self, run_id: str, bundle: str) -> dict[str, Any]:
+        """Let a run go on at the step that failed; `bundle` is `own` or `active`."""
+        path = f"/runs/{quote(run_id, safe='')}/retry"
+        return await self._object("POST", path, body={"bundle": bundle}, timeout=_LONG_TIMEOUT)
+
     async def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer = await self._call(method, path, **options)
         if not isinstance(answer, dict):

@@ -11,7 +11,7 @@ from perdure.app.cli.session import api
 
 __all__ = ["app"]
 
-app = App(name="runs", group=USE, help="Look at runs of syncs and actions.")
+app = App(name="runs", group=USE, help="Look at runs of syncs and actions; retry them.")
 
 
 @app.command(name="list")
@@ -73,3 +73,27 @@ async def show(
     async with api(server) as client:
         answer = await client.get_run(run)
     (render.print_json if as_json else render.run)(answer)
+
+
+@app.command
+async def retry(
+    run: str,
+    /,
+    *,
+    newest: bool = False,
+    as_json: AsJson = False,
+    server: ServerOptions = DEFAULT_SERVER,
+) -> None:
+    """Let a run that failed go on at the step that failed; what it did before stays done.
+
+    Args:
+        run: Id of the run.
+        newest: Go on with the script as it is deployed now instead of the one that failed.
+        as_json: Print JSON.
+        server: Server and key.
+    """
+    from perdure.app.cli import render
+
+    async with api(server) as client:
+        answer = await client.retry_run(run, "active" if newest else "own")
+    (render.print_json if as_json else render.retried)(answer)

@@ -14,6 +14,7 @@ from perdure.app.cli.render.terminal import (
     plain_lines,
     print_facts,
     print_table,
+    say,
     show,
     styled,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "environment",
     "integrations",
     "records",
+    "retried",
     "run",
     "runs",
     "sync_status",
@@ -179,6 +181,12 @@ def runs(answer: JsonObject) -> None:
     )
     if answer["next_cursor"]:
         note(f"There are more: --cursor {answer['next_cursor']}")
+
+
+def retried(answer: JsonObject) -> None:
+    """Say that a run goes on."""
+    say(f"{answer['kind']} {answer['integration']}/{answer['script']} goes on")
+    note(f"follow it with `perdure runs show {answer['id']}`")
 
 
 def run(answer: JsonObject) -> None:

@@ -1,0 +1,220 @@
+"""Lets a run that ended go on at the step where it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from temporalio import activity
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHistory,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Replayer
+
+from activities.bundles import BundleCache, script_files
+from activities.heartbeat import heartbeating
+from perdure.clock import utcnow
+from perdure.db.database import Database
+from perdure.db.runs import LogLine, Run
+from perdure.errors import ConflictError, NotFoundError
+from perdure.ids import BundleHash, EnvironmentId
+from perdure.scripts.bundle import ScriptKind
+from perdure.temporal.failures import leaf_failure
+from perdure.temporal.names import WorkflowType
+from perdure.temporal.payloads import Payload
+from perdure.temporal.reset_point import reset_point
+
+__all__ = ["RetriedRun", "RetryActivities", "RetryInput"]
+
+_KINDS = {WorkflowType.SYNC: ScriptKind.SYNC, WorkflowType.ACTION: ScriptKind.ACTION}
+
+
+class RetryInput(Payload):
+    """A run that is to go on.
+
+    Attributes:
+        bundle: The bundle that it executes from now on; None for the one it has.
+    """
+
+    environment_id: int
+    run_id: str
+    bundle: str | None = None
+
+
+class RetriedRun(Payload):
+    """A run that goes on.
+
+    Attributes:
+        execution_id: Temporal's id of the execution that goes on; the run keeps its own.
+        event_id: Where in the history it does.
+        bundle: The bundle that it executes.
+    """
+
+    execution_id: str
+    event_id: int
+    bundle: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The last execution of a run, and where it goes on."""
+
+    description: WorkflowExecutionDescription
+    history: WorkflowHistory
+    event_id: int
+
+
+class RetryActivities:
+    """The step that retries a run.
+
+    Args:
+        database: Our own data.
+        bundles: Bundles by hash.
+        client: Reads and resets executions.
+        replayer: Makes a replayer of the engine's workflows.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        bundles: BundleCache,
+        client: Client,
+        replayer: Callable[[], Replayer],
+    ) -> None:
+        self._database = database
+        self._bundles = bundles
+        self._client = client
+        self._replayer = replayer
+
+    @activity.defn
+    async def retry_run(self, retry: RetryInput) -> RetriedRun:
+        """Let a run go on at the step that failed. What it did before stays done.
+
+        Raises:
+            NotFoundError: `unknown_run`; `run_history_gone`, Temporal has forgotten the run;
+                `script_not_found`, the other bundle does not have its script.
+            ConflictError: `run_not_ended`; `run_succeeded`; `run_superseded`, a later run of the
+                same sync has started; `bundle_does_not_fit`, what the run did so far is not what
+                the other bundle's script would have done. Nothing has changed then.
+        """
+        run = await self._database.runs.get(EnvironmentId(retry.environment_id), retry.run_id)
+        async with heartbeating():
+            ended = await self._ended(run)
+            bundle = BundleHash(retry.bundle) if retry.bundle else run.bundle_hash
+            if bundle is not None and bundle != run.bundle_hash:
+                await self._exchange_script(run, ended, BundleHash(bundle))
+            return await self._go_on(run, ended, bundle)
+
+    async def _ended(self, run: Run) -> _Ended:
+        handle = self._client.get_workflow_handle(run.workflow_id)
+        try:
+            found = await handle.describe()
+            history = await self._client.get_workflow_handle(
+                run.workflow_id, run_id=found.run_id
+            ).fetch_history()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            msg = f"Temporal does not know the run {run.id} any more; start a new one."
+            raise NotFoundError(msg, code="run_history_gone") from error
+        if found.status is WorkflowExecutionStatus.RUNNING:
+            msg = f"The run {run.id} has not ended."
+            raise ConflictError(msg, code="run_not_ended")
+        if found.status is WorkflowExecutionStatus.COMPLETED:
+            msg = f"The run {run.id} has succeeded; there is nothing to retry."
+            raise ConflictError(msg, code="run_succeeded")
+        event_id = reset_point(history.events, await self._failed_at(history.events[-1]))
+        if event_id is None:
+            msg = f"The run {run.id} ended before it did anything; start a new one."
+            raise ConflictError(msg, code="run_not_begun")
+        return _Ended(found, history, event_id)
+
+    async def _failed_at(self, last: HistoryEvent) -> int | None:
+        if last.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+            return None
+        failure = await self._client.data_converter.decode_failure(
+            last.workflow_execution_failed_event_attributes.failure
+        )
+        leaf = leaf_failure(failure)
+        details = leaf.details if isinstance(leaf, ApplicationError) else ()
+        place = details[1] if len(details) > 1 else None
+        return place.get("failed_at") if isinstance(place, dict) else None
+
+    async def _exchange_script(self, run: Run, ended: _Ended, bundle: BundleHash) -> None:
+        """Give the run the script of another bundle, if its history fits that.
+
+        Raises:
+            ConflictError: `bundle_does_not_fit`; the run keeps the script it had.
+        """
+        overrides = self._database.script_overrides
+        stored = await self._bundles.get(bundle)
+        kind = _KINDS[WorkflowType(run.kind)]
+        files = script_files(stored, run.integration or "", kind, run.script)
+        payload = self._client.data_converter.payload_converter.to_payloads([files])[0]
+        before = await overrides.script_override(run.workflow_id)
+        await overrides.set(run.environment_id, run.workflow_id, payload.SerializeToString())
+        replayed = await self._replayer().replay_workflow(
+            _until_task(ended), raise_on_replay_failure=False
+        )
+        if replayed.replay_failure is not None:
+            await overrides.set(run.environment_id, run.workflow_id, before)
+            msg = (
+                f"The run {run.id} cannot go on with the bundle {bundle[:12]}: up to the step that "
+                "failed its script would have done something else. Retry it with its own bundle, "
+                "or start a new run."
+            )
+            raise ConflictError(msg, code="bundle_does_not_fit")
+
+    async def _go_on(self, run: Run, ended: _Ended, bundle: str | None) -> RetriedRun:
+        if not await self._database.runs.reopen(run, bundle):
+            msg = f"A later run of {run.script!r} has started; retry that one, or start a new one."
+            raise ConflictError(msg, code="run_superseded")
+        await self._note(run, ended, bundle)
+        answer = await self._client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=self._client.namespace,
+                workflow_execution=WorkflowExecution(
+                    workflow_id=run.workflow_id, run_id=ended.description.run_id
+                ),
+                reason="retried by a user",
+                workflow_task_finish_event_id=ended.event_id,
+                # The same for every attempt of this step, so that it resets once.
+                request_id=f"{activity.info().workflow_run_id}/{ended.description.run_id}",
+                reset_reapply_exclude_types=[
+                    ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_CANCEL_REQUEST
+                ],
+                identity=self._client.identity,
+            )
+        )
+        return RetriedRun(execution_id=answer.run_id, event_id=ended.event_id, bundle=bundle)
+
+    async def _note(self, run: Run, ended: _Ended, bundle: str | None) -> None:
+        why = (run.error or {}).get("message") or run.status
+        other = f" with bundle {bundle[:12]}" if bundle and bundle != run.bundle_hash else ""
+        line = LogLine(
+            at=utcnow(),
+            level="info",
+            message=f"retried{other} at the step where it ended: {why}",
+            step_id=f"retry/{ended.description.run_id}",
+        )
+        await self._database.runs.append_logs(run.id, [line])
+
+
+def _until_task(ended: _Ended) -> WorkflowHistory:
+    """Return the history up to the task that is done anew, as a worker will get it."""
+    events = ended.history.events
+    started = next(
+        event.event_id
+        for event in reversed(events[: ended.event_id])
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
+    )
+    return WorkflowHistory(ended.history.workflow_id, events[:started])

@@ -1,0 +1,90 @@
+"""Where in its history an ended run goes on: at the step that failed.
+
+What stands before the point is replayed and not done again; the step that failed and what came
+after it are done anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+__all__ = ["reset_point"]
+
+_TASK_ENDS = frozenset(
+    {
+        EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+    }
+)
+
+
+def reset_point(events: Sequence[HistoryEvent], failed_at: int | None) -> int | None:
+    """Return the event to reset a run to, None where it ended before it did anything.
+
+    Args:
+        events: The history of the run's last execution, whole.
+        failed_at: Length of the history when the script's error left the script, that is the
+            event in which that workflow task started; None when the script raised nothing.
+    """
+    by_id = {event.event_id: event for event in events}
+    if failed_at is None:
+        step = _last_failed_step(events)
+        return step or _last_task_end(_until_cancelled(events))
+    started = by_id.get(failed_at)
+    if started is None or started.event_type != EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+        return _last_task_end(events)
+    # What failed since the task before is what the script heard of, and what it failed with.
+    heard = [e for e in events if _previous_task_end(events, failed_at) < e.event_id < failed_at]
+    return _last_failed_step(heard, by_id) or _end_of_task(events, failed_at)
+
+
+def _last_failed_step(
+    events: Sequence[HistoryEvent], by_id: Mapping[int, HistoryEvent] | None = None
+) -> int | None:
+    """Return the workflow task that asked for the step which failed last."""
+    by_id = by_id or {event.event_id: event for event in events}
+    for event in reversed(events):
+        match event.event_type:
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+                asked = event.activity_task_failed_event_attributes.scheduled_event_id
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+                asked = event.activity_task_timed_out_event_attributes.scheduled_event_id
+            case EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED:
+                asked = event.child_workflow_execution_failed_event_attributes.initiated_event_id
+            case _:
+                continue
+        return _asked_in(by_id[asked])
+    return None
+
+
+def _asked_in(event: HistoryEvent) -> int:
+    if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+        return event.activity_task_scheduled_event_attributes.workflow_task_completed_event_id
+    attributes = event.start_child_workflow_execution_initiated_event_attributes
+    return attributes.workflow_task_completed_event_id
+
+
+def _previous_task_end(events: Sequence[HistoryEvent], before: int) -> int:
+    ends = (e.event_id for e in events if e.event_type in _TASK_ENDS and e.event_id < before)
+    return max(ends, default=0)
+
+
+def _end_of_task(events: Sequence[HistoryEvent], started: int) -> int | None:
+    return next(
+        (e.event_id for e in events if e.event_type in _TASK_ENDS and e.event_id > started), None
+    )
+
+
+def _last_task_end(events: Sequence[HistoryEvent]) -> int | None:
+    return next((e.event_id for e in reversed(events) if e.event_type in _TASK_ENDS), None)
+
+
+def _until_cancelled(events: Sequence[HistoryEvent]) -> Sequence[HistoryEvent]:
+    for index, event in enumerate(events):
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+            return events[:index]
+    return events

@@ -1,0 +1,269 @@
+"""A run that failed goes on at the step that failed, with its own bundle or a newer one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import httpx
+import pytest
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from werkzeug import Response
+
+from perdure.db.runs import RunStatus
+from tests.support.project import project
+from tests.support.source import Source
+from tests.support.stack import Stack
+
+PAGINATE = """
+        endpoint="/issues",
+        paginate={
+            "type": "cursor",
+            "cursor_name_in_request": "cursor",
+            "cursor_path_in_response": "next",
+            "response_path": "items",
+        },
+"""
+
+# Fails on what the second page holds; the newer script knows what to do with it.
+FRAIL = f"""
+from shared import title_of
+
+async def fetch_data(nango):
+    await nango.log("begun")
+    async for page in nango.paginate({PAGINATE}):
+        await nango.log("page of", len(page))
+        rows = [{{"id": i["id"], "title": title_of(i)}} for i in page]
+        await nango.batch_save(rows, "Issue")
+"""
+BREAKS = """
+def title_of(issue):
+    if issue["id"] == "150":
+        raise ValueError("no title in 150")
+    return issue["title"]
+"""
+MENDED = """
+def title_of(issue):
+    return issue["title"]
+"""
+
+
+def files(shared: str, sync: str = FRAIL, **others: Any) -> dict[str, str]:
+    return {**project(sync, **others), "shared.py": shared}
+
+
+async def failed(handle: WorkflowHandle[Any, Any]) -> None:
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+
+
+async def ended(stack: Stack, handle: WorkflowHandle[Any, Any]) -> Any:
+    """Wait for the last execution of a run, and return the run."""
+    client = stack.container.temporal
+    with contextlib.suppress(WorkflowFailureError):
+        await client.get_workflow_handle(handle.id).result()
+    return await stack.run(handle)
+
+
+async def retry(api: httpx.AsyncClient, run_id: str, bundle: str = "own") -> httpx.Response:
+    return await api.post(f"/runs/{run_id}/retry", json={"bundle": bundle}, timeout=60)
+
+
+async def test_run_goes_on_at_the_page_that_was_refused(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    source.before = lambda page: Response("no", status=403) if page == 3 else None
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    handle = await stack.start_sync(connection)
+    await failed(handle)
+    assert len(await stack.records(connection)) == 200
+
+    source.before = lambda _: None
+    answer = await retry(live, handle.result_run_id or "")
+    assert answer.status_code == 200, answer.text
+    run = await ended(stack, handle)
+
+    assert (run.status, run.error) == (RunStatus.SUCCESS, None)
+    assert source.served == {1: 1, 2: 1, 3: 1}, "only the page that failed was fetched again"
+    assert len(await stack.records(connection)) == 250
+    assert run.counts["Issue"]["added"] == 250
+    logs = [line.message for line in await stack.container.database.runs.logs(run.id)]
+    assert any(line.startswith("retried at the step where it ended: ") for line in logs)
+
+
+async def test_run_goes_on_with_the_mended_script(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    await stack.deploy(files(BREAKS))
+    connection = await stack.connect(source.url)
+    handle = await stack.start_sync(connection)
+    await failed(handle)
+    newer = await stack.deploy(files(MENDED))
+
+    answer = await retry(live, handle.result_run_id or "", "active")
+    assert answer.status_code == 200, answer.text
+    run = await ended(stack, handle)
+
+    assert run.status is RunStatus.SUCCESS, run.error
+    assert run.bundle_hash == newer
+    assert source.served == {1: 1, 2: 1, 3: 1}, "the page that broke the script was at hand"
+    assert len(await stack.records(connection)) == 250
+    lines = [line.message for line in await stack.container.database.runs.logs(run.id)]
+    assert lines.count("begun") == 1
+    assert lines.count("page of 50") == 1, lines
+
+
+async def test_script_that_did_other_steps_so_far_does_not_fit(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    await stack.deploy(files(BREAKS))
+    handle = await stack.start_sync(await stack.connect(source.url))
+    await failed(handle)
+    other = FRAIL.replace('await nango.log("begun")', "await nango.get_metadata()")
+    await stack.deploy(files(MENDED, other))
+
+    answer = await retry(live, handle.result_run_id or "", "active")
+
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "bundle_does_not_fit"
+    run = await stack.run(handle)
+    assert run.status is RunStatus.FAILED
+    again = await retry(live, handle.result_run_id or "")
+    assert again.status_code == 200, "its own bundle still fits"
+    assert (await ended(stack, handle)).error["message"].endswith("no title in 150")
+
+
+async def test_run_that_fails_again_can_be_retried_again(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    source.before = lambda page: Response("no", status=403) if page == 2 else None
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    handle = await stack.start_sync(connection)
+    await failed(handle)
+    for expected in (RunStatus.FAILED, RunStatus.SUCCESS):
+        if expected is RunStatus.SUCCESS:
+            source.before = lambda _: None
+        assert (await retry(live, handle.result_run_id or "")).status_code == 200
+        assert (await ended(stack, handle)).status is expected
+    assert len(await stack.records(connection)) == 250
+
+
+async def test_cancelled_run_can_go_on(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    hold = asyncio.Event()
+    source.before = lambda page: (
+        Response("later", status=503) if page == 2 and not hold.is_set() else None
+    )
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    handle = await stack.start_sync(connection)
+    async with asyncio.timeout(20):
+        while source.served[1] == 0:
+            await asyncio.sleep(0.05)
+    await handle.cancel()
+    await failed(handle)
+    hold.set()
+
+    answer = await retry(live, handle.result_run_id or "")
+    assert answer.status_code == 200, answer.text
+
+    assert (await ended(stack, handle)).status is RunStatus.SUCCESS
+    assert len(await stack.records(connection)) == 250
+
+
+async def test_scheduled_run_leaves_the_field_to_a_retried_one(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    source.before = lambda _: Response("no", status=403)
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    handle = await stack.start_sync(connection)
+    await failed(handle)
+    source.before = lambda _: Response("later", status=503)
+    assert (await retry(live, handle.result_run_id or "")).status_code == 200
+
+    skipped = await stack.run_sync(connection)
+    assert skipped.skipped == f"the run {handle.result_run_id} of the sync is under way"
+
+    source.before = lambda _: None
+    assert (await ended(stack, handle)).status is RunStatus.SUCCESS
+
+
+@pytest.mark.parametrize("later", ["success", "failed"])
+async def test_run_with_a_later_one_is_not_retried(
+    stack: Stack, source: Source, live: httpx.AsyncClient, later: str
+) -> None:
+    source.before = lambda _: Response("no", status=403)
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    handle = await stack.start_sync(connection)
+    await failed(handle)
+    if later == "success":
+        source.before = lambda _: None
+        await stack.run_sync(connection)
+    else:
+        await failed(await stack.start_sync(connection))
+
+    answer = await retry(live, handle.result_run_id or "")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "run_superseded")
+
+
+async def test_run_that_succeeded_is_not_retried(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    await stack.deploy(project())
+    handle = await stack.start_sync(await stack.connect(source.url))
+    await handle.result()
+
+    answer = await retry(live, handle.result_run_id or "")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "run_succeeded")
+
+
+async def test_run_of_another_environment_is_unknown(
+    stack: Stack, source: Source, api: httpx.AsyncClient
+) -> None:
+    await stack.deploy(project())
+    handle = await stack.start_sync(await stack.connect(source.url))
+    await handle.result()
+
+    answer = await retry(api, handle.result_run_id or "")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_run")
+
+
+ORDER = """
+from shared import check
+
+async def run_action(nango, input):
+    first = await nango.get(endpoint="/issues")
+    check(input)
+    return {"issues": len(first.data["items"])}
+"""
+
+
+async def test_failed_action_goes_on_with_the_mended_script(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    await stack.deploy({**project(action=ORDER), "shared.py": "def check(i):\n    1 / 0\n"})
+    connection = await stack.connect(source.url)
+    headers = {"Connection-Id": connection.connection_id, "Provider-Config-Key": "tracker"}
+    answer = await live.post(
+        "/action/trigger", json={"action_name": "echo", "input": {}}, headers=headers
+    )
+    assert answer.status_code == 500
+    [run] = (await live.get("/runs", params={"kind": "action"})).json()["runs"]
+    await stack.deploy({**project(action=ORDER), "shared.py": "def check(i):\n    pass\n"})
+
+    assert (await retry(live, run["id"], "active")).status_code == 200
+    handle = stack.container.temporal.get_workflow_handle(run["workflow_id"])
+    assert (await handle.result())["output"] == {"issues": 100}
+
+    shown = (await live.get(f"/runs/{run['id']}")).json()
+    assert shown["status"] == "success"
+    assert source.served == {1: 1}
