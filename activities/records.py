@@ -94,7 +94,7 @@ class RecordActivities:
 
 def _target(batch: BatchInput) -> RecordSet:
     context = batch.context
-    return RecordSet(ConnectionKey(context.connection_key), batch.model, context.variant)
+    return RecordSet(ConnectionKey(context.connection_key), batch.model, context.record_variant)
 
 
 def _outcome(result: BatchResult) -> BatchOutcome:

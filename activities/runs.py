@@ -22,7 +22,7 @@ from perdure.db.pool import DbConnection
 from perdure.db.records import RecordSet
 from perdure.db.runs import LogLevel, LogLine, Run, RunStart, RunStatus
 from perdure.errors import NotFoundError
-from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
+from perdure.ids import BASE_VARIANT, BundleHash, ConnectionKey, EnvironmentId
 from perdure.nango import LoggerLevel
 from perdure.nango.values import LOG_LEVELS
 from perdure.temporal.names import WorkflowType
@@ -150,7 +150,10 @@ class RunActivities:
                 )
                 if held != pinned.bundle:
                     continue
-                context, other = await self._start(start, pinned, conn)
+                try:
+                    context, other = await self._start(start, pinned, conn)
+                except NotFoundError:
+                    return None
             # The schedule sees to it that its own runs do not overlap, but it does not know of a
             # run that is retried. Rows of runs that nobody could end are ended here.
             if other is None:
@@ -159,6 +162,15 @@ class RunActivities:
             if status is None:
                 return context.model_copy(update={"blocked_by": other.id})
             await self._database.runs.finish(other.id, status, finished_at=utcnow())
+
+    @activity.defn
+    async def cancel_start(self, start: StartSyncInput) -> None:
+        """Note the start of a run that was cancelled meanwhile, and that it was."""
+        context = await self.start_sync(start)
+        if context is not None:
+            await self._database.runs.finish(
+                context.run_id, RunStatus.CANCELLED, finished_at=utcnow()
+            )
 
     @activity.defn
     async def finish_sync(self, finish: FinishRunInput) -> dict[str, dict[str, int]]:
@@ -221,7 +233,9 @@ class RunActivities:
         self, start: StartSyncInput, pinned: _Pinned, conn: DbConnection
     ) -> tuple[RunContext, Run | None]:
         sync, declared = start.sync, pinned.declared
-        row = await self._database.syncs.ensure(
+        syncs = self._database.syncs
+        # A variant that was deleted does not come back because its run was due.
+        row = await (syncs.ensure if sync.variant == BASE_VARIANT else syncs.get)(
             pinned.connection.key, sync.sync, sync.variant, conn=conn
         )
         info = activity.info()
@@ -241,7 +255,6 @@ class RunActivities:
             bundle=pinned.bundle,
             sync_id=str(row.id),
             models=declared.output,
-            last_sync_date=row.last_sync_date,
             validation=pinned.environment.validation,
             input=declared.input,
             full=declared.sync_type == "full",
@@ -250,7 +263,18 @@ class RunActivities:
             delete_guard=declared.delete_guard,
             log_level=pinned.log_level,
         )
-        return context, await self._database.runs.start_alone(run_start(context), conn=conn)
+        other = await self._database.runs.start_alone(run_start(context), conn=conn)
+        if other is not None:
+            return context, other
+        begun = await self._database.resyncs.begin(
+            row, context.run_id, models=context.models, conn=conn
+        )
+        begins = {
+            "last_sync_date": begun.last_sync_date,
+            "empty_cache": begun.restart == "empty_cache",
+            "leftovers": begun.leftovers,
+        }
+        return context.model_copy(update=begins), None
 
     async def _ended_as(self, run: Run) -> RunStatus | None:
         """Return how a run ended whose row does not say so, None where it is under way."""

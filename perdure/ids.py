@@ -10,6 +10,7 @@ __all__ = [
     "ConnectionKey",
     "EnvironmentId",
     "action_workflow_id",
+    "shadow_variant",
     "sync_workflow_id",
 ]
 
@@ -24,6 +25,14 @@ BundleHash = NewType("BundleHash", str)
 
 BASE_VARIANT = "base"
 """The variant of a sync that has no variants."""
+
+
+def shadow_variant(variant: str) -> str:
+    """Return where a run that empties the cache builds the records of a variant anew.
+
+    `~` stands in no variant that a user can name.
+    """
+    return f"~{variant}"
 
 
 def sync_workflow_id(

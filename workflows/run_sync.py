@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from perdure.temporal.names import SearchAttribute, WorkflowType
     from perdure.temporal.payloads import RunContext, SyncInput, SyncResult
     from workflows.nango import DurableSync
+    from workflows.resync import drop_leftovers, swap_records
     from workflows.scripts import load_entry_point, script_border
     from workflows.steps import run_step
     from workflows.validation import Validation
@@ -37,13 +38,7 @@ class RunSync:
             ScriptError: The script failed; the failure names its file and line.
         """
         priority = Priority(fairness_key=f"{sync.environment}/{sync.connection_id}"[:64])
-        context = await run_step(
-            RunActivities.start_sync,
-            StartSyncInput(sync=sync, started_at=workflow.now()),
-            summary=f"start {sync.sync} for {sync.connection_id}",
-            policy=policies.BOOKKEEPING,
-            priority=priority,
-        )
+        context = await self._start(sync, priority)
         if context is None:
             await run_step(
                 ScheduleActivities.forget_schedule,
@@ -56,12 +51,15 @@ class RunSync:
         if context.blocked_by is not None:
             return SyncResult(skipped=f"the run {context.blocked_by} of the sync is under way")
         workflow.upsert_search_attributes([SearchAttribute.BUNDLE.value_set(context.bundle)])
-        nango = DurableSync(context, limit=policies.SYNC_LIMIT, priority=priority)
+        limit = policies.limit_of(context.retry_limit)
+        nango = DurableSync(context, limit=limit, priority=priority)
         try:
+            _stop_if_cancelled()
+            await drop_leftovers(context, priority)
             await self._run_script(context, nango, priority)
-            if workflow.cancellation_reason() is not None:
-                # The script took the cancellation for an error and went on to its end.
-                raise asyncio.CancelledError
+            # The script may have taken the cancellation for an error and gone on to its end.
+            _stop_if_cancelled()
+            await swap_records(context, priority)
         except (Exception, asyncio.CancelledError) as error:
             if is_cancelled_exception(error):
                 await self._finish(context, nango, RunStatus.CANCELLED)
@@ -69,6 +67,27 @@ class RunSync:
                 await self._finish(context, nango, RunStatus.FAILED, error)
             raise
         return await self._finish(context, nango, RunStatus.SUCCESS)
+
+    async def _start(self, sync: SyncInput, priority: Priority) -> RunContext | None:
+        start = StartSyncInput(sync=sync, started_at=workflow.now())
+        try:
+            return await run_step(
+                RunActivities.start_sync,
+                start,
+                summary=f"start {sync.sync} for {sync.connection_id}",
+                policy=policies.STARTING,
+                priority=priority,
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                await run_step(
+                    RunActivities.cancel_start,
+                    start,
+                    summary="cancelled while it started",
+                    policy=policies.BOOKKEEPING,
+                    priority=priority,
+                )
+            raise
 
     async def _run_script(
         self, context: RunContext, nango: DurableSync, priority: Priority
@@ -124,3 +143,9 @@ class RunSync:
             policy=policies.BOOKKEEPING,
         )
         return SyncResult(counts=counts)
+
+
+def _stop_if_cancelled() -> None:
+    """Raise what a step that did not hear of it, or a script that caught it, has swallowed."""
+    if workflow.cancellation_reason() is not None:
+        raise asyncio.CancelledError

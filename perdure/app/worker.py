@@ -23,6 +23,7 @@ from activities.http import HttpActivities
 from activities.integrations import IntegrationActivities
 from activities.reconciliation import Reconciler
 from activities.records import RecordActivities
+from activities.resyncs import ResyncActivities
 from activities.retries import RetryActivities
 from activities.runs import RunActivities
 from activities.schedules import ScheduleActivities
@@ -86,6 +87,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     erasure = Erasure(database, bundles)
     reconciler = Reconciler(database, bundles, container.schedules, erasure, container.temporal)
     runs = RunActivities(database, bundles, erasure, container.temporal)
+    resyncs = ResyncActivities(database)
     connections = ConnectionActivities(database.connections)
     integrations = IntegrationActivities(database, container.settings.server_url)
     schedules = ScheduleActivities(database, container.schedules, reconciler)
@@ -99,8 +101,11 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         records.batch_save,
         records.batch_delete,
         runs.start_sync,
+        runs.cancel_start,
         runs.finish_sync,
         runs.write_log,
+        resyncs.drop_leftovers,
+        resyncs.swap_records,
         connections.get_connection,
         connections.get_token,
         connections.get_metadata,

@@ -15,6 +15,7 @@ from perdure.db.integrations import IntegrationStore
 from perdure.db.pool import DbConnection, Pool, borrowed, create_pool
 from perdure.db.record_sets import RecordSetStore
 from perdure.db.records import RecordStore
+from perdure.db.resyncs import ResyncStore
 from perdure.db.runs import RunStore
 from perdure.db.script_overrides import ScriptOverrideStore
 from perdure.db.syncs import SyncStore
@@ -33,6 +34,7 @@ class Database:
     connections: ConnectionStore
     bundles: BundleStore
     syncs: SyncStore
+    resyncs: ResyncStore
     runs: RunStore
     records: RecordStore
     record_sets: RecordSetStore
@@ -72,6 +74,7 @@ class Database:
                 connections=ConnectionStore(pool, keyring),
                 bundles=BundleStore(pool),
                 syncs=SyncStore(pool),
+                resyncs=ResyncStore(pool),
                 runs=RunStore(pool),
                 records=RecordStore(pool),
                 record_sets=RecordSetStore(pool),

@@ -41,7 +41,8 @@ SELECT pg_advisory_xact_lock(
 
 _UNDER_WAY = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
-       script, variant, bundle_hash, status, started_at, finished_at, counts, error
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error,
+       coalesce(temporal_run_id, id) AS temporal_run_id
   FROM runs
  WHERE connection_key = $1 AND script = $2 AND variant = $3 AND status = 'running' AND id <> $4
  ORDER BY started_at DESC
@@ -65,6 +66,18 @@ UPDATE runs SET status = $2, finished_at = $3, error = $4
  WHERE id = $1 AND finished_at IS NULL
 """
 
+_MOVED = "UPDATE runs SET temporal_run_id = $2 WHERE id = $1"
+
+_RUNNING = """
+SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error,
+       coalesce(temporal_run_id, id) AS temporal_run_id
+  FROM runs
+ WHERE connection_key = $1 AND script = $2 AND variant = $3 AND kind = $4
+   AND status = 'running'
+ ORDER BY started_at
+"""
+
 _ADD_COUNTS = """
 UPDATE runs
    SET counts = counts || jsonb_build_object($2::text, jsonb_build_object(
@@ -77,14 +90,16 @@ UPDATE runs
 
 _GET = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
-       script, variant, bundle_hash, status, started_at, finished_at, counts, error
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error,
+       coalesce(temporal_run_id, id) AS temporal_run_id
   FROM runs
  WHERE id = $1 AND environment_id = $2
 """
 
 _LIST = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
-       script, variant, bundle_hash, status, started_at, finished_at, counts, error
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error,
+       coalesce(temporal_run_id, id) AS temporal_run_id
   FROM runs
  WHERE environment_id = $1
    AND ($2::text IS NULL OR kind = $2)
@@ -99,7 +114,8 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
 
 _LATEST = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
-       script, variant, bundle_hash, status, started_at, finished_at, counts, error
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error,
+       coalesce(temporal_run_id, id) AS temporal_run_id
   FROM runs
  WHERE connection_key = $1 AND script = $2 AND variant = $3
  ORDER BY started_at DESC
@@ -173,6 +189,8 @@ class Run:
         finished_at: When it ended, None while it runs.
         counts: What it did to records so far, by model.
         error: Why it failed, as a JSON object; None where it did not.
+        temporal_run_id: Run id in Temporal: another one than `id` once the run continued as new
+            or was reset.
     """
 
     id: str
@@ -190,6 +208,7 @@ class Run:
     finished_at: datetime | None
     counts: dict[str, ModelCounts]
     error: JsonObject | None
+    temporal_run_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +270,11 @@ class RunStore:
                 run.bundle_hash,
                 run.started_at,
             )
+
+    async def moved(self, run_id: str, temporal_run_id: str) -> None:
+        """Note by which id Temporal knows a run since it continued as new or was reset."""
+        async with borrowed(self._pool) as conn:
+            await conn.execute(_MOVED, run_id, temporal_run_id)
 
     async def start_alone(self, run: RunStart, *, conn: DbConnection) -> Run | None:
         """Note that a run of a sync has started, unless another one of the sync is under way.
@@ -359,6 +383,14 @@ class RunStore:
         async with borrowed(self._pool) as conn:
             row = await conn.fetchrow(_LATEST, connection_key, script, variant)
         return None if row is None else _run(row)
+
+    async def running(
+        self, connection_key: ConnectionKey, kind: str, script: str, variant: str = BASE_VARIANT
+    ) -> Sequence[Run]:
+        """Return the runs of a script for a connection that have not ended, the oldest first."""
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_RUNNING, connection_key, script, variant, kind)
+        return [_run(row) for row in rows]
 
     async def list(
         self,

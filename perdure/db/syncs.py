@@ -184,15 +184,26 @@ class SyncStore:
         return await self.get(connection_key, name, variant)
 
     async def get(
-        self, connection_key: ConnectionKey, name: str, variant: str = BASE_VARIANT
+        self,
+        connection_key: ConnectionKey,
+        name: str,
+        variant: str = BASE_VARIANT,
+        *,
+        conn: DbConnection | None = None,
     ) -> Sync:
         """Return a sync.
+
+        Args:
+            connection_key: Whose sync.
+            name: Name of the script.
+            variant: Variant of the sync.
+            conn: Connection whose transaction this joins.
 
         Raises:
             NotFoundError: `unknown_sync`.
         """
-        async with borrowed(self._pool) as conn:
-            row = await conn.fetchrow(_GET, connection_key, name, variant)
+        async with borrowed(self._pool, conn) as connection:
+            row = await connection.fetchrow(_GET, connection_key, name, variant)
         if row is None:
             raise _unknown(name, variant)
         return Sync(*row.values())

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from perdure.ids import BASE_VARIANT
+from perdure.ids import BASE_VARIANT, shadow_variant
 from perdure.nango import LoggerLevel
 
 __all__ = [
@@ -82,6 +82,8 @@ class RunContext(Payload):
             None for no such limit.
         log_level: The least grave lines that the script's log keeps.
         blocked_by: Another run of the sync that is under way; this one has nothing to do then.
+        empty_cache: Whether a sync run builds its records anew, beside those readers see.
+        leftovers: Whether an earlier run left records that were built and never shown.
     """
 
     run_id: str
@@ -109,6 +111,13 @@ class RunContext(Payload):
     delete_guard: float | None = None
     log_level: LoggerLevel = "debug"
     blocked_by: str | None = None
+    empty_cache: bool = False
+    leftovers: bool = False
+
+    @property
+    def record_variant(self) -> str:
+        """Variant of the records that the run writes and reads."""
+        return shadow_variant(self.variant) if self.empty_cache else self.variant
 
 
 class SyncResult(Payload):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio.common import RetryPolicy
-from temporalio.workflow import ActivityConfig
+from temporalio.workflow import ActivityCancellationType, ActivityConfig
 
 __all__ = [
     "ACTION_LIMIT",
@@ -13,11 +13,14 @@ __all__ = [
     "RECORDS",
     "RETRY",
     "SCHEDULES",
+    "STARTING",
+    "SWAP",
     "SYNC_LIMIT",
     "TRANSIENT_BACKOFF",
     "backoff",
     "http_once",
     "http_until",
+    "limit_of",
     "step",
 ]
 
@@ -51,6 +54,21 @@ BOOKKEEPING = ActivityConfig(
 )
 """A few rows read or written in our own database."""
 
+STARTING = ActivityConfig(
+    **BOOKKEEPING,
+    # Whoever cancels a run that starts must know whether it has been noted.
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+"""The start of a run, noted in our own database."""
+
+SWAP = ActivityConfig(
+    start_to_close_timeout=timedelta(hours=1),
+    schedule_to_close_timeout=SYNC_LIMIT,
+    heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+    retry_policy=_DATABASE_BACKOFF,
+)
+"""Records of a whole sync replaced or removed at once; millions of them take minutes."""
+
 RECORDS = ActivityConfig(
     start_to_close_timeout=timedelta(minutes=5),
     schedule_to_close_timeout=SYNC_LIMIT,
@@ -77,6 +95,11 @@ RETRY = ActivityConfig(
     retry_policy=_DATABASE_BACKOFF,
 )
 """A run's history read, replayed and reset."""
+
+
+def limit_of(retry_limit: float | None) -> timedelta:
+    """Return how long a step of a sync goes on trying, given its `retry_limit` in seconds."""
+    return SYNC_LIMIT if retry_limit is None else timedelta(seconds=retry_limit)
 
 
 def http_until(limit: timedelta, attempt_seconds: float) -> ActivityConfig:

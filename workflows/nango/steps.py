@@ -109,6 +109,8 @@ class HelperSteps(NangoAction):
         summary: str,
         policy: ActivityConfig = policies.BOOKKEEPING,
     ) -> ResultT:
+        if "schedule_to_close_timeout" in policy:
+            policy = {**policy, "schedule_to_close_timeout": self._limit}
         return await run_step(
             activity,
             argument,

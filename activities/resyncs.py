@@ -1,0 +1,63 @@
+"""Steps of a run that empties the cache: what is built anew, and when readers come to see it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from temporalio import activity
+
+from activities.heartbeat import heartbeating
+from perdure.db.database import Database
+from perdure.db.records import ModelCounts
+from perdure.ids import ConnectionKey
+from perdure.temporal.payloads import RunContext
+
+__all__ = ["ResyncActivities"]
+
+_DROPPED_AT_ONCE = 10_000
+
+
+class ResyncActivities:
+    """Steps around records that are built anew. All of them may be repeated."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @activity.defn
+    async def drop_leftovers(self, context: RunContext) -> None:
+        """Remove what an earlier run has built and never came to show."""
+        async with heartbeating():
+            dropped = _DROPPED_AT_ONCE
+            while dropped == _DROPPED_AT_ONCE:
+                dropped = await self._database.resyncs.drop_leftovers(
+                    ConnectionKey(context.connection_key),
+                    context.models,
+                    context.variant,
+                    run_id=context.run_id,
+                    limit=_DROPPED_AT_ONCE,
+                )
+
+    @activity.defn
+    async def swap_records(self, context: RunContext) -> dict[str, int]:
+        """Put what the run has built in the place of the records that readers see.
+
+        Returns:
+            How many records were marked as deleted, by model.
+
+        Raises:
+            ConflictError: `rebuild_replaced`, another run has begun since.
+        """
+        async with heartbeating(), self._database.transaction() as conn:
+            deleted = await self._database.resyncs.swap(
+                UUID(context.sync_id),
+                context.run_id,
+                connection_key=ConnectionKey(context.connection_key),
+                variant=context.variant,
+                models=context.models,
+                conn=conn,
+            )
+            for model, number in deleted.items():
+                if number:
+                    counts = ModelCounts(added=0, updated=0, deleted=number, unchanged=0)
+                    await self._database.runs.add_counts(context.run_id, model, counts, conn=conn)
+        return deleted

@@ -1,0 +1,306 @@
+"""Syncs that start over: resets, and records that are built anew beside those readers see.
+
+What the next run is to do first is noted with the sync, and taken by that run in the transaction
+that notes its start: a reset that was asked for is never lost, nor done twice.
+
+A run that empties the cache writes into a set of its own, the shadow. When it has succeeded, one
+transaction puts the shadow in the place of the records: until then readers see the old ones, and
+after it what the source has. Of an id that somebody else wrote meanwhile the later write stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+from perdure.db.pool import DbConnection, Pool, borrowed
+from perdure.db.syncs import Sync
+from perdure.errors import ConflictError, NotFoundError
+from perdure.ids import BASE_VARIANT, ConnectionKey, shadow_variant
+
+__all__ = ["Begun", "Restart", "ResyncStore"]
+
+Restart: TypeAlias = Literal["reset", "empty_cache"]
+"""What a run does first: forget where the sync stands, or also build its records anew."""
+
+_SWAP_TIMEOUT = 3600.0
+
+# Who asks for less does not take back what somebody else asked for.
+_REQUEST = """
+UPDATE syncs
+   SET restart = CASE WHEN restart = 'empty_cache' THEN restart ELSE $4 END
+ WHERE connection_key = $1 AND name = $2 AND variant = $3
+RETURNING id
+"""
+
+_LOCK = """
+SELECT restart, last_sync_date, begun_run_id, rebuild_after FROM syncs WHERE id = $1 FOR UPDATE
+"""
+
+# Once everybody who writes has had his turn, no earlier place can appear below this one.
+_TURNS = """
+SELECT pg_advisory_xact_lock(
+           hashtextextended(format('records/%s/%s/%s', $1::bigint, model, variant), 0))
+  FROM (SELECT model, variant
+          FROM unnest($2::text[]) AS model, unnest($3::text[]) AS variant
+         ORDER BY model, variant) AS sets
+"""
+
+_TAKE = """
+UPDATE syncs
+   SET restart = NULL,
+       last_sync_date = CASE WHEN restart IS NULL THEN last_sync_date END,
+       begun_run_id = $2,
+       rebuild_after = CASE WHEN restart = 'empty_cache' THEN nextval('record_changes') END
+ WHERE id = $1
+RETURNING last_sync_date
+"""
+
+_HAS_SHADOW = """
+SELECT EXISTS (
+    SELECT FROM unnest($2::text[]) AS wanted (model), LATERAL (
+        SELECT FROM records
+         WHERE connection_key = $1 AND records.model = wanted.model AND variant = $3
+         LIMIT 1) AS found)
+"""
+
+_DROP_SHADOW = """
+DELETE FROM records
+ WHERE connection_key = $1 AND model = ANY ($2::text[]) AND variant = $3
+   AND (model, external_id) IN (
+       SELECT model, external_id FROM records
+        WHERE connection_key = $1 AND model = ANY ($2::text[]) AND variant = $3
+          AND last_run_id IS DISTINCT FROM $4
+        LIMIT $5)
+"""
+
+# Of sets that have just been written statistics know nothing: Postgres takes them for a few rows
+# and would go through one of them again and again for each record of the other.
+_JOIN_LARGE_SETS = "SELECT set_config('enable_nestloop', 'off', true)"
+
+# What was there when the run began and is not there any more, and what the run deleted itself.
+_MARK_ABSENT = """
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+), gone AS (
+    SELECT old.external_id
+      FROM records old
+      LEFT JOIN records new
+        ON new.connection_key = $1 AND new.model = $2 AND new.variant = $4
+       AND new.external_id = old.external_id
+     WHERE old.connection_key = $1 AND old.model = $2 AND old.variant = $3
+       AND old.deleted_at IS NULL
+       AND CASE
+           WHEN new.external_id IS NULL THEN old.change_seq <= $5
+           ELSE new.deleted_at IS NOT NULL AND new.change_seq > old.change_seq
+       END
+)
+UPDATE records AS old
+   SET last_modified_at = greatest(moment.at, old.last_modified_at + interval '1 us'),
+       deleted_at = greatest(moment.at, old.last_modified_at + interval '1 us'),
+       change_seq = nextval('record_changes'),
+       last_run_id = $6
+  FROM moment, gone
+ WHERE old.connection_key = $1 AND old.model = $2 AND old.variant = $3
+   AND old.external_id = gone.external_id
+"""
+
+# A record that the run deleted has its last payload where it was before.
+_DROP_EARLIER = """
+DELETE FROM records new
+ USING records old
+ WHERE new.connection_key = $1 AND new.model = $2 AND new.variant = $4
+   AND old.connection_key = $1 AND old.model = $2 AND old.variant = $3
+   AND old.external_id = new.external_id
+   AND (old.change_seq > new.change_seq OR new.deleted_at IS NOT NULL)
+"""
+
+_DROP_REPLACED = """
+DELETE FROM records old
+ USING records new
+ WHERE new.connection_key = $1 AND new.model = $2 AND new.variant = $4
+   AND old.connection_key = $1 AND old.model = $2 AND old.variant = $3
+   AND old.external_id = new.external_id
+"""
+
+# Moved, not copied: payloads that Postgres keeps aside stay where they are.
+_MOVE = """
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+), placed AS MATERIALIZED (
+    SELECT external_id, nextval('record_changes') AS place
+      FROM (SELECT external_id
+              FROM records
+             WHERE connection_key = $1 AND model = $2 AND variant = $4
+             ORDER BY change_seq) AS in_order
+)
+UPDATE records AS new
+   SET variant = $3,
+       first_seen_at = moment.at,
+       last_modified_at = moment.at,
+       deleted_at = CASE WHEN new.deleted_at IS NOT NULL THEN moment.at END,
+       change_seq = placed.place
+  FROM moment, placed
+ WHERE new.connection_key = $1 AND new.model = $2 AND new.variant = $4
+   AND new.external_id = placed.external_id
+"""
+
+_SWAPPED = "UPDATE syncs SET rebuild_after = NULL WHERE id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """How a run begins.
+
+    Attributes:
+        last_sync_date: Start of the last successful run, None before the first or after a reset.
+        restart: What was asked of this run.
+        leftovers: Whether an earlier run left records that it did not come to show.
+    """
+
+    last_sync_date: datetime | None
+    restart: Restart | None
+    leftovers: bool
+
+
+class ResyncStore:
+    """Notes resets and carries them out."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def request(
+        self,
+        connection_key: ConnectionKey,
+        name: str,
+        restart: Restart,
+        variant: str = BASE_VARIANT,
+    ) -> None:
+        """Have the next run of a sync start over.
+
+        Raises:
+            NotFoundError: `unknown_sync`.
+        """
+        async with borrowed(self._pool) as conn:
+            found = await conn.fetchval(_REQUEST, connection_key, name, variant, restart)
+        if found is None:
+            msg = f"The connection has no sync {name!r} in the variant {variant!r}."
+            raise NotFoundError(msg, code="unknown_sync")
+
+    async def begin(
+        self,
+        sync: Sync,
+        run_id: str,
+        *,
+        models: Sequence[str],
+        conn: DbConnection,
+    ) -> Begun:
+        """Take what was asked of the next run, or tell again what was taken.
+
+        Args:
+            sync: Which sync.
+            run_id: The run that begins.
+            models: Models that it saves.
+            conn: Connection of the transaction.
+
+        Raises:
+            NotFoundError: `unknown_sync`, it was deleted meanwhile.
+        """
+        row = await conn.fetchrow(_LOCK, sync.id)
+        if row is None:
+            msg = "The sync was deleted while its run began."
+            raise NotFoundError(msg, code="unknown_sync")
+        last_sync_date = row["last_sync_date"]
+        restart: Restart | None = "empty_cache" if row["rebuild_after"] is not None else None
+        if row["begun_run_id"] != run_id:
+            restart = row["restart"]
+            if restart == "empty_cache":
+                await conn.execute(_TURNS, sync.connection_key, models, [sync.variant])
+            last_sync_date = await conn.fetchval(_TAKE, sync.id, run_id)
+        leftovers = await conn.fetchval(
+            _HAS_SHADOW, sync.connection_key, models, shadow_variant(sync.variant)
+        )
+        return Begun(last_sync_date, restart, leftovers)
+
+    async def drop_leftovers(
+        self,
+        connection_key: ConnectionKey,
+        models: Sequence[str],
+        variant: str,
+        *,
+        run_id: str,
+        limit: int,
+    ) -> int:
+        """Remove records that an earlier run built and never came to show.
+
+        Args:
+            connection_key: Whose records.
+            models: Models that the sync saves.
+            variant: Variant of the sync.
+            run_id: The run that has begun; what it wrote stays.
+            limit: Most records to remove in this one statement.
+
+        Returns:
+            How many were removed: fewer than `limit` when none is left.
+        """
+        async with borrowed(self._pool) as conn:
+            tag = await conn.execute(
+                _DROP_SHADOW, connection_key, models, shadow_variant(variant), run_id, limit
+            )
+        return int(tag.removeprefix("DELETE "))
+
+    async def swap(
+        self,
+        sync_id: UUID,
+        run_id: str,
+        *,
+        connection_key: ConnectionKey,
+        variant: str,
+        models: Sequence[str],
+        conn: DbConnection,
+    ) -> dict[str, int]:
+        """Put what a run has built in the place of the records that readers see.
+
+        Every record the run saved stands in the stream as added; what was there before and is not
+        there any more stands in it as deleted. Done again, it does nothing.
+
+        Args:
+            sync_id: Which sync.
+            run_id: The run that has built them.
+            connection_key: Whose records.
+            variant: Variant of the sync.
+            models: Models that the sync saves.
+            conn: Connection of the transaction; writers of these records wait until it ends.
+
+        Returns:
+            How many records were marked as deleted, by model.
+
+        Raises:
+            ConflictError: `rebuild_replaced`, another run has begun since.
+        """
+        row = await conn.fetchrow(_LOCK, sync_id)
+        if row is None or row["begun_run_id"] != run_id:
+            msg = (
+                "Another run of this sync has begun since and dropped what this one had built; the "
+                "records are as they were. Trigger the sync with emptyCache again."
+            )
+            raise ConflictError(msg, code="rebuild_replaced")
+        if row["rebuild_after"] is None:
+            return {}
+        shadow = shadow_variant(variant)
+        await conn.execute(_TURNS, connection_key, models, [variant, shadow])
+        await conn.execute(_JOIN_LARGE_SETS)
+        deleted = {}
+        for model in models:
+            sets = (connection_key, model, variant, shadow)
+            tag = await conn.execute(
+                _MARK_ABSENT, *sets, row["rebuild_after"], run_id, timeout=_SWAP_TIMEOUT
+            )
+            deleted[model] = int(tag.removeprefix("UPDATE "))
+            for statement in (_DROP_EARLIER, _DROP_REPLACED, _MOVE):
+                await conn.execute(statement, *sets, timeout=_SWAP_TIMEOUT)
+        await conn.execute(_SWAPPED, sync_id)
+        return deleted
