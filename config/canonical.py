@@ -51,8 +51,8 @@ def canonical_document(result: ParseResult) -> dict[str, JsonValue]:
 
     Its keys: `accepted`; `load`, `schema_ok` and `parse` say how far the reading came;
     `schema_errors` and `errors` are the errors of the first and the second layer, `warnings` what
-    Nango warns of too, `notes` what only Perdure does. An accepted file has `version`,
-    `integrations` and `models`, too.
+    Nango warns of, `notes` what only Perdure says: of the file, and of errors that Nango does not
+    come to. An accepted file has `version`, `integrations` and `models`, too.
     """
     file_errors = [problem for problem in result.errors if problem.code in _FILE_CODES]
     schema_errors = [problem for problem in result.errors if problem.code in _SCHEMA_CODES]
@@ -61,8 +61,13 @@ def canonical_document(result: ParseResult) -> dict[str, JsonValue]:
         for problem in result.errors
         if problem.code not in _FILE_CODES and problem.code not in _SCHEMA_CODES
     ]
-    warnings = [problem for problem in result.warnings if problem.code not in _NOTE_CODES]
-    notes = [problem for problem in result.warnings if problem.code in _NOTE_CODES]
+    notes = [
+        *(problem for problem in errors if problem.is_follow_up),
+        *(problem for problem in result.warnings if _is_note(problem)),
+    ]
+    errors = [problem for problem in errors if not problem.is_follow_up]
+    warnings = [problem for problem in result.warnings if not _is_note(problem)]
+    warnings += result.false_alarms
     document: dict[str, JsonValue] = {
         "accepted": result.ok,
         "load": file_errors[0].code if file_errors else "ok",
@@ -74,6 +79,10 @@ def canonical_document(result: ParseResult) -> dict[str, JsonValue]:
         "notes": [_problem(problem) for problem in notes],
     }
     return document | _config(result.config) if result.config else document
+
+
+def _is_note(problem: Problem) -> bool:
+    return problem.code in _NOTE_CODES or problem.is_follow_up
 
 
 def _problem(problem: Problem) -> dict[str, JsonValue]:

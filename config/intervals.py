@@ -20,7 +20,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from perdure.errors import InvalidInputError
 
-__all__ = ["MINIMUM_SECONDS", "Interval", "IntervalError", "parse_duration", "parse_runs"]
+__all__ = [
+    "MINIMUM_SECONDS",
+    "Interval",
+    "IntervalError",
+    "parse_declared_runs",
+    "parse_duration",
+    "parse_runs",
+]
 
 MINIMUM_SECONDS = 30
 """The shortest period of a sync."""
@@ -33,6 +40,9 @@ _WORDS = {
     "quarter hour": 900,
     "month": 30 * 86_400,
 }
+
+_DECLARED = frozenset(f"every {words}" for words in ("hour", "day", "week", *_WORDS))
+"""Periods that stand without a number in a file."""
 
 _UNITS = {
     **dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds"), 0.001),
@@ -111,6 +121,21 @@ def parse_runs(text: str) -> Interval:
         message = f"{text!r} is shorter than {MINIMUM_SECONDS} seconds, the shortest period."
         raise IntervalError(message, code="sync_interval_too_short")
     return Interval(seconds=seconds, jitter_seconds=jitter)
+
+
+def parse_declared_runs(text: str) -> Interval:
+    """Return the interval of a `runs` in a file, where a unit needs a number.
+
+    Raises:
+        IntervalError: As `parse_runs`; also for `every minute` and what else has no number, except
+            `every hour`, `day`, `week`, `month`, `half day`, `half hour` and `quarter hour`.
+    """
+    interval = parse_runs(text)
+    period = text.partition(" jitter ")[0]
+    if interval.cron or period in _DECLARED or any(map(str.isdigit, period)):
+        return interval
+    unit = period.removeprefix("every ")
+    raise IntervalError(f"{_quoted(text)} has no number: write `every 1 {unit}`.")
 
 
 def parse_duration(text: str) -> timedelta:

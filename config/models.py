@@ -10,7 +10,16 @@ import math
 import re
 from collections.abc import Iterable
 
-from config.problems import FileCode, NoteCode, Path, Problem, ProblemLog, SemanticCode, shorten
+from config.problems import (
+    FileCode,
+    NoteCode,
+    Path,
+    Position,
+    Problem,
+    ProblemLog,
+    SemanticCode,
+    shorten,
+)
 from config.project import (
     ArrayType,
     Field,
@@ -32,6 +41,7 @@ _EXTENDS = "__extends"
 _DYNAMIC = "__string"
 _MOST_ANCESTORS = 100
 _MOST_USES = 2_000_000
+_MOST_STEPS = 100_000
 
 
 class ModelReader:
@@ -40,11 +50,13 @@ class ModelReader:
     Attributes:
         models: The sound ones, in the order of the file; those made for type expressions last.
         sound: Whether all models of the file are.
+        false_alarms: What Nango would warn of in them although nothing is wrong.
     """
 
     def __init__(self, section: Node | None, log: ProblemLog) -> None:
         self.models: dict[str, Model] = {}
         self.sound = True
+        self.false_alarms: list[Problem] = []
         self._has_section = isinstance(section, Mapping)
         self._entries = section.entries if isinstance(section, Mapping) else {}
         self._words = (*NATIVE_WORDS, *self._entries)
@@ -53,6 +65,8 @@ class ModelReader:
         self._fields: dict[str, tuple[Field, ...]] = {}
         self._being_read: list[str] = []
         self._inherited = 0
+        # Models as they are named in a model, one after the other, and whether to extend them.
+        self._mentions: dict[str, list[tuple[str, bool]]] = {}
         self._references: dict[str, tuple[str, ...]] = {}
         self._closures: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._uses = 0
@@ -75,6 +89,7 @@ class ModelReader:
         self.sound = len(self._log.errors) == errors
         if self.sound:
             self._warn_of_cycles()
+            self._note_repeated_models()
 
     def is_declared(self, name: str) -> bool:
         """Return whether the file declares a model of this name, sound or not.
@@ -154,35 +169,44 @@ class ModelReader:
         return self._fields[name]
 
     def _read_fields(self, mapping: Mapping, path: Path) -> tuple[Field, ...]:
+        own: set[str] = set()
         named: dict[str, Field] = {}
         dynamic: Field | None = None
         for key, entry in mapping.entries.items():
-            if key == _EXTENDS:
-                continue
             optional = key.endswith("?")
-            name = key[:-1] if optional else key
+            name = key.removesuffix("?")
+            if name == _EXTENDS:
+                # What is inherited stands where it was asked for; own fields take its place.
+                for field in self._inherited_fields(entry.value, path):
+                    if field.dynamic:
+                        dynamic = field
+                    else:
+                        named.setdefault(field.name, field)
+                continue
             field = Field(name, self._type(entry.value, (*path, name)), optional, name == _DYNAMIC)
             if field.dynamic:
                 dynamic = field
-            elif name in named:
+            elif name in own:
                 message = f"The field `{shorten(name)}` is there with and without `?`."
                 code = SemanticCode.DUPLICATE_FIELD
                 self._log.error(code, message, (*path, name), entry.key.position)
             else:
+                own.add(name)
                 named[name] = field
-        for parent in self._parents(mapping, path):
-            for field in self._fields_of(parent):
-                if field.dynamic:
-                    dynamic = field
-                else:
-                    named.setdefault(field.name, field)
         return (*named.values(), dynamic) if dynamic else tuple(named.values())
 
-    def _parents(self, mapping: Mapping, path: Path) -> list[str]:
-        node = mapping.get(_EXTENDS)
-        if node is None or (isinstance(node, Scalar) and not node.value):
-            return []
+    def _inherited_fields(self, node: Node, path: Path) -> list[Field]:
+        parents = self._parents(node, path)
+        self._mention(path, parents, extended=True)
+        return [field for parent in parents for field in self._fields_of(parent)]
+
+    def _parents(self, node: Node, path: Path) -> list[str]:
         path = (*path, _EXTENDS)
+        if isinstance(node, Scalar) and node.value in (None, ""):
+            message = f"`{_EXTENDS}` names no model."
+            hint = "name the model to extend, or leave the key out"
+            self._log.error(SemanticCode.EXTENDS_NOT_FOUND, message, path, node.position, hint)
+            return []
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             message = f"`{_EXTENDS}` must name models, not {shorten(describe(node))}."
             hint = "write several as `A, B`"
@@ -237,6 +261,11 @@ class ModelReader:
 
     def _expression(self, node: Scalar, path: Path) -> TypeExpr:
         type_, findings = parse_type(node.text, self._entries)
+        if "[][]" in node.text:
+            message = f"`{shorten(node.text)}` is a list of lists; Nango takes the inner for text."
+            self._false_alarm(SemanticCode.WORD_IS_LITERAL, message, path, node.position)
+        else:
+            self._mention(path, references(type_), extended=False)
         if literals := self._syntax_errors(findings, node, path):
             place = (path[0], literals[0].word)
             self._literal_words(SemanticCode.WORD_IS_LITERAL, literals, node, place)
@@ -305,6 +334,44 @@ class ModelReader:
         message = f"`{last}` leads back to `{back_to}`: such models contain themselves."
         position = self._entries[last].key.position
         self._log.warn(SemanticCode.CYCLIC_MODEL, message, tuple(trail), position)
+
+    def _mention(self, path: Path, names: Iterable[str], *, extended: bool) -> None:
+        mentions = self._mentions.setdefault(str(path[0]), [])
+        mentions += ((name, extended) for name in names)
+
+    def _note_repeated_models(self) -> None:
+        """Note each model that leads to a later one twice; Nango calls that cyclic."""
+        has_cycles = any(item.code == SemanticCode.CYCLIC_MODEL for item in self._log.warnings)
+        finished: set[str] = set()
+        steps = 0
+        for root in self.models:
+            seen = {root: None}
+            told: set[str] = set()
+            extended = {root}
+            trail = {root: iter(self._mentions.get(root, ()))}
+            while trail and steps < _MOST_STEPS:
+                steps += 1
+                last, rest = next(reversed(trail.items()))
+                name, is_extended = next(rest, ("", False))
+                if not name:
+                    del trail[last]
+                    finished |= {last} & extended
+                elif name in seen:
+                    if name not in told and not (has_cycles and name in trail):
+                        told.add(name)
+                        self._note_repeated_model(root, name, (*seen,))
+                elif name not in finished:
+                    seen[name] = None
+                    extended |= {name} if is_extended else set()
+                    trail[name] = iter(self._mentions.get(name, ()))
+
+    def _note_repeated_model(self, root: str, name: str, path: Path) -> None:
+        message = f"`{root}` leads to `{name}` more than once; Nango calls that cyclic."
+        position = self._entries[root].key.position
+        self._false_alarm(SemanticCode.CYCLIC_MODEL, message, path, position)
+
+    def _false_alarm(self, code: str, message: str, path: Path, position: Position) -> None:
+        self.false_alarms.append(Problem(code, message, path, position, severity="warning"))
 
     def _too_complex(self, message: str) -> None:
         position = next(iter(self._entries.values())).key.position

@@ -6,6 +6,7 @@ All that is wrong with it is said at once.
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 from config.models import ModelReader
@@ -24,6 +25,7 @@ __all__ = [
     "format_problem",
     "load_project",
     "parse_nango_yaml",
+    "read_bytes",
 ]
 
 FILE_NAME = "nango.yaml"
@@ -34,9 +36,7 @@ def load_project(project_dir: Path) -> ParseResult:
     """Return the config of the project folder `project_dir`, or why there is none."""
     path = project_dir / FILE_NAME
     try:
-        with path.open("rb") as file:
-            # A byte more than is read tells a file that is too large without reading all of it.
-            content = file.read(4 * MAX_CHARACTERS + 1)
+        content = read_bytes(path)
     except FileNotFoundError:
         other = project_dir / "nango.yml"
         hint = f"rename {other.name} to {FILE_NAME}" if other.exists() else "run `perdure init`"
@@ -48,6 +48,17 @@ def load_project(project_dir: Path) -> ParseResult:
     return parse_nango_yaml(content)
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file, or as much of it as shows that it is too large.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        # A byte more than is read tells a file that is too large without reading all of it.
+        return file.read(4 * MAX_CHARACTERS + 1)
+
+
 def parse_nango_yaml(text: str | bytes, *, file: str = FILE_NAME) -> ParseResult:
     """Return the config that `text` describes, and all that is wrong with it.
 
@@ -56,7 +67,7 @@ def parse_nango_yaml(text: str | bytes, *, file: str = FILE_NAME) -> ParseResult
         file: How problems name the file.
     """
     try:
-        source = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        source = text if isinstance(text, str) else _decode(text)
         source.encode()
     except UnicodeError:
         message = "The file is not UTF-8 text."
@@ -68,21 +79,33 @@ def parse_nango_yaml(text: str | bytes, *, file: str = FILE_NAME) -> ParseResult
         return _refused(*error.problems, source=source)
 
 
+def _decode(content: bytes) -> str:
+    # What is too large may have been cut within a character; that it is too large is told later.
+    is_whole = len(content) <= 4 * MAX_CHARACTERS
+    return codecs.utf_8_decode(content, "strict", is_whole)[0]
+
+
 def _read(root: Node | None, source: str, file: str) -> ParseResult:
     log = ProblemLog()
     schema = check_schema(root, file, log)
     sections = root if isinstance(root, Mapping) else None
     models = ModelReader(sections.get("models") if sections else None, log)
     models.read_all()
+    before = len(log.errors)
     integrations = read_integrations(
         sections.get("integrations") if sections else None, schema, models, log
     )
     config = None
     if not log.errors:
         config = NangoConfig(schema.version, integrations, tuple(models.models.values()))
+    if not models.sound:
+        log.mark_follow_ups(of=None, errors=before, warnings=len(log.warnings))
     # What a broken model leads to elsewhere is no news.
     warnings = log.warnings if models.sound else []
-    return ParseResult(config, _in_order(log.errors), _in_order(warnings), source, root)
+    errors = _in_order(log.errors)
+    return ParseResult(
+        config, errors, _in_order(warnings), source, root, tuple(models.false_alarms)
+    )
 
 
 def _refused(*problems: Problem, source: str | None = None) -> ParseResult:

@@ -7,8 +7,9 @@ the text of the file, `format_problem` shows it to a person: the line, underline
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Literal
@@ -25,6 +26,7 @@ __all__ = [
     "Severity",
     "format_problem",
     "shorten",
+    "split_lines",
 ]
 
 Severity = Literal["error", "warning"]
@@ -33,6 +35,7 @@ Path = tuple[str | int, ...]
 """Where in the file something stands, as the names and list indexes that lead to it."""
 
 _SHOWN_COLUMNS = 140
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _MOST_SUGGESTIONS = 50
 
 
@@ -116,6 +119,7 @@ class Problem:
         position: Where it stands, None when there is no file to point into.
         hint: What to do about it, None when the message says it already.
         severity: A file with an error is refused; warnings are told and passed over.
+        is_follow_up: It comes on top of another error, which Nango stops at.
     """
 
     code: str
@@ -124,6 +128,7 @@ class Problem:
     position: Position | None = None
     hint: str | None = None
     severity: Severity = "error"
+    is_follow_up: bool = False
 
 
 @dataclass(slots=True)
@@ -150,6 +155,19 @@ class ProblemLog:
     ) -> None:
         """Note a warning."""
         self.warnings.append(Problem(code, message, path, position, hint, "warning"))
+
+    def mark_follow_ups(self, *, of: str | None, errors: int, warnings: int) -> None:
+        """Mark the problems that were found later as follow-ups.
+
+        Args:
+            of: Code of the problem they follow, which is not marked; None when it came before.
+            errors: How many errors came before.
+            warnings: How many warnings came before.
+        """
+        for problems, start in ((self.errors, errors), (self.warnings, warnings)):
+            for index in range(start, len(problems)):
+                if problems[index].code != of:
+                    problems[index] = replace(problems[index], is_follow_up=True)
 
     def did_you_mean(self, word: str, candidates: Collection[str]) -> str | None:
         """Return a hint at the candidate that was probably meant, None when nothing is near.
@@ -189,7 +207,7 @@ def format_problem(problem: Problem, source: str | None = None) -> str:
 
 @lru_cache(maxsize=1)
 def _lines(source: str) -> list[str]:
-    return source.splitlines()
+    return split_lines(source)
 
 
 def _printable(text: str) -> str:
@@ -211,6 +229,12 @@ def _excerpt(position: Position, source: list[str], margin: str) -> list[str]:
         f"{position.line}  | {shown}",
         f"{margin}  | {' ' * (start - left)}{'^' * width}",
     ]
+
+
+def split_lines(text: str) -> list[str]:
+    """Return the lines of `text` as YAML counts them, without their ends."""
+    lines = _LINE_END.split(text)
+    return lines if lines[-1] else lines[:-1]
 
 
 def shorten(text: str, limit: int = 60) -> str:

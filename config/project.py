@@ -318,6 +318,7 @@ class ParseResult:
         warnings: All warnings, in the order of the file.
         source: Text of the file, for `format_problem`; None when it could not be read.
         document: The file as it was written, for `locate`; None when it is no YAML.
+        false_alarms: What Nango warns of although nothing is wrong, told to programs only.
     """
 
     config: NangoConfig | None
@@ -325,6 +326,7 @@ class ParseResult:
     warnings: tuple[Problem, ...]
     source: str | None = dataclasses.field(default=None, repr=False)
     document: Node | None = dataclasses.field(default=None, repr=False, compare=False)
+    false_alarms: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:

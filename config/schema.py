@@ -29,6 +29,8 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SHARE = re.compile(r"off|(?P<percent>100|[0-9]{1,2}) ?%")
 """A share of a whole, or none."""
 
+_ACTION_METHODS = (*METHODS, "PROPFIND", "REPORT")
+
 _V2_KEYS = ("syncs", "actions", "on-events", "post-connection-scripts")
 _V2_SYNC_KEYS = ("endpoint", "output", "runs")
 
@@ -39,7 +41,7 @@ _GROUP = re.compile(r"[A-Za-z _-]{1,64}")
 _VERSION = re.compile(r"[0-9]+(?:\.[0-9]+\.[0-9]+)?")
 _PATH = re.compile(r"/[A-Za-z0-9_.:{}/-]+")
 _SYNC_ENDPOINT = re.compile(r"(?:GET )?/[A-Za-z0-9_./-]+")
-_ACTION_ENDPOINT = re.compile(r"(?:[A-Za-z]+ )?/[A-Za-z0-9_.:{}/-]+")
+_ACTION_ENDPOINT = re.compile(rf"(?:(?:{'|'.join(_ACTION_METHODS)}) )?/[A-Za-z0-9_.:{{}}/-]+")
 
 
 @dataclass(slots=True)
@@ -261,8 +263,13 @@ class _Checker:
     def sync_type(self, node: Node, path: Path) -> None:
         self._one_of(node, path, ("full", "incremental"))
 
-    def script_type(self, node: Node, path: Path) -> None:
-        self._one_of(node, path, ("sync", "action"))
+    def flag_or_nothing(self, node: Node, path: Path) -> None:
+        if not _is_empty(node):
+            self.flag(node, path)
+
+    def v1_version(self, node: Node, path: Path) -> None:
+        if not isinstance(node, Scalar) or isinstance(node.value, bool):
+            self._wrong(node, path, "a number or text")
 
     def version(self, node: Node, path: Path) -> None:
         value = node.value if isinstance(node, Scalar) else None
@@ -349,13 +356,13 @@ _ACTION_RULES: dict[str, _Rule] = {
 }
 
 V1_KEYS: dict[str, _Rule] = {
-    "type": _Checker.script_type,
+    "type": _Checker.text,
     "returns": _Checker.texts,
     "description": _Checker.text,
-    "runs": _Checker.text,
-    "track_deletes": _Checker.flag,
-    "auto_start": _Checker.flag,
-    "version": _Checker.version,
+    "runs": _Checker.text_or_nothing,
+    "track_deletes": _Checker.flag_or_nothing,
+    "auto_start": _Checker.flag_or_nothing,
+    "version": _Checker.v1_version,
 }
 """Keys of a script in a v1 file; others are allowed there and mean nothing."""
 
@@ -375,7 +382,7 @@ class _EndpointForm:
 
 
 _SYNC_FORM = _EndpointForm(_SYNC_ENDPOINT, ("GET",), "GET /tickets", SchemaCode.TYPE)
-_ACTION_FORM = _EndpointForm(_ACTION_ENDPOINT, METHODS, "POST /tickets", SchemaCode.NO_FORM)
+_ACTION_FORM = _EndpointForm(_ACTION_ENDPOINT, _ACTION_METHODS, "POST /tickets", SchemaCode.NO_FORM)
 
 
 def _version(integrations: Mapping) -> Version:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from config.intervals import Interval, IntervalError, parse_duration, parse_runs
+from config.intervals import Interval, IntervalError, parse_declared_runs, parse_duration
 from config.models import ModelReader
 from config.problems import FileCode, NoteCode, Path, Problem, ProblemLog, SemanticCode, shorten
 from config.project import (
@@ -29,8 +29,9 @@ from config.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, YamlError
 __all__ = ["read_integrations"]
 
 _DEFAULT_RUNS = "every day"
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _MOST_SCRIPTS = 10_000
+_TYPES_HINT = "known are `sync` and `action`"
 
 
 def read_integrations(
@@ -106,8 +107,9 @@ class _Script:
 
     def version(self) -> str | int:
         node = self.get("version")
-        value = node.value if isinstance(node, Scalar) else None
-        return value if isinstance(value, str | int) else ""
+        if not isinstance(node, Scalar) or node.value is None:
+            return ""
+        return node.value if isinstance(node.value, int) else node.text
 
 
 class _Reader:
@@ -119,10 +121,13 @@ class _Reader:
         # Of the integration that is being read: where a model or an endpoint was used first.
         self._outputs: dict[str, int] = {}
         self._endpoints: dict[tuple[str, str], int] = {}
+        # Those of them that were used by what Nango passes over from there on.
+        self._passed_over: set[str | tuple[str, str]] = set()
 
     def read(self, key: str, body: Mapping) -> Integration:
         self._outputs = {}
         self._endpoints = {}
+        self._passed_over = set()
         if self._schema.version == "v1":
             return self._read_v1(key, body)
         syncs = [self._sync(script) for script in self._scripts_of(key, body, "syncs")]
@@ -142,7 +147,13 @@ class _Reader:
             if not isinstance(entry.value, Mapping):
                 self._without_output(entry.key, (key, "syncs", name))
                 continue
-            if _text(entry.value.get("type")) == "action":
+            kind = _text(entry.value.get("type"))
+            if kind not in (None, "sync", "action"):
+                message = f"`{shorten(kind)}` is no type of script, so this is a sync."
+                position = entry.value.entries["type"].value.position
+                code = NoteCode.UNKNOWN_WORD
+                self._log.warn(code, message, (key, "syncs", name), position, _TYPES_HINT)
+            if kind == "action":
                 script = self._script(key, "actions", name, entry, path)
                 actions.append(self._action(self._translate_v1(script)))
             else:
@@ -179,6 +190,21 @@ class _Reader:
         return _Script(integration, kind, name, entry.key, body, path, self._schema.bad)
 
     def _sync(self, script: _Script) -> Sync | None:
+        errors, warnings = len(self._log.errors), len(self._log.warnings)
+        known = self._used()
+        sync = self._read_sync(script)
+        found = {problem.code for problem in self._log.errors[errors:]}
+        for code in (SemanticCode.ENDPOINTS_MISMATCH, SemanticCode.INVALID_RUNS):
+            if code in found:
+                self._log.mark_follow_ups(of=code, errors=errors, warnings=warnings)
+                self._passed_over |= self._used() - known
+                break
+        return sync
+
+    def _used(self) -> set[str | tuple[str, str]]:
+        return {*self._outputs, *self._endpoints}
+
+    def _read_sync(self, script: _Script) -> Sync | None:
         is_v1 = self._schema.version == "v1"
         outputs = self._output_models(script)
         endpoints = self._sync_endpoints(script, len(outputs))
@@ -198,7 +224,7 @@ class _Reader:
         input_model = self._input_model(script)
         return Sync(
             name=script.name,
-            description=(script.text("description") or "").strip(),
+            description=self._description(script),
             runs=script.text("runs") or _DEFAULT_RUNS,
             interval=interval,
             sync_type="incremental" if is_v1 or is_incremental else "full",
@@ -223,7 +249,7 @@ class _Reader:
         input_model = self._input_model(script)
         return Action(
             name=script.name,
-            description=(script.text("description") or "").strip(),
+            description=self._description(script),
             input=input_model,
             output=outputs,
             endpoint=self._action_endpoint(script),
@@ -250,11 +276,22 @@ class _Reader:
                 hint = "two syncs of an integration cannot share a model" if is_sync else None
                 code = SemanticCode.DUPLICATE_MODEL
                 self._log.error(code, message, place, node.position, hint)
+                if is_sync and self._repeats_passed_over(name):
+                    used[name] = node.position.line
             used.setdefault(name, node.position.line)
             if is_sync and not self._models.has_id(name):
                 self._missing_id(name, node, place)
             outputs.append(name)
         return tuple(outputs)
+
+    def _repeats_passed_over(self, key: str | tuple[str, str]) -> bool:
+        """Return whether the last error is but a follow-up, and mark it as one."""
+        if key not in self._passed_over:
+            return False
+        self._passed_over.discard(key)
+        errors, warnings = len(self._log.errors) - 1, len(self._log.warnings)
+        self._log.mark_follow_ups(of=None, errors=errors, warnings=warnings)
+        return True
 
     def _missing_id(self, name: str, node: Scalar, place: Path) -> None:
         if self._models.is_declared(name):
@@ -278,7 +315,8 @@ class _Reader:
         if self._models.is_declared(node.text):
             return node.text
         place = (*script.place, f"[{slot}]")
-        owner = f"{_word(script.integration)}_{script.kind[:-1]}_{_word(script.name)}"
+        kind = "sync" if self._schema.version == "v1" else script.kind[:-1]
+        owner = f"{_word(script.integration)}_{kind}_{_word(script.name)}"
         model = self._models.add_anonymous(f"Anonymous_{owner}_{slot}", slot, node, place)
         type_ = model.fields[0].type
         if warn and not isinstance(type_, UnionType):
@@ -299,9 +337,10 @@ class _Reader:
         for item in nodes:
             endpoint = _endpoint(item, "GET")
             self._unique(script, endpoint, item, "[endpoints]")
-            self._placeholders(script, endpoint, item)
+            self._placeholders(script, endpoint, item, "[endpoints]")
             endpoints.append(endpoint)
-        if outputs and len(endpoints) != outputs:
+        lists_none = isinstance(script.get("output"), Sequence)
+        if (outputs or lists_none) and len(endpoints) != outputs:
             message = (
                 f"The sync `{shorten(script.name)}` has {_count(outputs, 'output')}"
                 f" and {_count(len(endpoints), 'endpoint')}."
@@ -318,7 +357,7 @@ class _Reader:
             return None
         endpoint = _endpoint(node, "POST")
         self._unique(script, endpoint, node, "[endpoint]")
-        self._placeholders(script, endpoint, node)
+        self._placeholders(script, endpoint, node, "[endpoint]")
         if endpoint.method not in METHODS:
             message = f"`{endpoint.method}` is not a method that clients use."
             hint = f"known are {', '.join(METHODS)}"
@@ -335,23 +374,31 @@ class _Reader:
         message = f"The endpoint `{shorten(' '.join(key))}` is already taken, in line {line}."
         code = SemanticCode.DUPLICATE_ENDPOINT
         self._log.error(code, message, (*script.place, part), node.position)
+        if self._repeats_passed_over(key):
+            self._endpoints[key] = node.position.line
 
-    def _placeholders(self, script: _Script, endpoint: Endpoint, node: Node) -> None:
+    def _placeholders(self, script: _Script, endpoint: Endpoint, node: Node, part: str) -> None:
         for match in _PLACEHOLDER.finditer(endpoint.path):
             name = match[1].partition(":")[0]
             if not self._models.is_declared(name):
                 message = f"The path names the model `{shorten(name)}`, which does not exist."
                 hint = "a placeholder is the name of a model, as in `/tickets/{Ticket:id}`"
-                place = (*script.place, "[endpoint]")
+                place = (*script.place, part)
                 self._log.error(SemanticCode.MODEL_NOT_FOUND, message, place, node.position, hint)
 
     # The rest.
+
+    def _description(self, script: _Script) -> str:
+        text = script.text("description") or ""
+        return text if self._schema.version == "v1" else text.strip()
 
     def _interval(self, script: _Script) -> Interval:
         node = script.get("runs")
         try:
             runs = script.text("runs")
-            return parse_runs(_DEFAULT_RUNS if runs is None else runs)
+            if runs == "" and self._schema.version == "v1":
+                runs = None
+            return parse_declared_runs(_DEFAULT_RUNS if runs is None else runs)
         except IntervalError as error:
             position = node.position if node else script.key.position
             message = f"{error.message} ({error.code})"
@@ -359,10 +406,10 @@ class _Reader:
             return Interval()
 
     def _scopes(self, script: _Script) -> tuple[str, ...]:
-        nodes = script.texts("scopes")
-        if len(nodes) == 1 and not isinstance(script.get("scopes"), Sequence):
-            return tuple(nodes[0].text.split(","))
-        return tuple(node.text for node in nodes)
+        text = script.text("scopes")
+        if text is not None:
+            return tuple(text.split(","))
+        return tuple(node.text for node in script.texts("scopes"))
 
     def _on_events(self, integration: str, body: Mapping) -> OnEvents:
         section = body.get("on-events")
@@ -370,7 +417,11 @@ class _Reader:
             event: self._names(section.get(event)) if isinstance(section, Mapping) else ()
             for event in EVENTS
         }
-        if any(names.values()) and self._names(body.get("post-connection-scripts")):
+        if (
+            isinstance(section, Mapping)
+            and section.entries
+            and self._names(body.get("post-connection-scripts"))
+        ):
             message = "`post-connection-scripts` and `on-events` cannot both name scripts."
             hint = "move the scripts to `on-events`, below `post-connection-creation`"
             code = SemanticCode.BOTH_POST_CONNECTION

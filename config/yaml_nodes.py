@@ -13,7 +13,7 @@ from typing import NamedTuple, NoReturn
 
 import yaml
 
-from config.problems import FileCode, Position, Problem, shorten
+from config.problems import FileCode, Position, Problem, shorten, split_lines
 from config.yaml_scalars import (
     ScalarValue,
     Timestamp,
@@ -33,6 +33,11 @@ MAX_DEPTH = 64
 
 MAX_NODES = 250_000
 """Most nodes that are read; those that an alias repeats count each time."""
+
+_HEEDED_IN_1_1 = "\x85\u2028\u2029\ufeff"
+"""Line breaks and a byte order mark of YAML 1.1, which are plain text in YAML 1.2."""
+
+_IDLE_TABS = re.compile(r"^[ \t]*\t[ \t]*(?=#|\r?$)", re.MULTILINE)
 
 _STANDARD_TAG = "tag:yaml.org,2002:"
 # The C parser where PyYAML has it: ten times as fast, and nearer to YAML 1.2 in small things.
@@ -140,10 +145,8 @@ def read_yaml(text: str, file: str) -> Node | None:
         message = f"The file has {len(text):,} characters; at most {limit} are read."
         raise YamlError(Problem(FileCode.TOO_LARGE, message))
     _refuse_control_characters(text, file)
-    composer = _Composer(file)
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
-            composer.feed(event)
+        composer = _compose(text, file)
     except yaml.MarkedYAMLError as error:
         raise YamlError(_syntax_problem(error, text, file)) from None
     except yaml.YAMLError as error:
@@ -154,6 +157,33 @@ def read_yaml(text: str, file: str) -> Node | None:
     if composer.problems:
         raise YamlError(*composer.problems)
     return composer.root
+
+
+def _compose(text: str, file: str) -> _Composer:
+    stand_ins = _stand_ins(text)
+    text = text.translate({ord(char): stand_in for char, stand_in in stand_ins.items()})
+    try:
+        return _composed(text, file, stand_ins)
+    except yaml.MarkedYAMLError:
+        # Tabs in front of nothing do no harm, but the parser minds them.
+        without = _IDLE_TABS.sub(lambda match: " " * len(match[0]), text)
+        if without == text:
+            raise
+        return _composed(without, file, stand_ins)
+
+
+def _composed(text: str, file: str, stand_ins: dict[str, str]) -> _Composer:
+    composer = _Composer(file, {ord(stand_in): char for char, stand_in in stand_ins.items()})
+    for event in yaml.parse(text, Loader=_LOADER):
+        composer.feed(event)
+    return composer
+
+
+def _stand_ins(text: str) -> dict[str, str]:
+    """Return for each character of `text` that only YAML 1.1 heeds another to stand in for it."""
+    heeded = [char for char in _HEEDED_IN_1_1 if char in text]
+    free = (chr(code) for code in range(0xE000, 0xF900) if chr(code) not in text)
+    return dict(zip(heeded, free, strict=False))
 
 
 class _Made(NamedTuple):
@@ -181,8 +211,9 @@ class _Frame:
 class _Composer:
     """Builds the tree from the parser's events, without recursion."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, originals: dict[int, str]) -> None:
         self.root: Node | None = None
+        self._originals = originals
         self.problems: list[Problem] = []
         self._file = file
         self._open: list[_Frame] = []
@@ -221,6 +252,8 @@ class _Composer:
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
         position = self._position(event)
         text: str = event.value
+        if self._originals:
+            text = text.translate(self._originals)
         value: ScalarValue = text
         if event.tag not in (None, "!"):
             try:
@@ -329,24 +362,21 @@ def _sort_like_javascript(mapping: Mapping) -> None:
         mapping.entries = first | entries
 
 
-_OTHER_THAN_TEXT = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
+_OTHER_THAN_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def _refuse_control_characters(text: str, file: str) -> None:
     if match := _OTHER_THAN_TEXT.search(text):
-        lines = text[: match.start()].splitlines(keepends=True) or [""]
-        line, column = len(lines) - 1, len(lines[-1])
-        if lines[-1].splitlines() != [lines[-1]] and lines[-1]:
-            line, column = line + 1, 0
+        # The character itself keeps the last line from being left out.
+        lines = split_lines(text[: match.end()])
+        line, column = len(lines) - 1, len(lines[-1]) - 1
         message = f"The file holds the character U+{ord(match[0]):04X}; it is not text."
         position = Position(file, line + 1, column + 1, line + 1, column + 2)
         raise YamlError(Problem(FileCode.YAML, message, position=position))
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
-    lines = text.splitlines() or [""]
+    lines = split_lines(text) or [""]
     end = (len(lines) - 1, len(lines[-1]))
     marks = [mark for mark in (error.problem_mark, error.context_mark) if mark]
     places = [(mark.line, mark.column) for mark in marks]

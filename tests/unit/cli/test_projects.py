@@ -70,7 +70,22 @@ def test_check_prints_one_document_for_one_file(run: Run) -> None:
 
     assert result.code == 10
     assert result.json["accepted"] is False
-    assert run("config", "check", "nango.yaml", "--json").json == result.json
+    assert len(result.out.splitlines()) == 1
+    assert run("config", "check", "nango.yaml", "--json").json == result.json | {
+        "file": "nango.yaml"
+    }
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "nango.yaml/x", "\udcff.yaml"])
+def test_check_prints_a_document_for_what_cannot_be_read(run: Run, name: str) -> None:
+    Path("nango.yaml").write_text(BROKEN)
+
+    result = run("config", "check", name, "--json")
+
+    assert result.code == 10
+    [document] = [json.loads(line) for line in result.out.splitlines()]
+    assert document["file"] == name
+    assert document["load"] in ("file_not_found", "file_unreadable")
 
 
 def test_check_prints_a_document_a_line_for_several_files(run: Run) -> None:

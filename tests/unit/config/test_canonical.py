@@ -200,6 +200,38 @@ def test_what_only_perdure_says_is_a_note() -> None:
     assert shown["accepted"] is True
 
 
+def codes(shown: dict[str, object], key: str) -> list[str]:
+    problems = shown[key]
+    assert isinstance(problems, list)
+    return [problem["code"] for problem in problems]
+
+
+def test_warnings_are_those_that_nango_gives() -> None:
+    shown = document(
+        """
+        integrations:
+          acme: {syncs: {it: {runs: 1h, endpoint: /x, output: M}}}
+        models:
+          M: {id: string, created_by: User, updated_by: User}
+          User: {name: string}
+        """
+    )
+    assert codes(shown, "warnings") == ["cyclic_model"]
+    assert shown["accepted"] is True
+
+
+def test_errors_that_nango_does_not_come_to_are_notes() -> None:
+    shown = document(
+        """
+        integrations:
+          acme: {syncs: {it: {runs: often, endpoint: /x, output: N, input: word}}}
+        models: {M: {a: Array<string>}, N: {}}
+        """
+    )
+    assert codes(shown, "errors") == ["type_syntax_error"]
+    assert sorted(codes(shown, "notes")) == ["invalid_runs", "model_missing_id"]
+
+
 def test_file_that_is_no_yaml_is_shown_so() -> None:
     shown = document("a: [")
     assert (shown["accepted"], shown["load"], shown["schema_ok"]) == (False, "yaml_error", False)

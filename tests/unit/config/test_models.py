@@ -16,6 +16,7 @@ from config.project import (
     ObjectType,
     ParseResult,
     ReferenceType,
+    TypeExpr,
     UnionType,
 )
 
@@ -94,19 +95,43 @@ def test_own_fields_win_over_those_of_parents_and_earlier_parents_over_later() -
         """
     )
     assert found == [
-        *(Field("own", STRING), Field("both", STRING), Field("shared", NUMBER)),
-        *(Field("a", STRING), Field("b", STRING), Field("c", STRING)),
+        *(Field("both", STRING), Field("shared", NUMBER), Field("a", STRING)),
+        *(Field("c", STRING), Field("b", STRING), Field("own", STRING)),
     ]
 
 
-def test_dynamic_field_is_inherited() -> None:
-    found = fields("M: {__extends: Base, __string: string}\nBase: {__string: number}")
-    assert found == [Field("__string", NUMBER, dynamic=True)]
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("{__extends: Base, z: string}", ["a", "b", "c", "z"]),
+        ("{z: string, __extends: Base}", ["z", "a", "b", "c"]),
+        ("{y: string, __extends: Base, z: string}", ["y", "a", "b", "c", "z"]),
+        ("{c: string, __extends: Base, b: string, z: string}", ["c", "a", "b", "z"]),
+        ("{y: string, '__extends?': Base}", ["y", "a", "b", "c"]),
+    ],
+)
+def test_inherited_fields_stand_where_they_are_asked_for(model: str, names: list[str]) -> None:
+    found = fields(f"M: {model}\nBase: {{a: number, b: number, c: number}}")
+    assert [field.name for field in found] == names
+    assert all(field.type == NUMBER or field.name in model for field in found)
+
+
+@pytest.mark.parametrize(
+    ("model", "type_"),
+    [
+        ("{__extends: Base, a: string}", NUMBER),
+        ("{__extends: Base, __string: string}", STRING),
+        ("{__string: string, __extends: Base}", NUMBER),
+    ],
+)
+def test_the_last_of_several_dynamic_fields_counts(model: str, type_: TypeExpr) -> None:
+    found = fields(f"M: {model}\nBase: {{__string: number}}")
+    assert found[-1] == Field("__string", type_, dynamic=True)
 
 
 def test_object_in_place_can_extend_a_model() -> None:
     [field] = fields("M: {a: {__extends: Base, y: string}}\nBase: {x: string}")
-    assert field.type == ObjectType((Field("y", STRING), Field("x", STRING)))
+    assert field.type == ObjectType((Field("x", STRING), Field("y", STRING)))
 
 
 @pytest.mark.parametrize(
@@ -123,6 +148,8 @@ def test_object_in_place_can_extend_a_model() -> None:
         ("M: {__extends: N}", "model_extends_not_found", ("M", "__extends")),
         ("M: {__extends: 'A,'}\nA: {}", "model_extends_not_found", ("M", "__extends")),
         ("M: {__extends: [A]}\nA: {}", "model_extends_not_found", ("M", "__extends")),
+        ("M: {__extends: ''}", "model_extends_not_found", ("M", "__extends")),
+        ("M: {__extends: }", "model_extends_not_found", ("M", "__extends")),
         ("M: {__extends: 5}", "model_extends_not_found", ("M", "__extends")),
         ("M: {__extends: M}", "model_extends_cycle", ("M", "__extends")),
         (
@@ -137,11 +164,6 @@ def test_model_that_makes_no_sense_is_refused(models: str, code: str, path: tupl
     result = parse(models)
     assert [(problem.code, problem.path) for problem in result.errors] == [(code, path)]
     assert result.config is None
-
-
-def test_nothing_is_extended_by_nothing() -> None:
-    assert fields("M: {__extends: , a: string}") == [Field("a", STRING)]
-    assert fields("M: {__extends: '', a: string}") == [Field("a", STRING)]
 
 
 def test_word_that_names_nothing_is_text_with_a_warning_at_its_place() -> None:
@@ -210,6 +232,25 @@ def test_only_models_that_contain_themselves_are_called_cyclic(
     assert result.ok
     assert [problem.path for problem in result.warnings] == trails
     assert {problem.code for problem in result.warnings} <= {"cyclic_model"}
+
+
+@pytest.mark.parametrize(
+    ("models", "codes"),
+    [
+        ("M: {a: A, b: A}\nA: {}", ["cyclic_model"]),
+        ("M: {a: A, b: B}\nA: {x: B}\nB: {}", ["cyclic_model"]),
+        ("M: {a: A | A}\nA: {}", ["cyclic_model"]),
+        ("M: {__extends: A, x: A}\nA: {}", ["cyclic_model"]),
+        ("A: {}\nM: {a: A, b: A}", []),
+        ("M: {__extends: B}\nN: {a: B, b: B}\nB: {}", []),
+        ("M: {a: A}\nN: {a: A}\nA: {}", []),
+        ("M: {a: 'string[][]'}", ["model_not_found_fallback"]),
+    ],
+)
+def test_what_nango_alone_warns_of_is_no_warning_here(models: str, codes: list[str]) -> None:
+    result = parse(models)
+    assert result.warnings == ()
+    assert [problem.code for problem in result.false_alarms] == codes
 
 
 def test_chains_of_any_length_do_not_exhaust_the_stack() -> None:

@@ -141,7 +141,7 @@ def test_action_with_everything() -> None:
 
 
 def test_legacy_endpoint_has_its_method_in_front() -> None:
-    integration = read("actions:\n  a: {endpoint: delete /x}\n  b: {endpoint: REPORT /x}")
+    integration = read("actions:\n  a: {endpoint: DELETE /x}\n  b: {endpoint: REPORT /x}")
     assert [action.endpoint for action in integration.actions] == [
         Endpoint("DELETE", "/x"),
         Endpoint("REPORT", "/x"),
@@ -149,8 +149,9 @@ def test_legacy_endpoint_has_its_method_in_front() -> None:
 
 
 def test_unusual_method_is_worth_a_word() -> None:
-    result = parse("actions:\n  a: {endpoint: REPORT /x}")
-    assert [problem.code for problem in result.warnings] == ["unusual_method"]
+    for endpoint in ("REPORT /x", "{method: PROPFIND, path: /x}"):
+        result = parse(f"actions:\n  a: {{endpoint: {endpoint}}}")
+        assert [problem.code for problem in result.warnings] == ["unusual_method"]
 
 
 @pytest.mark.parametrize("output", ["Optional", "Child", "[User, Optional]"])
@@ -238,9 +239,9 @@ def test_empty_input_is_none(value: str) -> None:
     assert action.input is None
 
 
-@pytest.mark.parametrize("output", ["''", "[]"])
-def test_sync_without_output_is_left_out_and_says_so(output: str) -> None:
-    result = parse(f"syncs:\n  it: {{runs: 1h, endpoint: GET /x, output: {output}}}")
+@pytest.mark.parametrize("sync", ["endpoint: GET /x, output: ''", "endpoint: [], output: []"])
+def test_sync_without_output_is_left_out_and_says_so(sync: str) -> None:
+    result = parse(f"syncs:\n  it: {{runs: 1h, {sync}}}")
     assert result.config
     assert result.config.integrations[0].syncs == ()
     assert [problem.code for problem in result.warnings] == ["sync_without_output"]
@@ -248,7 +249,10 @@ def test_sync_without_output_is_left_out_and_says_so(output: str) -> None:
 
 @pytest.mark.parametrize(
     ("endpoint", "output"),
-    [("[]", "User"), ("[GET /x, GET /y]", "User"), ("GET /x", "[User, Issue]")],
+    [
+        *(("[]", "User"), ("[GET /x, GET /y]", "User"), ("GET /x", "[User, Issue]")),
+        ("GET /x", "[]"),
+    ],
 )
 def test_each_output_has_an_endpoint(endpoint: str, output: str) -> None:
     text = f"syncs:\n  it: {{runs: 1h, endpoint: {endpoint}, output: {output}}}"
@@ -313,7 +317,17 @@ def test_integrations_share_endpoints_and_models() -> None:
     assert parse_nango_yaml(text).ok
 
 
-@pytest.mark.parametrize("path", ["/{Nobody}", "/{User}/{id}", "/{}"])
+def test_empty_braces_are_no_placeholder() -> None:
+    assert codes("actions:\n  it: {endpoint: 'POST /{}'}") == []
+
+
+def test_placeholder_of_a_sync_names_a_model() -> None:
+    sync = "syncs:\n  it: {runs: 1h, endpoint: {path: '/{Nobody}'}, output: User}"
+    [problem] = parse(sync).errors
+    assert problem.path == ("acme", "syncs", "it", "[endpoints]")
+
+
+@pytest.mark.parametrize("path", ["/{Nobody}", "/{User}/{id}"])
 def test_placeholder_names_a_model(path: str) -> None:
     result = parse(f"actions:\n  it: {{endpoint: 'POST {path}'}}")
     assert [(problem.code, problem.path) for problem in result.errors] == [
@@ -347,6 +361,10 @@ def test_both_ways_to_write_event_scripts_are_one_too_many() -> None:
     assert problem.code == "both_post_connection_scripts_and_on_events_present"
     assert problem.path == ("acme", "on-events")
     assert codes("post-connection-scripts: []\non-events: {pre-connection-deletion: [b]}") == []
+    assert codes("post-connection-scripts: [a]\non-events: {}") == []
+    assert codes("post-connection-scripts: [a]\non-events: {pre-connection-deletion: []}") == [
+        "both_post_connection_scripts_and_on_events_present"
+    ]
 
 
 def test_tracking_deletes_of_an_incremental_sync_is_told_to_do_nothing() -> None:
@@ -399,8 +417,85 @@ def test_older_layout_is_checked() -> None:
         "invalid_runs",
         "model_missing_id",
     }
-    assert codes("fetch: {returns: User, type: cron}") == ["enum"]
     assert codes("fetch: hello") == ["type"]
+
+
+def test_older_layout_is_lenient() -> None:
+    body = "returns: User, runs: , auto_start: , track_deletes: , version: beta"
+    [sync] = read(f"fetch: {{{body}}}").syncs
+    assert (sync.version, sync.auto_start, sync.track_deletes) == ("beta", True, False)
+    assert sync.interval == Interval(seconds=86_400)
+    assert read("fetch: {returns: User, runs: 1h, version: 1.5}").syncs[0].version == "1.5"
+    assert read("fetch: {returns: User, runs: ''}").syncs[0].interval == Interval(seconds=86_400)
+
+
+def test_older_layout_keeps_descriptions_as_they_are() -> None:
+    [sync] = read("fetch:\n  runs: 1h\n  returns: User\n  description: |\n    Fetches.\n").syncs
+    assert sync.description == "Fetches.\n"
+
+
+def test_older_layout_takes_an_unknown_type_for_a_sync_and_says_so() -> None:
+    result = parse("fetch: {returns: User, runs: 1h, type: Action}")
+    assert result.config
+    assert [sync.name for sync in result.config.integrations[0].syncs] == ["fetch"]
+    assert [problem.code for problem in result.warnings] == ["unknown_word"]
+
+
+def test_older_layout_names_models_of_actions_like_those_of_syncs() -> None:
+    [action] = read("close: {type: action, returns: Gone}").actions
+    assert action.output == ("Anonymous_acme_sync_close_output",)
+
+
+def test_empty_scopes_are_one_empty_scope() -> None:
+    [action] = read("actions:\n  it: {endpoint: /x, scopes: ''}").actions
+    assert action.scopes == ("",)
+
+
+@pytest.mark.parametrize("runs", ["every minute", "minute", "hour", "m", "every Hour", "half day"])
+def test_unit_needs_a_number(runs: str) -> None:
+    sync = f"syncs:\n  it: {{runs: {runs}, endpoint: GET /x, output: User}}"
+    [problem] = parse(sync).errors
+    assert problem.code == "invalid_runs"
+    assert "write `every 1 " in problem.message
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        *("every hour", "every day", "every week", "every month", "every half day"),
+        *("every half hour", "every quarter hour", "cron * * * * *", "every day jitter 5m"),
+    ],
+)
+def test_some_periods_need_no_number(runs: str) -> None:
+    assert codes(f"syncs:\n  it: {{runs: {runs}, endpoint: GET /x, output: User}}") == []
+
+
+def primary(integration: str) -> list[str]:
+    return [error.code for error in parse(integration).errors if not error.is_follow_up]
+
+
+def test_errors_on_top_of_another_are_follow_ups() -> None:
+    wrong = "{runs: bad, endpoint: GET /x, output: [Nameless, User]}"
+    assert set(codes(f"syncs:\n  it: {wrong}")) == {
+        "endpoints_mismatch",
+        "invalid_runs",
+        "model_missing_id",
+    }
+    assert primary(f"syncs:\n  it: {wrong}") == ["endpoints_mismatch"]
+    assert primary("syncs:\n  it: {runs: bad, endpoint: GET /x, output: Nameless}") == [
+        "invalid_runs"
+    ]
+
+
+def test_what_repeats_a_passed_over_sync_is_a_follow_up() -> None:
+    bad = "{runs: bad, endpoint: GET /x, output: User}"
+    good = "{runs: 1h, endpoint: GET /x, output: User}"
+    syncs = f"syncs:\n  a: {bad}\n  b: {good}\n"
+    assert sorted(codes(syncs)) == ["duplicate_endpoint", "duplicate_model", "invalid_runs"]
+    assert primary(syncs) == ["invalid_runs"]
+    assert sorted(primary(f"{syncs}  c: {good}")) == [
+        *("duplicate_endpoint", "duplicate_model", "invalid_runs"),
+    ]
 
 
 @pytest.mark.parametrize(

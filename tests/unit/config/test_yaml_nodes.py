@@ -132,6 +132,27 @@ def test_part_of_a_scalar_has_a_position_where_it_can_be_told() -> None:
     assert columns == [8, 9, 4, 4]
 
 
+@pytest.mark.parametrize(
+    "text", ["a: 1\n\t\nb: 2", "\t\na: 1\nb: 2", "a: 1\r\n  \t\r\nb: 2\t", "a: 1\n\t# c\nb: 2\n\t"]
+)
+def test_tabs_that_indent_nothing_are_passed_over(text: str) -> None:
+    root = read_yaml(text, "x")
+    assert isinstance(root, Mapping)
+    assert [entry.value.position.line for entry in root.entries.values()] in ([1, 3], [2, 3])
+
+
+@pytest.mark.parametrize("char", ["\x85", "\u2028", "\u2029", "\ufeff"])
+def test_line_breaks_of_older_yaml_are_plain_text(char: str) -> None:
+    root = read_yaml(f"a: b{char}c # d{char}e: f\ng: 'h{char}'\n{char}i: |\n  j{char}\n", "x")
+    assert isinstance(root, Mapping)
+    values = [
+        entry.value.value for entry in root.entries.values() if isinstance(entry.value, Scalar)
+    ]
+    assert [*root.entries] == ["a", "g", f"{char}i"]
+    assert values == [f"b{char}c", f"h{char}", f"j{char}\n"]
+    assert root.entries["g"].key.position.line == 2
+
+
 def test_json_is_yaml() -> None:
     assert read('{"a":{"b":"c","d":[1,null]},\n\t"e": "x"}') == {
         "a": {"b": "c", "d": [1, None]},

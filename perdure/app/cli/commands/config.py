@@ -27,15 +27,15 @@ def check(*files: Path, as_json: AsJson = False) -> int:
 
     Args:
         files: Files, or project folders; ./nango.yaml if none is given.
-        as_json: Print the parsed form as JSON; of several files one document a line.
+        as_json: Print the parsed form as JSON, one document a line for each file.
     """
-    wanted = files or (Path(),)
-    results = [(file, _read(file)) for file in wanted]
-    if as_json:
-        _print_json(results)
-    else:
-        _print(results)
-    return ExitCode.OK if all(result.ok for _, result in results) else ExitCode.COMPILE
+    show = _print_json if as_json else _print
+    all_fine = True
+    for file in files or (Path(),):
+        result = _read(file)
+        show(file, result)
+        all_fine = all_fine and result.ok
+    return ExitCode.OK if all_fine else ExitCode.COMPILE
 
 
 def generate(*, project: Path = Path()) -> int:
@@ -89,13 +89,13 @@ def _write(project: Path, config: NangoConfig) -> Iterator[tuple[Path, bool]]:
 
 
 def _read(file: Path) -> ParseResult:
-    from config.nango_yaml import ParseResult, load_project, parse_nango_yaml
+    from config.nango_yaml import ParseResult, load_project, parse_nango_yaml, read_bytes
     from config.problems import FileCode, Problem
 
-    if file.is_dir():
-        return load_project(file)
     try:
-        content = file.read_bytes()
+        if file.is_dir():
+            return load_project(file)
+        content = read_bytes(file)
     except FileNotFoundError:
         problem = Problem(FileCode.NOT_FOUND, f"There is no file {file}.")
     except OSError as error:
@@ -105,36 +105,31 @@ def _read(file: Path) -> ParseResult:
     return ParseResult(None, (problem,), ())
 
 
-def _print_json(results: list[tuple[Path, ParseResult]]) -> None:
+def _print_json(file: Path, result: ParseResult) -> None:
     from config.canonical import canonical_document
+
+    # Names of files need not be Unicode; escaped they can be printed all the same.
+    document = {"file": str(file), **canonical_document(result)}
+    sys.stdout.write(f"{json.dumps(document)}\n")
+
+
+def _print(file: Path, result: ParseResult) -> None:
     from perdure.app.cli import render
 
-    if len(results) == 1:
-        render.print_json(canonical_document(results[0][1]))
-        return
-    for file, result in results:
-        document = {"file": str(file), **canonical_document(result)}
-        sys.stdout.write(f"{json.dumps(document, ensure_ascii=False)}\n")
-
-
-def _print(results: list[tuple[Path, ParseResult]]) -> None:
-    from perdure.app.cli import render
-
-    for file, result in results:
-        _print_problems(result)
-        if result.config is not None:
-            integrations = result.config.integrations
-            counts = {
-                "integration": len(integrations),
-                "sync": sum(len(integration.syncs) for integration in integrations),
-                "action": sum(len(integration.actions) for integration in integrations),
-                "model": len(result.config.models),
-            }
-            said = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
-            render.say(f"{file}: fine ({said})")
-        else:
-            count = len(result.errors)
-            render.note(f"{file}: {count} {'error' if count == 1 else 'errors'}")
+    _print_problems(result)
+    if result.config is not None:
+        integrations = result.config.integrations
+        counts = {
+            "integration": len(integrations),
+            "sync": sum(len(integration.syncs) for integration in integrations),
+            "action": sum(len(integration.actions) for integration in integrations),
+            "model": len(result.config.models),
+        }
+        said = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
+        render.say(f"{file}: fine ({said})")
+    else:
+        count = len(result.errors)
+        render.note(f"{file}: {count} {'error' if count == 1 else 'errors'}")
 
 
 def _print_problems(result: ParseResult) -> None:
