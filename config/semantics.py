@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 from config.intervals import Interval, IntervalError, parse_declared_runs, parse_duration
@@ -191,18 +192,20 @@ class _Reader:
 
     def _sync(self, script: _Script) -> Sync | None:
         errors, warnings = len(self._log.errors), len(self._log.warnings)
-        known = self._used()
+        outputs, endpoints = len(self._outputs), len(self._endpoints)
         sync = self._read_sync(script)
         found = {problem.code for problem in self._log.errors[errors:]}
         for code in (SemanticCode.ENDPOINTS_MISMATCH, SemanticCode.INVALID_RUNS):
             if code in found:
                 self._log.mark_follow_ups(of=code, errors=errors, warnings=warnings)
-                self._passed_over |= self._used() - known
+                self._passed_over.update(
+                    islice(reversed(self._outputs), len(self._outputs) - outputs)
+                )
+                self._passed_over.update(
+                    islice(reversed(self._endpoints), len(self._endpoints) - endpoints)
+                )
                 break
         return sync
-
-    def _used(self) -> set[str | tuple[str, str]]:
-        return {*self._outputs, *self._endpoints}
 
     def _read_sync(self, script: _Script) -> Sync | None:
         is_v1 = self._schema.version == "v1"
