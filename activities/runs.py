@@ -176,12 +176,15 @@ class RunActivities:
     async def finish_sync(self, finish: FinishRunInput) -> dict[str, dict[str, int]]:
         """Note how a sync run ended; a success moves the sync's last date to the run's start.
 
+        The locks that the run holds are released with it.
+
         Returns:
             What the run did to records, by model, as the database counted it.
         """
         context = finish.context
         await self._erase_what_is_declared_no_more(context)
         async with self._database.transaction() as conn:
+            await self._database.locks.release_all(context.run_id, conn=conn)
             await self._database.runs.finish(
                 context.run_id,
                 finish.status,

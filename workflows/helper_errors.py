@@ -14,9 +14,15 @@ with workflow.unsafe.imports_passed_through():
     from perdure.temporal import policies
     from perdure.temporal.failures import leaf_failure
 
-__all__ = ["raise_helper_error", "raise_http_error", "wait_before_repeating"]
+__all__ = ["raise_fetch_error", "raise_helper_error", "raise_http_error", "wait_before_repeating"]
 
 
+_REFUSED_URLS = {
+    "invalid_redirect": "invalid_redirect",
+    "invalid_url": "url_not_allowed",
+    "too_many_redirects": "too_many_redirects",
+    "url_not_allowed": "url_not_allowed",
+}
 _GIVEN_UP = "The request was given up: its outcome is unknown, or no attempt succeeded in time"
 
 
@@ -41,6 +47,22 @@ def raise_http_error(error: ActivityError) -> NoReturn:
     if details["status"] is not None:
         response = Response(details["status"], details["headers"], details["body"])
     raise HttpError(leaf.message, response) from error
+
+
+def raise_fetch_error(error: ActivityError) -> NoReturn:
+    """Raise what a script sees of a request without credentials that got no answer.
+
+    Raises:
+        ActionError: Its `code` says what is wrong with the URL, or with where it leads.
+        HttpError: Nothing answered.
+        HelperError: The request could not be made as it was.
+        asyncio.CancelledError: The run is being cancelled.
+    """
+    leaf = leaf_failure(error)
+    if isinstance(leaf, ApplicationError) and leaf.type in _REFUSED_URLS:
+        code = _REFUSED_URLS[leaf.type]
+        raise ActionError({"code": code, "message": leaf.message}) from error
+    raise_http_error(error)
 
 
 def raise_helper_error(error: ActivityError) -> NoReturn:

@@ -50,7 +50,7 @@ class RunAction:
         )
         try:
             with script_border(script, nango.secrets):
-                validation = Validation(context, script, nango.warn)
+                validation = nango.validation = Validation(context, script, nango.warn)
                 action = load_entry_point(script, "run_action")
                 await validation.check(
                     context.input, call.input, what="input", code="invalid_action_input"
@@ -60,9 +60,9 @@ class RunAction:
                     context.output, output, what="output", code="invalid_action_output"
                 )
         except (Exception, asyncio.CancelledError):
-            await nango.close()
+            await nango.end()
             raise
-        await nango.close()
+        await nango.end()
         return ActionResult(output=output, sealed=nango.secrets.within(output))
 
 

@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from perdure.nango import HelperError
     from perdure.scripts.bundle import Bundle
     from perdure.scripts.execution import model_validator
+    from perdure.scripts.validation import Problem
     from perdure.temporal.payloads import RunContext, ScriptFiles
 
 __all__ = ["Validation"]
@@ -33,8 +34,8 @@ class Validation:
     ) -> None:
         self._mode = context.validation
         self._warn = warn
-        bundle = Bundle(BundleHash(script.bundle), script.files)
-        self._validator = None if self._mode == "off" else model_validator(bundle)
+        self._bundle = Bundle(BundleHash(script.bundle), script.files)
+        self._validator = None if self._mode == "off" else model_validator(self._bundle)
 
     async def check(self, model: str | None, value: Any, *, what: str, code: str) -> None:
         """Check one value.
@@ -63,6 +64,22 @@ class Validation:
             return f"{model} records[{index}] (id {records[index].get('id')!r})"
 
         await self._check(model, records, name, "invalid_sync_record")
+
+    def parse(self, model: Any, value: Any) -> tuple[Any, list[Problem]]:
+        """Return a value as an instance of a model, or what is wrong with it, in every mode.
+
+        Args:
+            model: Name of a generated model, or any type that pydantic understands.
+            value: The value, held against the model as the JSON that it is.
+
+        Raises:
+            HelperError: `unknown_model`.
+        """
+        validator = self._validator or model_validator(self._bundle)
+        if isinstance(model, str) and not validator.knows(model):
+            msg = f"{model!r} is none of the models of nango.yaml"
+            raise HelperError(msg, code="unknown_model")
+        return validator.parse(model, value)
 
     async def _check(
         self, model: str, values: Sequence[Any], name: Callable[[int], str], code: str

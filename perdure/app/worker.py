@@ -19,8 +19,10 @@ from activities.bundles import BundleActivities
 from activities.connections import ConnectionActivities, ConnectionResolver
 from activities.deployments import DeploymentActivities
 from activities.erasure import Erasure
+from activities.fetch import FetchActivities
 from activities.http import HttpActivities
 from activities.integrations import IntegrationActivities
+from activities.locks import LockActivities
 from activities.reconciliation import Reconciler
 from activities.records import RecordActivities
 from activities.resyncs import ResyncActivities
@@ -32,6 +34,7 @@ from config.settings import Settings
 from perdure.app.container import Container, open_container
 from perdure.errors import StartupError
 from perdure.proxy.client import ProxyClient
+from perdure.proxy.plain import PlainClient
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.scripts import guard
@@ -89,6 +92,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     runs = RunActivities(database, bundles, erasure, container.temporal)
     resyncs = ResyncActivities(database)
     connections = ConnectionActivities(database.connections)
+    locks = LockActivities(database)
     integrations = IntegrationActivities(database, container.settings.server_url)
     schedules = ScheduleActivities(database, container.schedules, reconciler)
     deployments = DeploymentActivities(database, bundles, reconciler, container.temporal)
@@ -112,6 +116,10 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         connections.set_metadata,
         connections.update_metadata,
         connections.delete_connection,
+        FetchActivities(PlainClient(transport)).uncontrolled_fetch,
+        locks.try_acquire_lock,
+        locks.release_lock,
+        locks.release_all_locks,
         integrations.get_integration,
         integrations.get_environment_variables,
         schedules.forget_schedule,

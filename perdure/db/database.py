@@ -12,6 +12,7 @@ from perdure.db.bundles import BundleStore
 from perdure.db.connections import ConnectionStore
 from perdure.db.environments import EnvironmentStore
 from perdure.db.integrations import IntegrationStore
+from perdure.db.locks import LockStore
 from perdure.db.pool import DbConnection, Pool, borrowed, create_pool
 from perdure.db.record_sets import RecordSetStore
 from perdure.db.records import RecordStore
@@ -41,6 +42,7 @@ class Database:
     blobs: BlobStore
     variables: VariableStore
     script_overrides: ScriptOverrideStore
+    locks: LockStore
 
     @classmethod
     @asynccontextmanager
@@ -81,6 +83,7 @@ class Database:
                 blobs=BlobStore(pool),
                 variables=VariableStore(pool, keyring),
                 script_overrides=ScriptOverrideStore(pool),
+                locks=LockStore(pool),
             )
 
     @asynccontextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal, ParamSpec, TypeVar, Unpack
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from perdure.nango.connection import ConnectionMethods
 from perdure.nango.errors import ActionError
+from perdure.nango.naming import python_name
+from perdure.nango.orchestration import OrchestrationMethods
 from perdure.nango.values import (
     LoggerLevel,
     LogLevel,
@@ -23,7 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class NangoAction(ConnectionMethods):
+class NangoAction(ConnectionMethods, OrchestrationMethods):
     """The helper of actions and on-event scripts; syncs get `NangoSync`, which adds records.
 
     Attributes:
@@ -43,6 +45,15 @@ class NangoAction(ConnectionMethods):
     bundle: str
 
     ActionError = ActionError
+
+    if not TYPE_CHECKING:  # what type checkers do not find does not exist
+
+        def __getattr__(self, name: str) -> Any:
+            """Say how something is called that was looked for by its name in camelCase."""
+            python = python_name(name)
+            exists = python != name and not name.startswith("_") and hasattr(self, python)
+            hint = f"; in Python it is nango.{python}" if exists else ""
+            raise AttributeError(f"there is no nango.{name}{hint}")
 
     @abstractmethod
     async def proxy(
@@ -132,6 +143,60 @@ class NangoAction(ConnectionMethods):
 
         Raises:
             HelperError: `invalid_options`, there is no such level.
+        """
+
+    @abstractmethod
+    async def uncontrolled_fetch(
+        self,
+        *,
+        url: str,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+    ) -> Response:
+        """Make one request to anywhere, without the connection's credentials.
+
+        It follows at most five redirects; headers that are secret by their name do not follow
+        one to another origin. Private networks are closed to it, as to every other request.
+
+        What got no answer is tried again as by `proxy` where the method is idempotent. Everything
+        else is sent once. An answer is an answer, whatever its status.
+
+        Args:
+            url: An absolute URL of http or https.
+            method: HTTP method.
+            headers: Headers of the request.
+            body: Text is sent as it is; other values as JSON, or as the `content-type` header
+                says.
+
+        Raises:
+            ActionError: With the `code` `url_not_allowed`, `too_many_redirects` or
+                `invalid_redirect`.
+            HttpError: Nothing answered.
+            HelperError: `invalid_options`.
+        """
+
+    @overload
+    async def validate_input(self, model: type[T], input: Any) -> T: ...
+
+    @overload
+    async def validate_input(self, model: str, input: Any) -> Any: ...
+
+    @abstractmethod
+    async def validate_input(self, model: Any, input: Any) -> Any:  # noqa: A002 - its released name
+        """Return a value as an instance of a model, however strict the environment is.
+
+        The value is held against the model as the JSON that it is: `"5"` is no number.
+
+        Args:
+            model: A class of `models.py`, or its name in `nango.yaml`; any other pydantic model
+                will do.
+            input: The value.
+
+        Raises:
+            ActionError: It does not fit: `{"code": "invalid_input", "message", "errors"}`, where
+                each error has `field` and `message`. Each is a line of the run's log, too.
+            HelperError: `unknown_model`.
         """
 
     @abstractmethod

@@ -27,13 +27,15 @@ from perdure.proxy.requests import HttpRequest, HttpResponse, LinkPaginate, Pagi
 from perdure.proxy.retry import NetworkFailure, Outcome, decide
 from perdure.proxy.urls import Target, add_query, check_base_url, query_names, resolve
 
-__all__ = ["ProxyClient"]
+__all__ = ["DEFAULT_HEADERS", "ProxyClient"]
 
-_DEFAULT_HEADERS: Mapping[str, str] = {
+DEFAULT_HEADERS: Mapping[str, str] = {
     "accept": "application/json, text/plain, */*",
     "accept-encoding": "gzip, deflate",
     "user-agent": f"perdure/{__version__} (python {platform.python_version()})",
 }
+"""Sent where neither provider nor author gives a header of the name."""
+
 _MAX_EXCERPT = 300
 _MAX_ERROR_BODY = 32_768
 
@@ -226,7 +228,7 @@ _NETWORK_CODES: Mapping[NetworkFailure, str] = {
 def _outgoing(
     request: HttpRequest, provider: Provider, target: Target, injection: Injection
 ) -> OutgoingRequest:
-    headers = dict(_DEFAULT_HEADERS)
+    headers = dict(DEFAULT_HEADERS)
     url = target.url
     if target.trusted:
         headers |= {**injection.headers, **request.headers}

@@ -25,7 +25,9 @@ from pydantic import (
 from perdure.errors import FieldError, InvalidInputError
 
 __all__ = [
+    "IDEMPOTENT",
     "CursorPaginate",
+    "HeaderMap",
     "HttpRequest",
     "HttpResponse",
     "LinkPaginate",
@@ -36,6 +38,7 @@ __all__ = [
     "ResponseType",
     "RetryHeader",
     "merge_paginate",
+    "upper_case",
 ]
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
@@ -44,7 +47,12 @@ Scalar: TypeAlias = str | int | float | bool | None
 Params: TypeAlias = str | dict[str, Scalar | list[Scalar]]
 
 
-def _upper(value: object) -> object:
+IDEMPOTENT: frozenset[str] = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Methods whose requests may be made twice."""
+
+
+def upper_case(value: object) -> object:
+    """Return a text in upper case, anything else as it is."""
     return value.upper() if isinstance(value, str) else value
 
 
@@ -61,6 +69,9 @@ def _header_map(value: object) -> object:
 def _one_or_many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
+
+HeaderMap = Annotated[dict[str, str], BeforeValidator(_header_map)]
+"""Headers with lower-case names; those that are None are left out."""
 
 HeaderName = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=1)]
 HeaderNames = Annotated[tuple[HeaderName, ...], BeforeValidator(_one_or_many)]
@@ -110,9 +121,9 @@ class HttpRequest(_Payload):
             repeated POST count once.
     """
 
-    method: Annotated[Method, BeforeValidator(_upper)] = "GET"
+    method: Annotated[Method, BeforeValidator(upper_case)] = "GET"
     endpoint: str
-    headers: Annotated[dict[str, str], BeforeValidator(_header_map)] = Field(default_factory=dict)
+    headers: HeaderMap = Field(default_factory=dict)
     params: Params = Field(default_factory=dict)
     data: JsonValue = None
     retries: int | None = Field(default=None, ge=0)

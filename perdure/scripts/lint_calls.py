@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from perdure.nango import NangoAction, NangoSync
+from perdure.nango.naming import python_name
 from perdure.scripts.bundle import ScriptKind
 from perdure.scripts.lint_findings import DeclaredScript, Finding, LintCode, Severity
 from perdure.scripts.lint_source import Unit
@@ -110,8 +111,7 @@ def _right_model(name: str, models: Collection[str]) -> str:
 
 
 def _did_you_mean(name: str) -> str | None:
-    snake = re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: f"_{match[1].lower()}", name)
-    near = difflib.get_close_matches(snake, _KNOWN, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(python_name(name), _KNOWN, n=1, cutoff=0.7)
     return f"did you mean `nango.{near[0]}`?" if near else None
 
 

@@ -39,27 +39,38 @@ class ModelValidator:
         self._executor = executor
         self._judges: dict[str, Callable[[bytes], Any]] = {}
 
+    def knows(self, model: str) -> bool:
+        """Say whether the bundle has a model of this name."""
+        return model in self._models
+
     def problems(self, model: str, value: Any) -> list[Problem]:
         """Return what is wrong with a value; a model that the bundle lacks allows everything."""
-        if model not in self._models:
-            return []
-        judge = self._judges.get(model)
+        return self.parse(model, value)[1] if model in self._models else []
+
+    def parse(self, model: Any, value: Any) -> tuple[Any, list[Problem]]:
+        """Return a value as an instance of a model, or what is wrong with it.
+
+        Args:
+            model: Name of a model of the bundle, or any type that pydantic understands.
+            value: The value.
+        """
+        judge = self._judges.get(model) if isinstance(model, str) else None
         if judge is None:
-            judge = self._judges[model] = self._executor.submit(
-                _judge, self._models[model]
-            ).result()
+            type_ = self._models[model] if isinstance(model, str) else model
+            judge = self._executor.submit(_judge, type_).result()
+            if isinstance(model, str):
+                self._judges[model] = judge
         try:
-            judge(to_json(value))
+            return judge(to_json(value, by_alias=True)), []
         except PydanticSerializationError as error:
-            return [Problem("", f"cannot be written as JSON: {error}")]
+            return None, [Problem("", f"cannot be written as JSON: {error}")]
         except ValidationError as error:
-            return [
+            return None, [
                 Problem(".".join(map(str, entry["loc"])), _reason(entry["type"], entry["msg"]))
                 for entry in error.errors(
                     include_url=False, include_context=False, include_input=False
                 )
             ]
-        return []
 
 
 def _reason(kind: str, said: str) -> str:

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from textwrap import dedent, indent
-from typing import Any
 
 import pytest
-from temporalio.client import WorkflowHandle
 from werkzeug import Request, Response
 
+from tests.support.actions import call
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
-
-
-async def start(
-    stack: Stack, source: Source, body: str, **connection: Any
-) -> WorkflowHandle[Any, Any]:
-    """Start an action with this body."""
-    script = f"async def run_action(nango):\n{indent(dedent(body), '    ')}"
-    await stack.deploy(project(action=script))
-    return await stack.start_action(await stack.connect(source.url, **connection), None)
-
-
-async def call(stack: Stack, source: Source, body: str, **connection: Any) -> Any:
-    """Run an action with this body and return its output."""
-    return (await (await start(stack, source, body, **connection)).result())["output"]
 
 
 async def test_metadata_is_replaced_or_merged(stack: Stack, source: Source) -> None:

@@ -6,11 +6,14 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from workflows.nango.connection import ConnectionSteps
+    from workflows.nango.fetch import FetchSteps
     from workflows.nango.functions import FunctionSteps
     from workflows.nango.http import HttpSteps
+    from workflows.nango.inputs import InputSteps
+    from workflows.nango.locks import LockSteps
 
 __all__ = ["DurableAction"]
 
 
-class DurableAction(HttpSteps, ConnectionSteps, FunctionSteps):
+class DurableAction(HttpSteps, ConnectionSteps, FetchSteps, InputSteps, LockSteps, FunctionSteps):
     """Everything but the records."""

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from perdure.nango import Pages, PaginateOptions, RequestOptions, Response
     from perdure.proxy.pagination import PageState
     from perdure.proxy.redaction import is_sensitive_name
-    from perdure.proxy.requests import HttpRequest
+    from perdure.proxy.requests import IDEMPOTENT, HttpRequest
     from perdure.temporal import policies
     from workflows.helper_errors import raise_http_error, wait_before_repeating
     from workflows.nango.steps import HelperSteps
@@ -25,8 +25,6 @@ __all__ = ["HttpSteps"]
 
 ArgumentT = TypeVar("ArgumentT")
 ResultT = TypeVar("ResultT")
-
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
 class HttpSteps(HelperSteps):
@@ -41,14 +39,14 @@ class HttpSteps(HelperSteps):
     ) -> Response:
         """See base class."""
         request = as_request(endpoint, method, options)
-        if method not in _IDEMPOTENT:
+        if method not in IDEMPOTENT:
             # The same for every attempt, so that a provider that knows such keys acts once.
             request = request.model_copy(update={"idempotency_key": str(workflow.uuid4())})
         call = ProxyInput(
             connection=self._ref(request), request=request, sealed=self._is_secret(request)
         )
         summary = f"{method} {endpoint}"
-        if method in _IDEMPOTENT:
+        if method in IDEMPOTENT:
             answer = await self._repeatable(HttpActivities.proxy, call, summary, request)
         else:
             answer = await self._not_repeatable(call, summary, request)

@@ -248,3 +248,22 @@ def test_tracking_of_deletes_is_begun_and_ended() -> None:
     assert paired(f"{start}('Issue')") == [(code, 3)]
     assert paired(f"{end}('Issue')") == [(code, 3)]
     assert paired(f"{start}('Issue')\n{end}('User')") == [(code, 3), (code, 4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "python"),
+    [
+        ("batchSave", "batch_save"),
+        ("getWebhookURL", "get_webhook_url"),
+        ("zodValidateInput", "validate_input"),
+        ("lastSyncDate", "last_sync_date"),
+        ("try_aquire_lock", "try_acquire_lock"),
+    ],
+)
+def test_name_in_camel_case_is_told_in_python(name: str, python: str) -> None:
+    (found,) = lint_sync(body(f"x = nango.{name}\nprint(x)"))
+
+    assert (found.code, found.hint) == (
+        LintCode.UNKNOWN_METHOD,
+        f"did you mean `nango.{python}`?",
+    )
