@@ -384,10 +384,13 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Proble
     line, column = next((place for place in places if place < end), end)
     what = shorten(f"{error.context or ''} {error.problem or ''}", 200)
     position = Position(file, line + 1, column + 1, line + 1, column + 2)
-    at = lines[line][column : column + 1]
-    return Problem(
-        FileCode.YAML, f"This is not valid YAML: {what}.", position=position, hint=_HINTS.get(at)
-    )
+    hint = _HINTS.get(lines[line][column : column + 1])
+    if error.context in _OPEN and error.context_mark:
+        hint = f"close the `{_OPEN[error.context]}` of line {error.context_mark.line + 1}"
+    return Problem(FileCode.YAML, f"This is not valid YAML: {what}.", position=position, hint=hint)
+
+
+_OPEN = {"while parsing a flow sequence": "[", "while parsing a flow mapping": "{"}
 
 
 _HINTS = {

@@ -72,7 +72,8 @@ class NewDeployment(NewPlan):
 
     allow_destructive: bool = Field(
         default=False,
-        description="Whether scripts may be removed, and records erased.",
+        description="Whether scripts may be removed, records erased, and scripts outside of the "
+        "target changed.",
     )
     base: int | None = Field(
         None,

@@ -78,7 +78,8 @@ class ApiClient:
 
         Args:
             wanted: As of `plan`.
-            allow_destructive: Whether scripts may be removed, and records erased.
+            allow_destructive: Whether scripts may be removed, records erased, and scripts outside
+                of the target changed.
             base: That of the plan: nothing else may have been deployed since.
         """
         body = {**wanted, "allow_destructive": allow_destructive, "base": base}

@@ -48,7 +48,7 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 """Whether a program reads the output."""
 
 AllowDestructive = Annotated[bool, Parameter(negative="", show_default=False)]
-"""Whether a deploy may remove scripts and erase records without asking."""
+"""Whether a deploy may lose scripts or records, or change others, without asking."""
 
 DryRun = Annotated[bool, Parameter(negative="", show_default=False)]
 """Whether only to show what would change."""

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from config.nango_yaml import parse_nango_yaml
 from config.problems import FileCode
 from config.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError, describe, read_yaml
 from config.yaml_scalars import Timestamp
@@ -253,3 +254,17 @@ def test_node_is_described_in_words(text: str, words: str) -> None:
     root = read_yaml(f"a: {text}", "f")
     assert isinstance(root, Mapping)
     assert describe(root.entries["a"].value) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a: {b: [c\nd:\n", "close the `[` of line 1"),
+        ("a:\n  - {b: c\nd:\n", "close the `{` of line 2"),
+        ("a: b: c\n", "put the value in quotes when it holds `: `"),
+    ],
+)
+def test_bracket_that_is_left_open_is_told_with_its_line(text: str, hint: str) -> None:
+    (problem,) = parse_nango_yaml(text).errors
+
+    assert problem.hint == hint

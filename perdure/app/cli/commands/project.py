@@ -66,7 +66,8 @@ async def deploy(
         integration: Deploy only this integration; all others stay as they are.
         sync: Deploy only this sync; nothing is removed.
         action: Deploy only this action; nothing is removed.
-        allow_destructive: Do not ask before scripts are removed or records erased.
+        allow_destructive: Do not ask before scripts are removed, records erased, or scripts
+            outside of the part changed.
         dry_run: Only show what would change.
         as_json: Print JSON: the answer, or the plan if nothing is deployed.
         server: Server and key, and the project folder.
