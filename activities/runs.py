@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import model_validator
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.bundles import BundleCache
 from activities.erasure import Erasure
+from activities.webhook_outbox import WebhookOutbox
 from config.project import Sync as DeclaredSync
 from perdure.clock import utcnow
 from perdure.db.connections import Connection
@@ -30,6 +32,7 @@ from perdure.temporal.payloads import Payload, RunContext, SyncInput
 
 __all__ = [
     "FinishRunInput",
+    "FinishedRun",
     "LogEntry",
     "LogInput",
     "RunActivities",
@@ -66,6 +69,26 @@ class FinishRunInput(Payload):
     context: RunContext
     status: RunStatus
     error: dict[str, Any] | None = None
+
+
+class FinishedRun(Payload):
+    """A run that has ended.
+
+    Attributes:
+        counts: What it did to records, by model, as the database counted it.
+        deliveries: Ids of the webhooks that tell of it and are to be started.
+    """
+
+    counts: dict[str, dict[str, int]] = {}
+    deliveries: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_counts(cls, value: Any) -> Any:
+        """Read what a run of an earlier release recorded: the counts alone."""
+        if isinstance(value, dict) and not isinstance(value.get("deliveries"), list):
+            return {"counts": value}
+        return value
 
 
 class LogEntry(Payload):
@@ -129,6 +152,7 @@ class RunActivities:
         self._bundles = bundles
         self._erasure = erasure
         self._client = client
+        self._outbox = WebhookOutbox(database)
 
     @activity.defn
     async def start_sync(self, start: StartSyncInput) -> RunContext | None:
@@ -173,22 +197,21 @@ class RunActivities:
             )
 
     @activity.defn
-    async def finish_sync(self, finish: FinishRunInput) -> dict[str, dict[str, int]]:
+    async def finish_sync(self, finish: FinishRunInput) -> FinishedRun:
         """Note how a sync run ended; a success moves the sync's last date to the run's start.
 
-        The locks that the run holds are released with it.
-
-        Returns:
-            What the run did to records, by model, as the database counted it.
+        The locks that the run holds are released with it, and what is to be told of it is written
+        in the same transaction.
         """
         context = finish.context
         await self._erase_what_is_declared_no_more(context)
+        ended_at = utcnow()
         async with self._database.transaction() as conn:
             await self._database.locks.release_all(context.run_id, conn=conn)
             await self._database.runs.finish(
                 context.run_id,
                 finish.status,
-                finished_at=utcnow(),
+                finished_at=ended_at,
                 error=finish.error,
                 conn=conn,
             )
@@ -200,8 +223,11 @@ class RunActivities:
                     context.variant,
                     conn=conn,
                 )
-        run = await self._database.runs.get(EnvironmentId(context.environment_id), context.run_id)
-        return {model: dict(counts) for model, counts in run.counts.items()}  # type: ignore[arg-type]  # a TypedDict of integers
+            counts = await self._database.runs.counts(context.run_id, conn=conn)
+            told = await self._outbox.sync_ended(
+                context, finish.status, counts, finish.error, ended_at=ended_at, conn=conn
+            )
+        return FinishedRun(counts=counts, deliveries=[str(delivery) for delivery in told])
 
     @activity.defn
     async def write_log(self, log: LogInput) -> None:

@@ -27,6 +27,7 @@ from api.routers import (
     runs,
     syncs,
     v1,
+    webhooks,
 )
 from api.schemas.base import ErrorEnvelope
 from perdure._version import __version__
@@ -46,6 +47,7 @@ _ROUTERS = (
     deployments,
     run_retries,
     runs,
+    webhooks,
     v1,
     environment_openapi,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -58,12 +59,23 @@ class Settings(BaseSettings):
         default=False,
         description="Let outbound calls reach loopback and private addresses (local development).",
     )
+    webhook_retry_days: float = Field(
+        default=3,
+        gt=0,
+        le=30,
+        description="How long a webhook is sent again to a receiver that does not take it.",
+    )
     ready_file: Path | None = Field(
         default=None, description="File that the worker touches when it takes work."
     )
     providers: Path | None = Field(
         default=None, description="File or folder with further provider entries."
     )
+
+    @property
+    def webhook_patience(self) -> timedelta:
+        """How long a webhook is sent again to a receiver that does not take it."""
+        return timedelta(days=self.webhook_retry_days)
 
 
 class ClientSettings(BaseSettings):

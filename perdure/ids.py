@@ -10,6 +10,7 @@ __all__ = [
     "ConnectionKey",
     "EnvironmentId",
     "action_workflow_id",
+    "delivery_workflow_id",
     "shadow_variant",
     "sync_workflow_id",
 ]
@@ -50,3 +51,8 @@ def action_workflow_id(environment: str, key: str) -> str:
         key: A fresh UUID, or the caller's idempotency key.
     """
     return f"action/{environment}/{key}"
+
+
+def delivery_workflow_id(environment: str, delivery_id: str) -> str:
+    """Return the workflow id of the delivery of a webhook."""
+    return f"webhook-delivery/{environment}/{delivery_id}"

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.scripts import load_entry_point, script_border
     from workflows.steps import run_step
     from workflows.validation import Validation
+    from workflows.webhooks import start_deliveries
 
 __all__ = ["RunSync"]
 
@@ -132,7 +133,7 @@ class RunSync:
         except ActivityError as failed:
             # Lost log lines are no reason to lose how the run ended.
             workflow.logger.warning("log lines were not written", exc_info=failed)
-        counts = await run_step(
+        finished = await run_step(
             RunActivities.finish_sync,
             FinishRunInput(
                 context=context,
@@ -142,7 +143,8 @@ class RunSync:
             summary=f"finish: {status}",
             policy=policies.BOOKKEEPING,
         )
-        return SyncResult(counts=counts)
+        await start_deliveries(context.environment, finished.deliveries)
+        return SyncResult(counts=finished.counts)
 
 
 def _stop_if_cancelled() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 
@@ -13,6 +13,7 @@ from api.dependencies import Caller, Dependencies, Deps
 from api.routers.parameters import ConnectionIdPath, IntegrationQuery
 from api.schemas.base import Success
 from api.schemas.connections import (
+    ConnectionChange,
     ConnectionDetail,
     ConnectionList,
     ConnectionSummary,
@@ -51,9 +52,11 @@ async def create_connection(deps: Deps, caller: Caller, body: NewConnection) -> 
         connection_config=body.connection_config,
         tags=body.tags,
         end_user=body.end_user.model_dump(exclude_unset=True) if body.end_user else None,
+        webhook_url_override=body.webhook_url_override,
     )
+    operation: Literal["creation", "override"] = "creation" if is_new else "override"
     try:
-        await _run(deps, caller, connection, WorkflowType.CONNECTION_CREATE)
+        await _run(deps, caller, connection, WorkflowType.CONNECTION_CREATE, operation)
     except UnavailableError:
         if is_new:
             # Nothing would ever start its syncs, and without an id of its own a second attempt
@@ -113,6 +116,29 @@ async def get_connection(
     return ConnectionDetail.of(connection, credentials)
 
 
+@router.patch("/connection/{connection_id:path}", include_in_schema=False)
+@router.patch("/connections/{connection_id:path}")
+async def change_connection(
+    deps: Deps,
+    caller: Caller,
+    connection_id: ConnectionIdPath,
+    integration: IntegrationQuery,
+    body: ConnectionChange,
+) -> Success:
+    """Change whom a connection belongs to, its tags, or where its webhooks go."""
+    url = body.webhook_url_override
+    removed = "webhook_url_override" in body.model_fields_set and url is None
+    await deps.database.connections.update(
+        caller.id,
+        integration,
+        connection_id,
+        tags=body.tags,
+        end_user=body.end_user.model_dump(exclude_unset=True) if body.end_user else None,
+        webhook_url_override="" if removed else url,
+    )
+    return Success()
+
+
 @router.delete("/connection/{connection_id:path}", include_in_schema=False)
 @router.delete("/connections/{connection_id:path}")
 async def delete_connection(
@@ -146,7 +172,11 @@ def _credentials(provider: Provider, given: Mapping[str, Any]) -> Credentials:
 
 
 async def _run(
-    deps: Dependencies, caller: Environment, connection: Connection, workflow: WorkflowType
+    deps: Dependencies,
+    caller: Environment,
+    connection: Connection,
+    workflow: WorkflowType,
+    operation: Literal["creation", "override"] | None = None,
 ) -> None:
     handle = await start_workflow(
         deps.temporal,
@@ -157,6 +187,7 @@ async def _run(
             integration=connection.integration,
             connection_id=connection.connection_id,
             connection_key=connection.key,
+            operation=operation,
         ),
         workflow_id=(
             f"{workflow}/{caller.name}/{connection.integration}/{connection.connection_id}"

@@ -8,9 +8,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.base import Answer, Body, ConnectionId
+from api.schemas.webhooks import WebhookUrl
 from perdure.db.connections import Connection
 
-__all__ = ["ConnectionDetail", "ConnectionList", "ConnectionSummary", "NewConnection"]
+__all__ = [
+    "ConnectionChange",
+    "ConnectionDetail",
+    "ConnectionList",
+    "ConnectionSummary",
+    "NewConnection",
+]
 
 
 class Organization(BaseModel):
@@ -48,6 +55,18 @@ class NewConnection(Body):
     connection_config: dict[str, Any] | None = None
     tags: dict[str, str] | None = None
     end_user: EndUser | None = None
+    webhook_url_override: WebhookUrl | None = None
+
+
+class ConnectionChange(Body):
+    """What is to change of a connection; what is left out stays.
+
+    A `webhook_url_override` that is null is removed: webhooks go to the environment's URLs again.
+    """
+
+    end_user: EndUser | None = None
+    tags: dict[str, str] | None = None
+    webhook_url_override: WebhookUrl | None = None
 
 
 class ConnectionSummary(Answer):
@@ -96,7 +115,7 @@ class ConnectionDetail(Answer):
     last_fetched_at: datetime | None
     metadata: dict[str, Any] | None
     connection_config: dict[str, Any]
-    webhook_url_override: str | None = None
+    webhook_url_override: str | None
     errors: list[Any] = Field(default_factory=list)
     end_user: dict[str, Any] | None
     tags: dict[str, str]
@@ -115,6 +134,7 @@ class ConnectionDetail(Answer):
             last_fetched_at=connection.last_fetched_at,
             metadata=connection.metadata,
             connection_config=connection.connection_config,
+            webhook_url_override=connection.webhook_url_override,
             end_user=connection.end_user,
             tags=connection.tags,
             credentials=credentials,

@@ -30,6 +30,8 @@ from activities.retries import RetryActivities
 from activities.runs import RunActivities
 from activities.schedules import ScheduleActivities
 from activities.steps import StepActivities
+from activities.webhook_starts import DeliveryStarter
+from activities.webhooks import WebhookActivities
 from config.settings import Settings
 from perdure.app.container import Container, open_container
 from perdure.errors import StartupError
@@ -47,6 +49,7 @@ from workflows.deploy import Deploy
 from workflows.retry_run import RetryRun
 from workflows.run_action import RunAction
 from workflows.run_sync import RunSync
+from workflows.webhooks import DeliverWebhook
 
 __all__ = ["ALL_WORKFLOWS", "activities_of", "locate_script", "run_worker", "workers"]
 
@@ -57,6 +60,7 @@ ACTION_WORKFLOWS: tuple[type, ...] = (
     DeleteConnection,
     Deploy,
     RetryRun,
+    DeliverWebhook,
 )
 ALL_WORKFLOWS: tuple[type, ...] = (*SYNC_WORKFLOWS, *ACTION_WORKFLOWS)
 
@@ -99,6 +103,12 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     retries = RetryActivities(
         database, bundles, container.temporal, partial(replayer_of, container)
     )
+    webhooks = WebhookActivities(
+        database,
+        container.catalog,
+        transport,
+        DeliveryStarter(container.temporal, container.settings.webhook_patience),
+    )
     return [
         http.proxy,
         http.fetch_page,
@@ -129,6 +139,10 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         deployments.activate_bundle,
         deployments.reconcile_connections,
         retries.retry_run,
+        webhooks.tell_of_connection,
+        webhooks.start_deliveries,
+        webhooks.post_webhook,
+        webhooks.give_up_webhook,
         BundleActivities(bundles).load_script,
         StepActivities(bundles).run,
     ]

@@ -27,28 +27,29 @@ _UPSERT = """
 WITH saved AS (
     INSERT INTO connections AS c (
         environment_id, integration_id, connection_id,
-        credentials, metadata, connection_config, tags, end_user
+        credentials, metadata, connection_config, tags, end_user, webhook_url_override
     )
-    VALUES ($1, $2, $3, $4, $5, coalesce($6::jsonb, '{}'), coalesce($7::jsonb, '{}'), $8)
+    VALUES ($1, $2, $3, $4, $5, coalesce($6::jsonb, '{}'), coalesce($7::jsonb, '{}'), $8, $9)
     ON CONFLICT (integration_id, connection_id) DO UPDATE
        SET credentials = excluded.credentials,
            metadata = coalesce($5::jsonb, c.metadata),
            connection_config = coalesce($6::jsonb, c.connection_config),
            tags = coalesce($7::jsonb, c.tags),
            end_user = coalesce($8::jsonb, c.end_user),
+           webhook_url_override = coalesce($9::text, c.webhook_url_override),
            updated_at = now()
     RETURNING c.*, xmax = 0 AS created
 )
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
-       c.created_at, c.updated_at, c.last_fetched_at, c.created
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override, c.created
   FROM saved c JOIN integrations i ON i.id = c.integration_id
 """
 
 _GET = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
-       c.created_at, c.updated_at, c.last_fetched_at
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3
 """
@@ -56,7 +57,7 @@ SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.con
 _BY_KEY = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
-       c.created_at, c.updated_at, c.last_fetched_at
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE c.id = $1
 """
@@ -64,7 +65,7 @@ SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.con
 _LIST = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
-       c.created_at, c.updated_at, c.last_fetched_at
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE c.environment_id = $1
    AND ($2::text[] IS NULL OR i.unique_key = ANY ($2))
@@ -83,7 +84,7 @@ SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.con
 _PAGE = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
-       c.created_at, c.updated_at, c.last_fetched_at
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE c.environment_id = $1 AND c.id > $2
  ORDER BY c.id
@@ -102,13 +103,15 @@ UPDATE connections c
    SET tags = coalesce($4::jsonb, c.tags),
        end_user = coalesce($5::jsonb, c.end_user),
        connection_config = coalesce($6::jsonb, c.connection_config),
+       webhook_url_override =
+           CASE WHEN $7::text IS NULL THEN c.webhook_url_override ELSE nullif($7, '') END,
        updated_at = now()
   FROM integrations i
  WHERE i.id = c.integration_id
    AND i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3
 RETURNING c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
           c.metadata, c.connection_config, c.tags, c.end_user,
-          c.created_at, c.updated_at, c.last_fetched_at
+          c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
 """
 
 # Rows are locked in the order of their ids, so that two writers never wait in a circle.
@@ -132,6 +135,8 @@ _SAVE_CREDENTIALS = """
 UPDATE connections SET credentials = $2, updated_at = now() WHERE id = $1 RETURNING id
 """
 
+_WEBHOOK_URL = "SELECT webhook_url_override FROM connections WHERE id = $1"
+
 # Once a minute is exact enough for people, and spares a write for each call of a provider.
 _MARK_FETCHED = """
 UPDATE connections SET last_fetched_at = now()
@@ -145,7 +150,7 @@ DELETE FROM connections c
    AND i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3
 RETURNING c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
           c.metadata, c.connection_config, c.tags, c.end_user,
-          c.created_at, c.updated_at, c.last_fetched_at
+          c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
 """
 
 
@@ -167,6 +172,7 @@ class Connection:
         created_at: When it was made.
         updated_at: When it was last changed.
         last_fetched_at: When its credentials were last asked for, to the minute.
+        webhook_url_override: Where its webhooks go instead of the environment's URLs.
     """
 
     key: ConnectionKey
@@ -182,6 +188,7 @@ class Connection:
     created_at: datetime
     updated_at: datetime
     last_fetched_at: datetime | None
+    webhook_url_override: str | None
 
 
 class ConnectionStore:
@@ -207,6 +214,7 @@ class ConnectionStore:
         connection_config: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         end_user: Mapping[str, Any] | None = None,
+        webhook_url_override: str | None = None,
     ) -> tuple[Connection, bool]:
         """Make a connection, or give an existing one new credentials.
 
@@ -215,10 +223,11 @@ class ConnectionStore:
             integration: Key of its integration.
             connection_id: Its name.
             credentials: A JSON object; it is encrypted before it leaves this process.
-            metadata: As the attribute; None leaves what is there, as with the next three.
+            metadata: As the attribute; None leaves what is there, as with the next four.
             connection_config: As the attribute.
             tags: As the attribute.
             end_user: As the attribute.
+            webhook_url_override: As the attribute.
 
         Returns:
             The connection, and whether it is new.
@@ -241,6 +250,7 @@ class ConnectionStore:
                 connection_config,
                 tags,
                 end_user,
+                webhook_url_override,
             )
         if row is None:
             raise unknown_integration(integration)
@@ -343,8 +353,9 @@ class ConnectionStore:
         tags: Mapping[str, str] | None = None,
         end_user: Mapping[str, Any] | None = None,
         connection_config: Mapping[str, Any] | None = None,
+        webhook_url_override: str | None = None,
     ) -> Connection:
-        """Replace what is given and leave the rest.
+        """Replace what is given and leave the rest; an empty URL removes it.
 
         Raises:
             NotFoundError: `unknown_connection` or `unknown_provider_config`.
@@ -358,6 +369,7 @@ class ConnectionStore:
                 tags,
                 end_user,
                 connection_config,
+                webhook_url_override,
             )
             if row is None:
                 raise await _unknown(conn, environment_id, integration, connection_id)
@@ -424,6 +436,19 @@ class ConnectionStore:
         """Note that the credentials were asked for; at most one write a minute."""
         async with borrowed(self._pool) as conn:
             await conn.execute(_MARK_FETCHED, key)
+
+    async def webhook_url_override(
+        self, key: ConnectionKey, *, conn: DbConnection | None = None
+    ) -> str | None:
+        """Return where a connection's webhooks go, None for the environment's URLs.
+
+        Args:
+            key: Row id; of a connection that is gone there is none.
+            conn: Connection whose transaction this joins.
+        """
+        async with borrowed(self._pool, conn) as connection:
+            url: str | None = await connection.fetchval(_WEBHOOK_URL, key)
+        return url
 
     async def delete(
         self, environment_id: EnvironmentId, integration: str, connection_id: str

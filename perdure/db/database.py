@@ -21,6 +21,8 @@ from perdure.db.runs import RunStore
 from perdure.db.script_overrides import ScriptOverrideStore
 from perdure.db.syncs import SyncStore
 from perdure.db.variables import VariableStore
+from perdure.db.webhook_deliveries import DeliveryStore
+from perdure.db.webhook_settings import WebhookSettingsStore
 
 __all__ = ["Database"]
 
@@ -43,6 +45,8 @@ class Database:
     variables: VariableStore
     script_overrides: ScriptOverrideStore
     locks: LockStore
+    webhook_settings: WebhookSettingsStore
+    deliveries: DeliveryStore
 
     @classmethod
     @asynccontextmanager
@@ -84,6 +88,8 @@ class Database:
                 variables=VariableStore(pool, keyring),
                 script_overrides=ScriptOverrideStore(pool),
                 locks=LockStore(pool),
+                webhook_settings=WebhookSettingsStore(pool, keyring),
+                deliveries=DeliveryStore(pool),
             )
 
     @asynccontextmanager

@@ -88,6 +88,8 @@ UPDATE runs
  WHERE id = $1
 """
 
+_COUNTS = "SELECT counts FROM runs WHERE id = $1"
+
 _GET = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
@@ -362,6 +364,19 @@ class RunStore:
                 counts["deleted"],
                 counts["unchanged"],
             )
+
+    async def counts(
+        self, run_id: str, *, conn: DbConnection | None = None
+    ) -> dict[str, dict[str, int]]:
+        """Return what a run did to records so far, by model.
+
+        Args:
+            run_id: Which run; one that is not known did nothing.
+            conn: Connection whose transaction this joins.
+        """
+        async with borrowed(self._pool, conn) as connection:
+            counts: dict[str, dict[str, int]] | None = await connection.fetchval(_COUNTS, run_id)
+        return counts or {}
 
     async def get(self, environment_id: EnvironmentId, run_id: str) -> Run:
         """Return a run.

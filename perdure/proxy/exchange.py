@@ -23,6 +23,7 @@ class OutgoingRequest:
         secret_headers: Names that are left out when a redirect leaves the origin, besides those
             that are secret by their name.
         forward_headers_on_redirect: Keep them all the same.
+        follow_redirects: Whether a redirect is followed, or is the answer.
     """
 
     method: str
@@ -32,6 +33,7 @@ class OutgoingRequest:
     timeout_s: float = 60.0
     secret_headers: frozenset[str] = frozenset()
     forward_headers_on_redirect: bool = False
+    follow_redirects: bool = True
 
 
 @dataclass(frozen=True, slots=True)

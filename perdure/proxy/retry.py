@@ -23,7 +23,15 @@ from perdure.providers.provider import Provider, RetryInBody
 from perdure.proxy.json_path import lookup
 from perdure.proxy.requests import HttpRequest
 
-__all__ = ["MAX_WAIT_S", "NetworkFailure", "Outcome", "RetryDecision", "RetryReason", "decide"]
+__all__ = [
+    "MAX_WAIT_S",
+    "NetworkFailure",
+    "Outcome",
+    "RetryDecision",
+    "RetryReason",
+    "decide",
+    "retry_after",
+]
 
 MAX_WAIT_S = 86_400.0
 """Longest wait in seconds; whoever asks for more is asked again after a day."""
@@ -122,6 +130,17 @@ def decide(
     delay = _wait(outcome, request, provider, now)
     retry, reason = _after_answer(outcome.status, outcome.headers, request, provider)
     return RetryDecision(retry=retry, delay=delay if retry else None, reason=reason)
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """Return the seconds that a `Retry-After` asks to wait, None where there is none.
+
+    Args:
+        headers: Headers with lower-case names.
+        now: The present moment, aware.
+    """
+    seconds = _after(headers.get("retry-after"), now)
+    return None if seconds is None else min(seconds, MAX_WAIT_S)
 
 
 def _after_no_answer(

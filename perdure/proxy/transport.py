@@ -78,7 +78,7 @@ class HttpTransport:
         await self._pool.aclose()
 
     async def send(self, request: OutgoingRequest) -> RawResponse:
-        """Return the answer to a request, following at most five redirects.
+        """Return the answer to a request, following at most five redirects where it may.
 
         Raises:
             NetworkError: If there was no complete answer.
@@ -97,6 +97,8 @@ class HttpTransport:
     async def _follow(self, request: OutgoingRequest) -> RawResponse:
         for _ in range(_MAX_REDIRECTS + 1):
             response = await self._exchange(request)
+            if not request.follow_redirects:
+                return response
             if (following := redirected(request, response)) is None:
                 return response
             request = following

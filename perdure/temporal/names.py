@@ -18,6 +18,7 @@ class WorkflowType(StrEnum):
     CONNECTION_DELETE = "connection-delete"
     DEPLOY = "deploy"
     RETRY = "retry"
+    WEBHOOK_DELIVERY = "webhook-delivery"
 
 
 class TaskQueue(StrEnum):

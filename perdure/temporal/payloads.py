@@ -18,6 +18,7 @@ __all__ = [
     "ActionInput",
     "ActionResult",
     "ConnectionInput",
+    "DeliveryInput",
     "DeployInput",
     "DeployResult",
     "Payload",
@@ -161,13 +162,36 @@ class ActionResult(Payload):
 
 
 class ConnectionInput(Payload):
-    """A connection that is being created or deleted."""
+    """A connection that is being created or deleted.
+
+    Attributes:
+        operation: What was done to its credentials, None where nobody is to be told.
+    """
 
     environment: str
     environment_id: int
     integration: str
     connection_id: str
     connection_key: int
+    operation: Literal["creation", "override"] | None = None
+
+
+class DeliveryInput(Payload):
+    """A webhook that is to be delivered; what it says stays in the database.
+
+    Attributes:
+        delivery_id: Id of its row.
+        environment: Name of the environment.
+        subject: What it tells, in a few words for people.
+        host: Where it goes.
+        patience: Seconds after which a receiver that does not take it is given up.
+    """
+
+    delivery_id: str
+    environment: str
+    subject: str
+    host: str
+    patience: float
 
 
 class DeployInput(Payload):

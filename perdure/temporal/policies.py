@@ -22,6 +22,7 @@ __all__ = [
     "http_until",
     "limit_of",
     "step",
+    "webhook_delivery",
 ]
 
 SYNC_LIMIT = timedelta(hours=24)
@@ -40,6 +41,13 @@ TRANSIENT_BACKOFF = RetryPolicy(
     maximum_interval=timedelta(minutes=10),
 )
 """Waits between attempts when the other side did not say how long: 1 s, doubled, up to 10 min."""
+
+# A receiver that is down for a day is not asked five hundred times.
+_WEBHOOK_BACKOFF = RetryPolicy(
+    initial_interval=timedelta(seconds=2),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(minutes=30),
+)
 
 _DATABASE_BACKOFF = RetryPolicy(
     initial_interval=timedelta(milliseconds=500),
@@ -132,6 +140,16 @@ def step(limit: timedelta) -> ActivityConfig:
         schedule_to_close_timeout=limit,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
         retry_policy=TRANSIENT_BACKOFF,
+    )
+
+
+def webhook_delivery(patience: timedelta, attempt_seconds: float) -> ActivityConfig:
+    """Return the policy of a webhook: 2 s between attempts, doubled, up to 30 min."""
+    return ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=attempt_seconds) + _ATTEMPT_SLACK,
+        schedule_to_close_timeout=patience,
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        retry_policy=_WEBHOOK_BACKOFF,
     )
 
 

@@ -2,9 +2,9 @@
 
 from perdure.db.migrations.sql_file import run_sql
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
-    run_sql("0006_locks.sql")
+    run_sql("0007_locks.sql")

@@ -1,0 +1,172 @@
+"""Which webhooks follow from what happened, written where and when it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from temporalio import activity
+
+from perdure.db.connections import Connection
+from perdure.db.database import Database
+from perdure.db.pool import DbConnection
+from perdure.db.runs import RunStatus
+from perdure.db.webhook_deliveries import NewDelivery
+from perdure.ids import ConnectionKey, EnvironmentId
+from perdure.providers.provider import AuthMode
+from perdure.temporal.payloads import RunContext
+from perdure.webhooks.body import encode_body
+from perdure.webhooks.payloads import (
+    AuthOperation,
+    AuthSubject,
+    SyncSubject,
+    auth_payload,
+    sync_error_payload,
+    sync_success_payload,
+    webhook_error,
+)
+from perdure.webhooks.selection import Destination, destinations, wants_auth, wants_sync_success
+
+__all__ = ["WebhookOutbox"]
+
+_NO_REASON = {"type": "run_timeout", "message": "The run took longer than it may."}
+
+
+def _step() -> str:
+    """Return what names the step under way: the same on each of its attempts, nowhere else."""
+    info = activity.info()
+    return f"{info.workflow_run_id}/{info.activity_id}"
+
+
+class WebhookOutbox:
+    """Writes deliveries, from inside a step; a step that is repeated does not write them again.
+
+    Args:
+        database: Our own data.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def sync_ended(
+        self,
+        context: RunContext,
+        status: RunStatus,
+        counts: Mapping[str, Mapping[str, int]],
+        error: Mapping[str, Any] | None,
+        *,
+        ended_at: datetime,
+        conn: DbConnection,
+    ) -> list[UUID]:
+        """Write what is to be told of a sync run that ended: a success by model, or a failure.
+
+        Nothing is told of a run that was cancelled.
+
+        Args:
+            context: The run.
+            status: How it ended.
+            counts: What it did to records, by model.
+            error: Why it failed, as `describe_failure` gives it.
+            ended_at: When it ended.
+            conn: Connection in the transaction that ends the run.
+
+        Returns:
+            Ids of the deliveries, of this call or of the step's earlier attempt.
+        """
+        environment_id = EnvironmentId(context.environment_id)
+        settings = await self._database.webhook_settings.get(environment_id, conn=conn)
+        run = SyncSubject(
+            connection_id=context.connection_id,
+            integration=context.integration,
+            sync=context.script,
+            variant=context.variant,
+            incremental=not context.full and context.last_sync_date is not None,
+            started_at=context.started_at,
+        )
+        told: list[tuple[str, Any]] = []
+        if status is RunStatus.SUCCESS:
+            told = [
+                (f"{context.script}: {model}", sync_success_payload(run, model, changes))
+                for model in context.models
+                if wants_sync_success(settings, changes := counts.get(model, {}))
+            ]
+        elif status in (RunStatus.FAILED, RunStatus.TIMEOUT) and settings.on_sync_error:
+            failure = webhook_error(error or _NO_REASON)
+            payload = sync_error_payload(run, context.models, failure, failed_at=ended_at)
+            told = [(f"{context.script} failed", payload)]
+        if not told:
+            return await self._database.deliveries.add(environment_id, _step(), [], conn=conn)
+        key = ConnectionKey(context.connection_key)
+        override = await self._database.connections.webhook_url_override(key, conn=conn)
+        deliveries = [
+            NewDelivery(
+                type="sync",
+                subject=subject,
+                integration=context.integration,
+                connection_id=context.connection_id,
+                connection_key=key,
+                target=destination.target,
+                url=destination.url,
+                body=encode_body(payload),
+                run_id=context.run_id,
+            )
+            for subject, payload in told
+            for destination in destinations(settings, override)
+        ]
+        return await self._database.deliveries.add(environment_id, _step(), deliveries, conn=conn)
+
+    async def credentials_changed(
+        self,
+        connection: Connection,
+        environment: str,
+        auth_mode: AuthMode,
+        operation: AuthOperation,
+        *,
+        conn: DbConnection,
+    ) -> list[UUID]:
+        """Write what is to be told of new credentials.
+
+        Args:
+            connection: Whose credentials.
+            environment: Name of the environment.
+            auth_mode: How its provider authenticates.
+            operation: What was done.
+            conn: Connection in a transaction.
+
+        Returns:
+            Ids of the deliveries, of this call or of the step's earlier attempt.
+        """
+        settings = await self._database.webhook_settings.get(connection.environment_id, conn=conn)
+        goes_to: Sequence[Destination] = ()
+        if wants_auth(settings, operation):
+            goes_to = destinations(settings, connection.webhook_url_override)
+        payload = auth_payload(
+            AuthSubject(
+                connection_id=connection.connection_id,
+                integration=connection.integration,
+                provider=connection.provider,
+                auth_mode=auth_mode,
+                environment=environment,
+                tags=connection.tags,
+                end_user=connection.end_user,
+            ),
+            operation,
+        )
+        deliveries = [
+            NewDelivery(
+                type="auth",
+                subject=f"{operation} of {connection.connection_id}",
+                integration=connection.integration,
+                connection_id=connection.connection_id,
+                connection_key=connection.key,
+                target=destination.target,
+                url=destination.url,
+                body=encode_body(payload),
+            )
+            for destination in goes_to
+        ]
+        return await self._database.deliveries.add(
+            connection.environment_id, _step(), deliveries, conn=conn
+        )
