@@ -41,7 +41,6 @@ _EXTENDS = "__extends"
 _DYNAMIC = "__string"
 _MOST_ANCESTORS = 100
 _MOST_USES = 2_000_000
-_MOST_STEPS = 100_000
 
 
 class ModelReader:
@@ -65,8 +64,8 @@ class ModelReader:
         self._fields: dict[str, tuple[Field, ...]] = {}
         self._being_read: list[str] = []
         self._inherited = 0
-        # Models as they are named in a model, one after the other, and whether to extend them.
-        self._mentions: dict[str, list[tuple[str, bool]]] = {}
+        # Models as they are named in a model, one after the other.
+        self._mentions: dict[str, list[str]] = {}
         self._references: dict[str, tuple[str, ...]] = {}
         self._closures: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._uses = 0
@@ -197,7 +196,7 @@ class ModelReader:
 
     def _inherited_fields(self, node: Node, path: Path) -> list[Field]:
         parents = self._parents(node, path)
-        self._mention(path, parents, extended=True)
+        self._mention(path, parents)
         return [field for parent in parents for field in self._fields_of(parent)]
 
     def _parents(self, node: Node, path: Path) -> list[str]:
@@ -265,7 +264,7 @@ class ModelReader:
             message = f"`{shorten(node.text)}` is a list of lists; Nango takes the inner for text."
             self._false_alarm(SemanticCode.WORD_IS_LITERAL, message, path, node.position)
         else:
-            self._mention(path, references(type_), extended=False)
+            self._mention(path, references(type_))
         if literals := self._syntax_errors(findings, node, path):
             place = (path[0], literals[0].word)
             self._literal_words(SemanticCode.WORD_IS_LITERAL, literals, node, place)
@@ -335,34 +334,32 @@ class ModelReader:
         position = self._entries[last].key.position
         self._log.warn(SemanticCode.CYCLIC_MODEL, message, tuple(trail), position)
 
-    def _mention(self, path: Path, names: Iterable[str], *, extended: bool) -> None:
-        mentions = self._mentions.setdefault(str(path[0]), [])
-        mentions += ((name, extended) for name in names)
+    def _mention(self, path: Path, names: Iterable[str]) -> None:
+        self._mentions.setdefault(str(path[0]), []).extend(names)
 
     def _note_repeated_models(self) -> None:
-        """Note each model that leads to a later one twice; Nango calls that cyclic."""
+        """Note each model that leads to another twice, unless an earlier one led to that already.
+
+        Nango calls that cyclic.
+        """
         has_cycles = any(item.code == SemanticCode.CYCLIC_MODEL for item in self._log.warnings)
         finished: set[str] = set()
-        steps = 0
         for root in self.models:
             seen = {root: None}
             told: set[str] = set()
-            extended = {root}
             trail = {root: iter(self._mentions.get(root, ()))}
-            while trail and steps < _MOST_STEPS:
-                steps += 1
+            while trail:
                 last, rest = next(reversed(trail.items()))
-                name, is_extended = next(rest, ("", False))
-                if not name:
+                name = next(rest, None)
+                if name is None:
+                    finished.add(last)
                     del trail[last]
-                    finished |= {last} & extended
                 elif name in seen:
                     if name not in told and not (has_cycles and name in trail):
                         told.add(name)
                         self._note_repeated_model(root, name, (*seen,))
                 elif name not in finished:
                     seen[name] = None
-                    extended |= {name} if is_extended else set()
                     trail[name] = iter(self._mentions.get(name, ()))
 
     def _note_repeated_model(self, root: str, name: str, path: Path) -> None:

@@ -393,7 +393,8 @@ class _Reader:
 
     def _description(self, script: _Script) -> str:
         text = script.text("description") or ""
-        return text if self._schema.version == "v1" else text.strip()
+        as_it_is = self._schema.version == "v1" and script.kind == "syncs"
+        return text if as_it_is else text.strip()
 
     def _interval(self, script: _Script) -> Interval:
         node = script.get("runs")

@@ -244,6 +244,7 @@ def test_only_models_that_contain_themselves_are_called_cyclic(
         ("A: {}\nM: {a: A, b: A}", []),
         ("M: {__extends: B}\nN: {a: B, b: B}\nB: {}", []),
         ("M: {a: A}\nN: {a: A}\nA: {}", []),
+        ("M: {a: A}\nN: {a: A, b: A}\nA: {}", []),
         ("M: {a: 'string[][]'}", ["model_not_found_fallback"]),
     ],
 )

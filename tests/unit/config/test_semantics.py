@@ -429,9 +429,11 @@ def test_older_layout_is_lenient() -> None:
     assert read("fetch: {returns: User, runs: ''}").syncs[0].interval == Interval(seconds=86_400)
 
 
-def test_older_layout_keeps_descriptions_as_they_are() -> None:
-    [sync] = read("fetch:\n  runs: 1h\n  returns: User\n  description: |\n    Fetches.\n").syncs
-    assert sync.description == "Fetches.\n"
+def test_older_layout_keeps_descriptions_of_syncs_as_they_are() -> None:
+    description = "returns: User\n  description: |\n    Words.\n"
+    [sync] = read(f"fetch:\n  runs: 1h\n  {description}").syncs
+    [action] = read(f"close:\n  type: action\n  {description}").actions
+    assert (sync.description, action.description) == ("Words.\n", "Words.")
 
 
 def test_older_layout_takes_an_unknown_type_for_a_sync_and_says_so() -> None:
