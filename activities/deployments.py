@@ -31,7 +31,7 @@ from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import DeployInput, Payload
 
-__all__ = ["Activated", "Batch", "BatchDone", "DeploymentActivities"]
+__all__ = ["Activated", "Batch", "BatchDone", "DeploymentActivities", "left_to_do"]
 
 _RPC_TIMEOUT = timedelta(seconds=10)
 
@@ -77,6 +77,21 @@ class BatchDone(Payload):
     updated: int = 0
     deleted: int = 0
     erased: int = 0
+
+
+def left_to_do(bundle: str, reconciled: int, connections: int) -> str:
+    """Say for people what a deploy that ended early has left.
+
+    Args:
+        bundle: Hash of the bundle, which was activated.
+        reconciled: How many connections are in line with it.
+        connections: How many there are.
+    """
+    return (
+        f"Bundle {bundle[:12]} is the active one, but connections {reconciled + 1:,} to "
+        f"{max(connections, reconciled + 1):,} are not in line with it yet. "
+        "Deploy again to finish that."
+    )
 
 
 class DeploymentActivities:

@@ -13,13 +13,11 @@ from datetime import timedelta
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Path, Query
-from temporalio.client import WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from api.dependencies import Caller, Dependencies, Deps
-from api.errors import ApiError
+from api.deploy_workflow import cancel_deploy, deploy_result, deployment_of, start_deploy
 from api.schemas.deployments import (
+    CancelledDeployment,
     DeploymentAnswer,
     DeploymentDetail,
     DeploymentList,
@@ -32,7 +30,6 @@ from api.schemas.deployments import (
     Touched,
     deployed_integrations,
 )
-from api.temporal import RPC_TIMEOUT, search_attributes, settled, temporal_answers
 from config.compile import compile_part, compile_project
 from config.partial import Target, touched_outside
 from config.plan import DeployPlan, plan
@@ -40,15 +37,11 @@ from config.project import NangoConfig
 from config.scripts import EMPTY_PROJECT, Project
 from perdure.db.bundles import Deployment, StoredBundle
 from perdure.db.environments import Environment
-from perdure.errors import ConflictError, InvalidInputError, UnavailableError
+from perdure.errors import ConflictError
 from perdure.ids import BundleHash
-from perdure.temporal.names import TaskQueue, WorkflowType
-from perdure.temporal.payloads import DeployInput, DeployResult
 
 __all__ = ["router"]
 
-# Ten thousand schedules take minutes; whoever deploys need not wait for the last of them.
-_PATIENCE = timedelta(seconds=60)
 # Whoever waits for a plan waits this long at most for the numbers in it.
 _COUNTING = timedelta(seconds=1.5)
 
@@ -119,12 +112,12 @@ async def create_deployment(deps: Deps, caller: Caller, body: NewDeployment) -> 
         raise _touches_others(prepared)
     desired = prepared.compiled.project
     await deps.database.bundles.put(prepared.bundle, desired.files, desired.config.to_json())
-    handle = await _start(deps, caller, prepared)
-    result = await _result(handle)
+    handle = await start_deploy(deps, caller, prepared.bundle, prepared.base)
+    result = await deploy_result(deps, caller, prepared.bundle, handle)
     warnings = [*prepared.compiled.warnings]
     if result is None:
         warnings = [*warnings, "The deploy is still under way; it goes on by itself."]
-    deployment = await _deployment(deps, caller, prepared)
+    deployment = await deployment_of(deps, caller, prepared.bundle)
     return DeploymentAnswer(
         deployment_id=deployment.id if deployment else None,
         bundle=prepared.bundle,
@@ -140,6 +133,15 @@ async def create_deployment(deps: Deps, caller: Caller, body: NewDeployment) -> 
         records_erased=result.erased if result else 0,
         plan=prepared.shown,
     )
+
+
+@router.post("/deployments/cancel")
+async def cancel_deployment(deps: Deps, caller: Caller) -> CancelledDeployment:
+    """Have the deploy that is under way end after the connections that it is at.
+
+    What it activated stays the active bundle; deploying again finishes what is left.
+    """
+    return await cancel_deploy(deps, caller)
 
 
 @router.get("/deployments")
@@ -226,62 +228,3 @@ async def _touched(deps: Dependencies, caller: Environment, changes: DeployPlan)
 
 def _payload(prepared: _Prepared) -> dict[str, Any]:
     return {"plan": prepared.shown.model_dump(mode="json")}
-
-
-async def _start(
-    deps: Dependencies, caller: Environment, prepared: _Prepared
-) -> WorkflowHandle[Any, DeployResult]:
-    bundle = prepared.bundle
-    try:
-        async with temporal_answers():
-            return await deps.temporal.start_workflow(
-                WorkflowType.DEPLOY,
-                DeployInput(
-                    environment=caller.name,
-                    environment_id=caller.id,
-                    bundle=bundle,
-                    previous=prepared.base.bundle_hash if prepared.base else None,
-                    after=prepared.shown.base,
-                ),
-                id=f"{WorkflowType.DEPLOY}/{caller.name}",
-                task_queue=TaskQueue.ACTIONS,
-                result_type=DeployResult,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                static_summary=f"deploy {bundle[:12]} to {caller.name}",
-                search_attributes=search_attributes(
-                    WorkflowType.DEPLOY, caller.name, bundle=bundle
-                ),
-                rpc_timeout=RPC_TIMEOUT,
-            )
-    except WorkflowAlreadyStartedError as error:
-        msg = "Another deploy of this environment is under way; try again when it has ended."
-        raise ConflictError(
-            msg, code="concurrent_deployment", payload={"run_id": error.run_id}
-        ) from error
-    except UnavailableError as error:
-        if error.code != "temporal_unavailable":
-            raise
-        msg = "Temporal does not answer, so nothing was deployed. Deploy it again."
-        raise UnavailableError(msg, code=error.code) from error
-
-
-async def _result(handle: WorkflowHandle[Any, DeployResult]) -> DeployResult | None:
-    try:
-        result: DeployResult | None = await settled(handle, _PATIENCE)
-    except ApiError as error:
-        # Refused by the workflow before anything changed.
-        if error.code == "concurrent_deployment":
-            raise ConflictError(error.message, code=error.code) from error
-        if error.code == "invalid_runs":
-            raise InvalidInputError(error.message, code=error.code) from error
-        raise
-    return result
-
-
-async def _deployment(
-    deps: Dependencies, caller: Environment, prepared: _Prepared
-) -> Deployment | None:
-    """Return the deployment that made the bundle the active one, None where none has yet."""
-    latest = await deps.database.bundles.latest(caller.id)
-    return latest if latest and latest.bundle_hash == prepared.bundle else None

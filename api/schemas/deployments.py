@@ -14,6 +14,7 @@ from config.scripts import EntryKind
 from perdure.db.bundles import Deployment
 
 __all__ = [
+    "CancelledDeployment",
     "DeployedIntegration",
     "DeploymentAnswer",
     "DeploymentDetail",
@@ -249,17 +250,26 @@ class DeploymentAnswer(Answer):
 
 
 class DeploymentView(Answer):
-    """One deployment."""
+    """One deployment.
+
+    Attributes:
+        reconciled_at: When all connections were in line with it; null while the deploy is under
+            way, or where it ended early.
+    """
 
     id: int
     bundle: str
     created_at: datetime
+    reconciled_at: datetime | None
 
     @classmethod
     def of(cls, deployment: Deployment) -> DeploymentView:
         """Show a deployment."""
         return cls(
-            id=deployment.id, bundle=deployment.bundle_hash, created_at=deployment.created_at
+            id=deployment.id,
+            bundle=deployment.bundle_hash,
+            created_at=deployment.created_at,
+            reconciled_at=deployment.reconciled_at,
         )
 
 
@@ -275,6 +285,26 @@ class DeploymentDetail(DeploymentView):
     active: bool
     integrations: list[DeployedIntegration]
     files: list[str]
+
+
+class CancelledDeployment(Answer):
+    """How things stand after a deploy was cancelled.
+
+    Attributes:
+        deployment_id: The deployment in force, null where there is none.
+        bundle: Its bundle.
+        ended: Whether the deploy has ended; else it does after the batch that it is at.
+        connections: How many connections there are.
+        reconciled: How many of them are in line with the deployment, counted from the oldest.
+        message: The same for people.
+    """
+
+    deployment_id: int | None
+    bundle: str | None
+    ended: bool
+    connections: int
+    reconciled: int
+    message: str
 
 
 class DeploymentList(Answer):

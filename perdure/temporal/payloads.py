@@ -20,6 +20,7 @@ __all__ = [
     "ConnectionInput",
     "DeliveryInput",
     "DeployInput",
+    "DeployProgress",
     "DeployResult",
     "Payload",
     "RunContext",
@@ -194,22 +195,6 @@ class DeliveryInput(Payload):
     patience: float
 
 
-class DeployInput(Payload):
-    """A bundle that is to become an environment's active one.
-
-    Attributes:
-        bundle: Hash of the bundle; it is stored.
-        previous: The bundle that it takes the place of, None where there is none.
-        after: Id of the deployment that it follows, 0 for none; None follows any.
-    """
-
-    environment: str
-    environment_id: int
-    bundle: str
-    previous: str | None = None
-    after: int | None = None
-
-
 class DeployResult(Payload):
     """What a deploy did.
 
@@ -230,3 +215,38 @@ class DeployResult(Payload):
     updated: int = 0
     deleted: int = 0
     erased: int = 0
+
+
+class DeployProgress(Payload):
+    """How far a deploy has come, for the run of its workflow that continues it.
+
+    Attributes:
+        result: What it did so far.
+        connections: How many connections there were at its activation.
+        after: The highest key among the connections that were gone through.
+    """
+
+    result: DeployResult
+    connections: int
+    after: int = 0
+
+
+class DeployInput(Payload):
+    """A bundle that is to become an environment's active one.
+
+    Attributes:
+        bundle: Hash of the bundle; it is stored.
+        previous: The bundle that it takes the place of, None where there is none.
+        after: Id of the deployment that it follows, 0 for none; None follows any.
+        progress: Where it goes on, None where it begins.
+        batches_per_run: After how many batches the workflow continues as new, None where Temporal
+            decides.
+    """
+
+    environment: str
+    environment_id: int
+    bundle: str
+    previous: str | None = None
+    after: int | None = None
+    progress: DeployProgress | None = None
+    batches_per_run: int | None = None

@@ -34,9 +34,13 @@ async def test_deploy_says_what_it_deployed(live: httpx.AsyncClient) -> None:
     (warning,) = done["warnings"]
     assert warning.startswith("nango.yaml:")
     listed = (await live.get("/deployments")).json()["deployments"]
-    assert listed == [
-        {"id": done["deployment_id"], "bundle": done["bundle"], "created_at": done["created_at"]}
-    ]
+    (only,) = listed
+    assert only.pop("reconciled_at") >= done["created_at"]
+    assert only == {
+        "id": done["deployment_id"],
+        "bundle": done["bundle"],
+        "created_at": done["created_at"],
+    }
 
 
 async def test_same_content_again_changes_nothing_but_mends_schedules(

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import pytest
 
 from activities.sync_schedules import SyncSchedules
 from perdure.db.environments import EnvironmentStore
 from perdure.db.runs import RunStatus
-from tests.support.deploys import SLEEPING, Deploys, files
-
-
-def before_first(
-    monkeypatch: pytest.MonkeyPatch,
-    owner: type,
-    name: str,
-    happens: Callable[[], Awaitable[object]],
-) -> None:
-    """Have something happen right before the first call of a method goes through."""
-    original = getattr(owner, name)
-    pending = [happens]
-
-    async def late(*args: Any, **options: Any) -> Any:
-        if pending:
-            await pending.pop()()
-        return await original(*args, **options)
-
-    monkeypatch.setattr(owner, name, late)
+from tests.support.deploys import SLEEPING, Deploys, before_first, files
 
 
 async def test_connection_that_is_made_during_a_whole_deploy_gets_its_syncs(

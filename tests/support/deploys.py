@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-from temporalio.client import ScheduleIntervalSpec
+import pytest
+from temporalio.client import ScheduleIntervalSpec, WorkflowHandle
 
 from activities.sync_schedules import schedule_id
 from perdure.db.connections import Connection
@@ -109,6 +110,33 @@ class Deploys:
         store = self.stack.container.database.records
         await store.save(RecordSet(connection.key, model), prepare_batch(records))
 
+    async def save_many(self, model: str, count: int) -> None:
+        """Give every connection records."""
+        await self.stack.container.database.pool.execute(
+            "INSERT INTO records (connection_key, model, variant, external_id, payload,"
+            " payload_hash, first_seen_at, last_modified_at, change_seq)"
+            " SELECT id, $2, 'base', n::text, '{}', decode(repeat('00', 16), 'hex'),"
+            " now(), now(), nextval('record_changes')"
+            "  FROM connections, generate_series(1, $3) n WHERE environment_id = $1",
+            self.stack.environment.id,
+            model,
+            count,
+        )
+
+    async def count_records(self) -> int:
+        """Number of records of all connections."""
+        return await self.stack.container.database.pool.fetchval(  # type: ignore[no-any-return]
+            "SELECT count(*) FROM records r JOIN connections c ON c.id = r.connection_key"
+            " WHERE c.environment_id = $1",
+            self.stack.environment.id,
+        )
+
+    def deploy_handle(self, run_id: str | None = None) -> WorkflowHandle[Any, Any]:
+        """The deploy of the environment: one run of it, or the latest."""
+        return self.stack.container.temporal.get_workflow_handle(
+            f"deploy/{self.stack.environment.name}", run_id=run_id
+        )
+
     async def held(self, *connections: Connection) -> set[tuple[str, str]]:
         """Connection and model of all records."""
         names = {connection.key: connection.connection_id for connection in connections}
@@ -184,3 +212,21 @@ async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.05)
+
+
+def before_first(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    happens: Callable[[], Awaitable[object]],
+) -> None:
+    """Have something happen right before the first call of a method goes through."""
+    original = getattr(owner, name)
+    pending = [happens]
+
+    async def late(*args: Any, **options: Any) -> Any:
+        if pending:
+            await pending.pop()()
+        return await original(*args, **options)
+
+    monkeypatch.setattr(owner, name, late)

@@ -85,6 +85,10 @@ class ApiClient:
         body = {**wanted, "allow_destructive": allow_destructive, "base": base}
         return await self._object("POST", "/deployments", body=_given(body), timeout=_LONG_TIMEOUT)
 
+    async def cancel_deployment(self) -> dict[str, Any]:
+        """Have the deploy that is under way end early."""
+        return await self._object("POST", "/deployments/cancel", timeout=_LONG_TIMEOUT)
+
     async def list_deployments(self, limit: int) -> dict[str, Any]:
         """Return deployments, the newest first."""
         return await self._object("GET", "/deployments", query={"limit": limit})

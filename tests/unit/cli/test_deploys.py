@@ -260,7 +260,9 @@ def test_sync_and_action_do_not_go_together(run: Run, project: dict[str, str]) -
 
 
 def test_deployments_are_listed_and_shown(server: HTTPServer, run: Run) -> None:
-    listed = {"deployments": [{"id": 8, "bundle": BUNDLE, "created_at": "2026-11-22T06:27:11Z"}]}
+    at = "2026-11-22T06:27:11Z"
+    deployed = {"id": 8, "bundle": BUNDLE, "created_at": at, "reconciled_at": at}
+    listed = {"deployments": [deployed]}
     sync = {"name": "issues", "runs": "every 1h", "models": ["GithubIssue"], "auto_start": True}
     shown = {
         **listed["deployments"][0],
@@ -272,6 +274,7 @@ def test_deployments_are_listed_and_shown(server: HTTPServer, run: Run) -> None:
     server.expect_request("/deployments/8").respond_with_json(shown)
 
     assert "active" in run("deployments", "list").out
+    assert "not yet" not in run("deployments", "list").out
     assert run("deployments", "list", "--json").json == listed
     assert "GithubIssue" in run("deployments", "show", "8").out
     assert run("deployments", "show", "8", "--json").json == shown
@@ -287,6 +290,45 @@ def test_rollback_is_a_deploy_of_an_older_bundle(server: HTTPServer, run: Run) -
     assert (refused.code, done.code) == (11, 0)
     assert api.planned == [{"bundle": "older"}] * 2
     assert api.deployed == [{"bundle": "older", "allow_destructive": True, "base": 7}]
+
+
+def test_deployment_that_connections_still_lack_is_marked(server: HTTPServer, run: Run) -> None:
+    at = "2026-11-22T06:27:11Z"
+    newest = {"id": 8, "bundle": BUNDLE, "created_at": at, "reconciled_at": None}
+    older = {"id": 7, "bundle": BUNDLE, "created_at": at, "reconciled_at": None}
+    shown = {**newest, "active": True, "integrations": [], "files": []}
+    server.expect_request("/deployments", "GET").respond_with_json({"deployments": [newest, older]})
+    server.expect_request("/deployments/8").respond_with_json(shown)
+
+    assert run("deployments", "list").out.count("active, not yet for all connections") == 1
+    assert "8 (active, not yet for all connections)" in run("deployments", "show", "8").out
+
+
+def test_cancelling_says_what_is_left(server: HTTPServer, run: Run) -> None:
+    answer = {
+        "deployment_id": 8,
+        "bundle": BUNDLE,
+        "ended": True,
+        "connections": 120,
+        "reconciled": 50,
+        "message": "connections 51 to 120 are left",
+    }
+    server.expect_request("/deployments/cancel", "POST").respond_with_json(answer)
+
+    assert "connections 51 to 120 are left" in run("deployments", "cancel").out
+    assert run("deployments", "cancel", "--json").json == answer
+
+
+def test_cancelling_when_no_deploy_is_under_way_fails(server: HTTPServer, run: Run) -> None:
+    error = {"code": "no_deploy_under_way", "message": "No deploy is under way."}
+    server.expect_request("/deployments/cancel", "POST").respond_with_json(
+        {"error": error}, status=404
+    )
+
+    result = run("deployments", "cancel")
+
+    assert result.code == 1
+    assert "No deploy is under way" in result.err
 
 
 def test_dev_names_what_was_removed(httpserver: HTTPServer) -> None:

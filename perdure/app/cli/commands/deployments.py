@@ -1,4 +1,4 @@
-"""`perdure deployments`: what was deployed when, and putting an older state back."""
+"""`perdure deployments`: what was deployed when, putting an older state back, ending a deploy."""
 
 from __future__ import annotations
 
@@ -103,3 +103,30 @@ async def rollback(
                 dry_run=dry_run,
                 as_json=as_json,
             )
+
+
+@app.command
+async def cancel(
+    environment: str = "dev",
+    /,
+    *,
+    as_json: AsJson = False,
+    server: ServerOptions = DEFAULT_SERVER,
+) -> None:
+    """End the deploy that is under way, after the connections that it is at.
+
+    What it has activated stays the active bundle; deploying again finishes what is left.
+
+    Args:
+        environment: Its key is NANGO_SECRET_KEY_<ENVIRONMENT>.
+        as_json: Print JSON.
+        server: Server and key.
+    """
+    from perdure.app.cli import render
+
+    async with api(server, environment) as client:
+        answer = await client.cancel_deployment()
+    if as_json:
+        render.print_json(answer)
+    else:
+        render.say(answer["message"])

@@ -94,7 +94,7 @@ def deployments(answer: JsonObject) -> None:
     print_table(
         ("Deployment", "Bundle", "Created", ""),
         [
-            (item["id"], item["bundle"][:12], item["created_at"], "" if place else "active")
+            (item["id"], item["bundle"][:12], item["created_at"], "" if place else _standing(item))
             for place, item in enumerate(answer["deployments"])
         ],
         whole=("Deployment", "Bundle", "Created"),
@@ -106,7 +106,7 @@ def deployment(answer: JsonObject) -> None:
     """Print one deployment with what it deployed."""
     print_facts(
         {
-            "Deployment": f"{answer['id']}{' (active)' if answer['active'] else ''}",
+            "Deployment": f"{answer['id']}{f' ({_standing(answer)})' if answer['active'] else ''}",
             "Bundle": answer["bundle"],
             "Created": answer["created_at"],
             "Files": len(answer["files"]),
@@ -121,6 +121,10 @@ def deployment(answer: JsonObject) -> None:
         ]
         rows += [(key, "action", action["name"], "", "") for action in integration["actions"]]
     print_table(("Integration", "Kind", "Name", "Runs", "Models"), rows)
+
+
+def _standing(active: JsonObject) -> str:
+    return "active" if active["reconciled_at"] else "active, not yet for all connections"
 
 
 def _headline(entry: Mapping[str, Any]) -> Text:
