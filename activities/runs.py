@@ -230,6 +230,18 @@ class RunActivities:
         return FinishedRun(counts=counts, deliveries=[str(delivery) for delivery in told])
 
     @activity.defn
+    async def start_run(self, context: RunContext) -> None:
+        """Note that a run began that keeps its own record."""
+        await self._database.runs.start(run_start(context))
+
+    @activity.defn
+    async def finish_run(self, finish: FinishRunInput) -> None:
+        """Note how such a run ended."""
+        await self._database.runs.finish(
+            finish.context.run_id, finish.status, finished_at=utcnow(), error=finish.error
+        )
+
+    @activity.defn
     async def write_log(self, log: LogInput) -> None:
         """Write lines to the run's log, each of them once."""
         await self._database.runs.start(run_start(log.context))

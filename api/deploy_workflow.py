@@ -14,12 +14,12 @@ from activities.deployments import left_to_do
 from api.dependencies import Dependencies
 from api.errors import ApiError
 from api.schemas.deployments import CancelledDeployment
-from api.temporal import RPC_TIMEOUT, search_attributes, settled, temporal_answers
+from api.temporal import RPC_TIMEOUT, settled, temporal_answers
 from perdure.db.bundles import Deployment
 from perdure.db.environments import Environment
 from perdure.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from perdure.ids import BundleHash
-from perdure.temporal.names import TaskQueue, WorkflowType
+from perdure.temporal.names import TaskQueue, WorkflowType, search_attributes
 from perdure.temporal.payloads import DeployInput, DeployResult
 
 __all__ = ["cancel_deploy", "deploy_result", "deployment_of", "start_deploy"]

@@ -10,7 +10,6 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import (
-    SearchAttributePair,
     TypedSearchAttributes,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
@@ -21,10 +20,10 @@ from api.errors import ApiError
 from perdure.errors import UnavailableError
 from perdure.temporal.client import unavailable
 from perdure.temporal.failures import describe_failure
-from perdure.temporal.names import SearchAttribute, TaskQueue, WorkflowType
+from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import Payload
 
-__all__ = ["RPC_TIMEOUT", "search_attributes", "settled", "start_workflow", "temporal_answers"]
+__all__ = ["RPC_TIMEOUT", "settled", "start_workflow", "temporal_answers"]
 
 RPC_TIMEOUT = timedelta(seconds=10)
 """Limit of a single call."""
@@ -57,29 +56,6 @@ async def temporal_answers(limit: timedelta = RPC_TIMEOUT) -> AsyncIterator[None
         raise UnavailableError(msg, code="temporal_unavailable") from error
 
 
-def search_attributes(
-    kind: WorkflowType,
-    environment: str,
-    *,
-    integration: str | None = None,
-    connection_id: str | None = None,
-    script: str | None = None,
-    bundle: str | None = None,
-) -> TypedSearchAttributes:
-    """Return the attributes by which a run is found in the Temporal UI."""
-    values = (
-        (SearchAttribute.KIND, kind),
-        (SearchAttribute.ENVIRONMENT, environment),
-        (SearchAttribute.INTEGRATION, integration),
-        (SearchAttribute.CONNECTION, connection_id),
-        (SearchAttribute.SCRIPT, script),
-        (SearchAttribute.BUNDLE, bundle),
-    )
-    return TypedSearchAttributes(
-        [SearchAttributePair(key, value) for key, value in values if value is not None]
-    )
-
-
 async def start_workflow(
     client: Client,
     workflow: WorkflowType,
@@ -97,7 +73,7 @@ async def start_workflow(
         *args: Its arguments.
         workflow_id: Its id.
         summary: A sentence for people who look at the run; cut where it is too long.
-        attributes: See `search_attributes`.
+        attributes: See `perdure.temporal.names.search_attributes`.
         result_type: What it returns.
 
     Raises:

@@ -7,14 +7,26 @@ from datetime import timedelta
 from typing import NoReturn
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ChildWorkflowError,
+    TerminatedError,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():
     from perdure.nango import ActionError, HelperError, HttpError, Response
     from perdure.temporal import policies
     from perdure.temporal.failures import leaf_failure
 
-__all__ = ["raise_fetch_error", "raise_helper_error", "raise_http_error", "wait_before_repeating"]
+__all__ = [
+    "raise_fetch_error",
+    "raise_helper_error",
+    "raise_http_error",
+    "raise_run_error",
+    "wait_before_repeating",
+]
 
 
 _REFUSED_URLS = {
@@ -65,7 +77,7 @@ def raise_fetch_error(error: ActivityError) -> NoReturn:
     raise_http_error(error)
 
 
-def raise_helper_error(error: ActivityError) -> NoReturn:
+def raise_helper_error(error: ActivityError | ChildWorkflowError) -> NoReturn:
     """Raise what a script sees of any other step that failed for good.
 
     Raises:
@@ -81,6 +93,34 @@ def raise_helper_error(error: ActivityError) -> NoReturn:
             raise ActionError(details.get("payload")) from error
         raise HelperError(leaf.message, code=leaf.type or "server_error") from error
     raise HelperError(str(leaf), code="server_error") from error
+
+
+def raise_run_error(error: ChildWorkflowError) -> NoReturn:
+    """Raise what a script sees of an action that it triggered and that did not succeed.
+
+    Raises:
+        ActionError: The action raised it.
+        HttpError: An external API refused the action, which did not handle it.
+        HelperError: With the code of whatever else made it fail.
+        asyncio.CancelledError: The run is being cancelled.
+    """
+    task = asyncio.current_task()
+    if is_cancelled_exception(error):
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from error
+        msg = "The action was cancelled."
+        raise HelperError(msg, code="run_cancelled") from error
+    leaf = leaf_failure(error)
+    if isinstance(leaf, TerminatedError):
+        raise HelperError(leaf.message, code="run_terminated") from error
+    details = leaf.details[0] if isinstance(leaf, ApplicationError) and leaf.details else None
+    if isinstance(leaf, ApplicationError) and leaf.type == "script_http_error":
+        upstream = details.get("upstream") if isinstance(details, dict) else None
+        response = None
+        if upstream is not None:
+            response = Response(upstream["status"], upstream["headers"], upstream["body"])
+        raise HttpError(leaf.message, response) from error
+    raise_helper_error(error)
 
 
 def wait_before_repeating(error: ActivityError, attempt: int) -> timedelta | None:
@@ -101,7 +141,7 @@ def wait_before_repeating(error: ActivityError, attempt: int) -> timedelta | Non
     return cause.next_retry_delay or policies.backoff(attempt)
 
 
-def _pass_cancellation(error: ActivityError) -> None:
+def _pass_cancellation(error: BaseException) -> None:
     # As asyncio has it, so that a script's `except Exception` does not swallow it.
     if is_cancelled_exception(error):
         raise asyncio.CancelledError from error

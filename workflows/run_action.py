@@ -6,30 +6,30 @@ import asyncio
 import inspect
 from typing import Any
 
-from pydantic import TypeAdapter
-from pydantic_core import from_json
 from temporalio import workflow
 from temporalio.common import Priority
+from temporalio.exceptions import is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from activities.runs import FinishRunInput, RunActivities, RunStatus
     from perdure.temporal import policies
+    from perdure.temporal.failures import describe_failure
     from perdure.temporal.names import WorkflowType
-    from perdure.temporal.payloads import ActionInput, ActionResult, ScriptFiles
+    from perdure.temporal.payloads import ActionInput, ActionResult, RunContext, ScriptFiles
     from workflows.nango import DurableAction
-    from workflows.scripts import EntryPoint, load_entry_point, script_border
+    from workflows.scripts import EntryPoint, as_json, load_entry_point, script_border
+    from workflows.steps import run_step
     from workflows.validation import Validation
 
 __all__ = ["RunAction"]
-
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 @workflow.defn(name=WorkflowType.ACTION)
 class RunAction:
     """Executes an action's script and returns what it returns.
 
-    The script's files come with the call, and whoever started it notes the run: the workflow
-    costs no step of its own.
+    The script's files come with the call, and whoever started it notes the run, unless the call
+    says otherwise: then the workflow costs no step of its own.
     """
 
     @workflow.run
@@ -43,11 +43,13 @@ class RunAction:
         # The run keeps its id, and may be given another script, where it is retried.
         own = {"run_id": workflow.info().first_execution_run_id, "bundle": script.bundle}
         context = call.context.model_copy(update=own)
-        nango = DurableAction(
-            context,
-            limit=policies.ACTION_LIMIT,
-            priority=Priority(fairness_key=f"{context.environment}/{context.connection_id}"[:64]),
-        )
+        priority = Priority(fairness_key=f"{context.environment}/{context.connection_id}"[:64])
+        nango = DurableAction(context, limit=policies.ACTION_LIMIT, priority=priority)
+        if call.sealed:
+            nango.secrets.learn(call.input)
+        record = _Record(context, priority) if call.keeps_record else None
+        if record is not None:
+            await record.start()
         try:
             with script_border(script, nango.secrets):
                 validation = nango.validation = Validation(context, script, nango.warn)
@@ -55,24 +57,52 @@ class RunAction:
                 await validation.check(
                     context.input, call.input, what="input", code="invalid_action_input"
                 )
-                output = _as_json(await _call(action, nango, call.input))
+                output, _ = as_json(await _call(action, nango, call.input))
                 await validation.check(
                     context.output, output, what="output", code="invalid_action_output"
                 )
-        except (Exception, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError) as error:
             await nango.end()
+            if record is not None:
+                await record.finish(error)
             raise
         await nango.end()
+        if record is not None:
+            await record.finish(None)
         return ActionResult(output=output, sealed=nango.secrets.within(output))
 
 
-def _as_json(value: Any) -> Any:
-    """Return a script's value as the JSON it travels as, without fields a model never got.
+class _Record:
+    """The run's own row, for runs that nobody waits for outside of Temporal."""
 
-    Raises:
-        PydanticSerializationError: It is no JSON.
-    """
-    return from_json(_ANY.dump_json(value, by_alias=True, exclude_unset=True))
+    def __init__(self, context: RunContext, priority: Priority) -> None:
+        self._context = context
+        self._priority = priority
+
+    async def start(self) -> None:
+        await run_step(
+            RunActivities.start_run,
+            self._context,
+            summary=f"start {self._context.script} for {self._context.connection_id}",
+            policy=policies.BOOKKEEPING,
+            priority=self._priority,
+        )
+
+    async def finish(self, error: BaseException | None) -> None:
+        finish = FinishRunInput(context=self._context, status=RunStatus.SUCCESS)
+        if error is not None and is_cancelled_exception(error):
+            finish = FinishRunInput(context=self._context, status=RunStatus.CANCELLED)
+        elif error is not None:
+            finish = FinishRunInput(
+                context=self._context, status=RunStatus.FAILED, error=describe_failure(error)
+            )
+        await run_step(
+            RunActivities.finish_run,
+            finish,
+            summary=f"finish: {finish.status}",
+            policy=policies.BOOKKEEPING,
+            priority=self._priority,
+        )
 
 
 async def _call(action: EntryPoint, nango: DurableAction, value: Any) -> Any:

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -22,7 +24,9 @@ with workflow.unsafe.imports_passed_through():
     from perdure.scripts.secrets import KnownSecrets
     from perdure.temporal.payloads import ScriptFiles
 
-__all__ = ["EntryPoint", "load_entry_point", "script_border"]
+__all__ = ["EntryPoint", "as_json", "load_entry_point", "script_border"]
+
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 EntryPoint: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -65,6 +69,18 @@ def load_entry_point(script: ScriptFiles, name: str) -> EntryPoint:
         msg = f"`{name}` in {script.path} must be an `async def` function"
         raise HelperError(msg, code="entry_point_invalid")
     return function  # type: ignore[no-any-return]  # checked right above
+
+
+def as_json(value: Any) -> tuple[Any, int]:
+    """Return a script's value as the JSON it travels as, and the length of that in bytes.
+
+    Fields of models that were never set are left out.
+
+    Raises:
+        PydanticSerializationError: It is no JSON.
+    """
+    data = _ANY.dump_json(value, by_alias=True, exclude_unset=True)
+    return from_json(data), len(data)
 
 
 def _bundle(script: ScriptFiles) -> Bundle:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Response
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
+from activities.actions import action_context, declared_action
 from activities.bundles import script_files
 from activities.runs import log_level_of, run_start
 from api.background import AppTasks
@@ -20,19 +21,17 @@ from api.errors import ApiError
 from api.outcomes import failed_outcome
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.schemas.actions import ActionCall
-from api.temporal import search_attributes, start_workflow
-from config.project import Action
+from api.temporal import start_workflow
 from perdure.clock import utcnow
-from perdure.db.bundles import StoredBundle
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.runs import RunStatus
-from perdure.errors import FieldError, InvalidInputError, NotFoundError, UnavailableError
+from perdure.errors import FieldError, InvalidInputError, UnavailableError
 from perdure.ids import action_workflow_id
 from perdure.records.canonical import to_json
 from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.client import unavailable
-from perdure.temporal.names import WorkflowType
+from perdure.temporal.names import WorkflowType, search_attributes
 from perdure.temporal.payloads import ActionInput, ActionResult, RunContext
 
 __all__ = ["AsyncHeader", "answer_action", "router"]
@@ -109,9 +108,14 @@ async def answer_action(
         field = FieldError("unsupported", msg, ("x-async",))
         raise InvalidInputError(msg, code="invalid_headers", errors=[field])
     integration, connection_id = connection.integration, connection.connection_id
-    bundle, action = await _declared(deps, caller, integration, name)
-    context = _context(caller, connection, bundle, action).model_copy(
-        update={"log_level": await log_level_of(deps.database, caller.id)}
+    bundle, action = await declared_action(deps.bundles, caller.active_bundle, integration, name)
+    context = action_context(
+        caller,
+        connection,
+        bundle.hash,
+        action,
+        workflow_id=action_workflow_id(caller.name, str(uuid.uuid4())),
+        log_level=await log_level_of(deps.database, caller.id),
     )
     handle = await start_workflow(
         deps.temporal,
@@ -133,41 +137,6 @@ async def answer_action(
     context = context.model_copy(update={"run_id": handle.result_run_id or ""})
     result = await asyncio.shield(background.start(_completed(deps, handle, context)))
     return Response(to_json(result.output), media_type="application/json")
-
-
-async def _declared(
-    deps: Dependencies, caller: Environment, integration: str, name: str
-) -> tuple[StoredBundle, Action]:
-    if caller.active_bundle is not None:
-        config = await deps.bundles.config(caller.active_bundle)
-        found = config.integration(integration)
-        action = found.action(name) if found is not None else None
-        if action is not None:
-            return await deps.bundles.get(caller.active_bundle), action
-    msg = f"The integration {integration!r} has no action {name!r}; deploy a project that has it."
-    raise NotFoundError(msg)
-
-
-def _context(
-    caller: Environment, connection: Connection, bundle: StoredBundle, action: Action
-) -> RunContext:
-    return RunContext(
-        run_id="",
-        workflow_id=action_workflow_id(caller.name, str(uuid.uuid4())),
-        started_at=utcnow(),
-        environment=caller.name,
-        environment_id=caller.id,
-        integration=connection.integration,
-        provider=connection.provider,
-        connection_id=connection.connection_id,
-        connection_key=connection.key,
-        kind=WorkflowType.ACTION,
-        script=action.name,
-        bundle=bundle.hash,
-        validation=caller.validation,
-        input=action.input,
-        output=action.output[0] if action.output else None,
-    )
 
 
 async def _completed(

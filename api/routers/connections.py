@@ -19,14 +19,14 @@ from api.schemas.connections import (
     ConnectionSummary,
     NewConnection,
 )
-from api.temporal import search_attributes, settled, start_workflow
+from api.temporal import settled, start_workflow
 from perdure.connections.credentials import Credentials, parse_credentials, reveal_credentials
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.integrations import Integration
 from perdure.errors import FieldError, InvalidInputError, NotFoundError, UnavailableError
 from perdure.providers.provider import AuthMode, Provider
-from perdure.temporal.names import WorkflowType
+from perdure.temporal.names import WorkflowType, search_attributes
 from perdure.temporal.payloads import ConnectionInput
 
 __all__ = ["router"]

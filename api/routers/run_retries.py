@@ -11,11 +11,11 @@ from api.dependencies import Caller, Dependencies, Deps
 from api.errors import ApiError
 from api.run_views import view_run
 from api.schemas.runs import RetryBody, RunSummary
-from api.temporal import search_attributes, settled, start_workflow
+from api.temporal import settled, start_workflow
 from perdure.db.environments import Environment
 from perdure.db.runs import Run, RunStatus
 from perdure.errors import ConflictError, NotFoundError, UnavailableError
-from perdure.temporal.names import WorkflowType
+from perdure.temporal.names import WorkflowType, search_attributes
 
 __all__ = ["router"]
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from activities.sync_schedules import ScheduleStatus, sync_input
+from activities.sync_selection import (
+    SelectedSync,
+    SyncName,
+    command_each,
+    command_syncs,
+    select_syncs,
+)
 from api.dependencies import Caller, Dependencies, Deps
+from api.errors import ApiError
 from api.routers.parameters import (
     IntegrationQuery,
     OptionalConnectionIdHeader,
@@ -25,13 +34,12 @@ from api.schemas.syncs import (
     SyncTarget,
     TriggerBody,
 )
-from api.sync_selection import SelectedSync, SyncName, select_syncs
 from api.temporal import temporal_answers
 from perdure.db.environments import Environment
 from perdure.db.records import RecordSet
 from perdure.db.runs import Run, RunStatus
 from perdure.db.syncs import Sync
-from perdure.errors import ConflictError, InvalidInputError
+from perdure.errors import InvalidInputError, NotFoundError
 from perdure.temporal.payloads import SyncInput
 
 __all__ = ["router"]
@@ -98,13 +106,15 @@ async def get_sync_status(
     connection_id: str | None = None,
 ) -> SyncStatusList:
     """Say how syncs stand."""
-    selected = await select_syncs(
-        deps,
-        caller,
-        integration=integration,
-        connection_id=connection_id,
-        names=[SyncName.parse(name.strip()) for name in syncs.split(",") if name.strip()],
-    )
+    with _missing_connections():
+        selected = await select_syncs(
+            deps.database,
+            deps.bundles,
+            caller,
+            integration=integration,
+            connection_id=connection_id,
+            names=[SyncName.parse(name.strip()) for name in syncs.split(",") if name.strip()],
+        )
     limit = asyncio.Semaphore(_CONCURRENCY)
 
     async def status(item: SelectedSync) -> SyncStatus:
@@ -125,20 +135,29 @@ async def _select(
     if not key:
         msg = "Name the integration as `provider_config_key`."
         raise InvalidInputError(msg, code="missing_provider_config_key")
-    selected = await select_syncs(
-        deps,
-        caller,
-        integration=key,
-        connection_id=target.connection_id or connection_id,
-        names=[
-            SyncName.parse(sync) if isinstance(sync, str) else SyncName(sync.name, sync.variant)
-            for sync in target.syncs
-        ],
-    )
-    if not selected:
-        msg = f"No connection of {key!r} has a sync; deploy one, and make a connection."
-        raise InvalidInputError(msg, code="no_syncs_found")
-    return selected
+    with _missing_connections():
+        return await command_syncs(
+            deps.database,
+            deps.bundles,
+            caller,
+            integration=key,
+            connection_id=target.connection_id or connection_id,
+            names=[
+                SyncName.parse(sync) if isinstance(sync, str) else SyncName(sync.name, sync.variant)
+                for sync in target.syncs
+            ],
+        )
+
+
+@contextmanager
+def _missing_connections() -> Iterator[None]:
+    """Answer with 404 where a connection is not known; elsewhere clients know it as a 400."""
+    try:
+        yield
+    except NotFoundError as error:
+        if error.code != "unknown_connection":
+            raise
+        raise ApiError(404, error.code, error.message) from error
 
 
 async def _each(
@@ -146,18 +165,11 @@ async def _each(
     caller: Environment,
     do: Callable[[SyncInput], Awaitable[bool]],
 ) -> Success:
-    limit = asyncio.Semaphore(_CONCURRENCY)
+    async def answered(sync: SyncInput) -> bool:
+        async with temporal_answers():
+            return await do(sync)
 
-    async def one(item: SelectedSync) -> bool:
-        async with limit, temporal_answers():
-            return await do(sync_input(caller.name, item.sync))
-
-    done = await asyncio.gather(*(one(item) for item in selected))
-    missing = [item.sync for item, found in zip(selected, done, strict=True) if not found]
-    if missing:
-        names = ", ".join(f"{sync.name!r} of {sync.connection_id!r}" for sync in missing[:10])
-        msg = f"{len(missing)} syncs have no schedule: {names}. Deploy the project to make them."
-        raise ConflictError(msg, code="sync_not_scheduled")
+    await command_each(selected, caller, answered)
     return Success()
 
 

@@ -15,6 +15,7 @@ import structlog
 from temporalio.service import RPCError
 from temporalio.worker import Replayer, Worker
 
+from activities.actions import ActionActivities
 from activities.bundles import BundleActivities
 from activities.connections import ConnectionActivities, ConnectionResolver
 from activities.deployments import DeploymentActivities
@@ -30,6 +31,7 @@ from activities.retries import RetryActivities
 from activities.runs import RunActivities
 from activities.schedules import ScheduleActivities
 from activities.steps import StepActivities
+from activities.sync_commands import SyncCommandActivities
 from activities.webhook_starts import DeliveryStarter
 from activities.webhooks import WebhookActivities
 from config.settings import Settings
@@ -97,6 +99,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     resyncs = ResyncActivities(database)
     connections = ConnectionActivities(database.connections)
     locks = LockActivities(database)
+    commands = SyncCommandActivities(database, bundles, container.schedules)
     integrations = IntegrationActivities(database, container.settings.server_url)
     schedules = ScheduleActivities(database, container.schedules, reconciler)
     deployments = DeploymentActivities(database, bundles, reconciler, container.temporal)
@@ -117,7 +120,12 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         runs.start_sync,
         runs.cancel_start,
         runs.finish_sync,
+        runs.start_run,
+        runs.finish_run,
         runs.write_log,
+        ActionActivities(database, bundles).prepare_action,
+        commands.trigger_sync,
+        commands.start_sync_schedule,
         resyncs.drop_leftovers,
         resyncs.swap_records,
         connections.get_connection,

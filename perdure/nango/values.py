@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+from typing import Any, Literal, NotRequired, Protocol, TypeAlias, TypedDict
 
 __all__ = [
     "LOG_LEVELS",
@@ -13,6 +13,7 @@ __all__ = [
     "JsonObject",
     "LogLevel",
     "LoggerLevel",
+    "NamedSync",
     "Pages",
     "PaginateOptions",
     "Record",
@@ -73,6 +74,13 @@ class EnvironmentVariable(TypedDict):
 
     name: str
     value: str
+
+
+class NamedSync(TypedDict):
+    """A sync in one of its variants."""
+
+    name: str
+    variant: NotRequired[str]
 
 
 class RequestOptions(TypedDict, total=False):

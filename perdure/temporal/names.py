@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-__all__ = ["SEARCH_ATTRIBUTES", "SearchAttribute", "TaskQueue", "WorkflowType"]
+__all__ = ["SEARCH_ATTRIBUTES", "SearchAttribute", "TaskQueue", "WorkflowType", "search_attributes"]
 
 
 class WorkflowType(StrEnum):
@@ -47,3 +47,26 @@ SEARCH_ATTRIBUTES: tuple[SearchAttributeKey[str], ...] = (
     SearchAttribute.KIND,
     SearchAttribute.BUNDLE,
 )
+
+
+def search_attributes(
+    kind: WorkflowType,
+    environment: str,
+    *,
+    integration: str | None = None,
+    connection_id: str | None = None,
+    script: str | None = None,
+    bundle: str | None = None,
+) -> TypedSearchAttributes:
+    """Return the attributes by which a run is found in the Temporal UI."""
+    values = (
+        (SearchAttribute.KIND, kind),
+        (SearchAttribute.ENVIRONMENT, environment),
+        (SearchAttribute.INTEGRATION, integration),
+        (SearchAttribute.CONNECTION, connection_id),
+        (SearchAttribute.SCRIPT, script),
+        (SearchAttribute.BUNDLE, bundle),
+    )
+    return TypedSearchAttributes(
+        [SearchAttributePair(key, value) for key, value in values if value is not None]
+    )

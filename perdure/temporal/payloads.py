@@ -140,10 +140,19 @@ class ActionInput(Payload):
     Attributes:
         context: The run; its `run_id` is empty here, the workflow knows it.
         input: The caller's input.
+        sealed: Whether the input carries a secret; all of it is taken for one then.
+        keeps_record: Whether the run writes its own record. Otherwise whoever started it does,
+            which saves its caller two steps.
     """
 
     context: RunContext
     input: Any = None
+    sealed: bool = False
+    keeps_record: bool = False
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return self.sealed
 
 
 class ActionResult(Payload):

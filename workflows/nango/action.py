@@ -11,9 +11,18 @@ with workflow.unsafe.imports_passed_through():
     from workflows.nango.http import HttpSteps
     from workflows.nango.inputs import InputSteps
     from workflows.nango.locks import LockSteps
+    from workflows.nango.triggers import TriggerSteps
 
 __all__ = ["DurableAction"]
 
 
-class DurableAction(HttpSteps, ConnectionSteps, FetchSteps, InputSteps, LockSteps, FunctionSteps):
+class DurableAction(
+    HttpSteps,
+    ConnectionSteps,
+    FetchSteps,
+    InputSteps,
+    LockSteps,
+    TriggerSteps,
+    FunctionSteps,
+):
     """Everything but the records."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Literal
 
-from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import PydanticSerializationError
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -14,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.integrations import EnvironmentRef, IntegrationActivities, IntegrationRef
     from perdure.nango import EnvironmentVariable, HelperError, Record
     from workflows.nango.steps import HelperSteps
+    from workflows.scripts import as_json
 
 __all__ = ["ConnectionSteps"]
 
@@ -128,13 +128,11 @@ class ConnectionSteps(HelperSteps):
 
 def _plain_object(metadata: Record) -> dict[str, Any]:
     try:
-        if isinstance(metadata, BaseModel):
-            return metadata.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        if isinstance(metadata, Mapping):
-            plain: dict[str, Any] = from_json(to_json(dict(metadata)))
-            return plain
+        plain, _ = as_json(metadata)
     except (PydanticSerializationError, ValueError) as error:
         msg = f"metadata cannot be written as JSON: {error}"
         raise HelperError(msg, code="invalid_metadata") from error
-    msg = f"metadata is a JSON object, not a {type(metadata).__name__}"
-    raise HelperError(msg, code="invalid_metadata")
+    if not isinstance(plain, dict):
+        msg = f"metadata is a JSON object, not a {type(metadata).__name__}"
+        raise HelperError(msg, code="invalid_metadata")
+    return plain
