@@ -119,7 +119,7 @@ class RunSync:
                 )
             returned = await fetch_data(nango)
         if returned is not None:
-            await nango.log("fetch_data returned a value; a sync's result is ignored", level="warn")
+            await nango.warn("fetch_data returned a value; a sync's result is ignored")
 
     async def _finish(
         self,

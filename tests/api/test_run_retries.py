@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
-from werkzeug import Response
+from werkzeug import Request, Response
 
 from perdure.db.runs import RunStatus
 from tests.support.project import project
@@ -267,3 +267,42 @@ async def test_failed_action_goes_on_with_the_mended_script(
     shown = (await live.get(f"/runs/{run['id']}")).json()
     assert shown["status"] == "success"
     assert source.served == {1: 1}
+
+
+TRIGGERS = """
+async def fetch_data(nango):
+    for name in ("one", "two"):
+        output = await nango.trigger_action("echo", {"text": name})
+        await nango.batch_save([{"id": name, "title": output["text"]}], "Issue")
+"""
+ASKS = """
+async def run_action(nango, input):
+    await nango.get(f"/{input['text']}")
+    return input
+"""
+
+
+async def test_action_that_failed_is_triggered_anew_and_no_other(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: Request) -> Response:
+        asked.append(request.path)
+        refused = request.path == "/two" and len(asked) < 3
+        return Response("{}", 410 if refused else 200, content_type="application/json")
+
+    source.server.expect_request("/one").respond_with_handler(answer)
+    source.server.expect_request("/two").respond_with_handler(answer)
+    await stack.deploy(project(TRIGGERS, ASKS))
+    connection = await stack.connect(source.url)
+    handle = await stack.start_sync(connection)
+    await failed(handle)
+
+    answer_to_retry = await retry(live, handle.result_run_id or "")
+    assert answer_to_retry.status_code == 200, answer_to_retry.text
+    run = await ended(stack, handle)
+
+    assert (run.status, run.error) == (RunStatus.SUCCESS, None)
+    assert asked == ["/one", "/two", "/two"]
+    assert {r["id"] for r in await stack.records(connection)} == {"one", "two"}
