@@ -9,9 +9,10 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
-from perdure.db.records import BatchResult, RecordSet
+from perdure.db.record_writes import BatchResult, RecordSet, Writer
 from perdure.ids import ConnectionKey
-from perdure.records.prepare import prepare_batch, prepare_deletion
+from perdure.records.prepare import prepare_batch, prepare_deletion, prepare_update
+from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import Payload, RunContext
 
 __all__ = ["BatchInput", "BatchOutcome", "RecordActivities"]
@@ -22,12 +23,15 @@ class BatchInput(Payload):
 
     Attributes:
         sealed: Whether a record carries a secret of the connection.
+        not_after: Records that others changed after this place in the stream are left alone,
+            None where they are not.
     """
 
     context: RunContext
     model: str
     records: list[Any]
     sealed: bool = False
+    not_after: int | None = None
 
     def holds_secret(self) -> bool:
         """See base class."""
@@ -40,10 +44,13 @@ class BatchOutcome(Payload):
     Attributes:
         counts: `added`, `updated`, `deleted`, `unchanged`.
         duplicates: Ids that came more than once; the first of each was kept.
+        ignored: How many were left alone: others changed them, or they were to be updated and
+            are not there.
     """
 
     counts: dict[str, int]
     duplicates: tuple[str, ...] = ()
+    ignored: int = 0
 
 
 class RecordActivities:
@@ -66,7 +73,7 @@ class RecordActivities:
         prepared = prepare_batch(batch.records)
         async with heartbeating(), self._database.transaction() as conn:
             result = await self._database.records.save(
-                _target(batch), prepared, run_id=batch.context.run_id, conn=conn
+                _target(batch), prepared, by=_writer(batch), conn=conn
             )
             await self._count(batch, result, conn)
         return _outcome(result)
@@ -76,12 +83,27 @@ class RecordActivities:
         """Mark records as deleted.
 
         Raises:
-            InvalidInputError: A record has no usable id; nothing is deleted.
+            InvalidInputError: A record has no usable id or `deletedAt`; nothing is deleted.
         """
         prepared = prepare_deletion(batch.records)
         async with heartbeating(), self._database.transaction() as conn:
             result = await self._database.records.delete(
-                _target(batch), prepared, run_id=batch.context.run_id, conn=conn
+                _target(batch), prepared, by=_writer(batch), conn=conn
+            )
+            await self._count(batch, result, conn)
+        return _outcome(result)
+
+    @activity.defn
+    async def batch_update(self, batch: BatchInput) -> BatchOutcome:
+        """Merge fields into records that are there.
+
+        Raises:
+            InvalidInputError: A record has no usable id; nothing is updated.
+        """
+        prepared = prepare_update(batch.records)
+        async with heartbeating(), self._database.transaction() as conn:
+            result = await self._database.records.update(
+                _target(batch), prepared, by=_writer(batch), conn=conn
             )
             await self._count(batch, result, conn)
         return _outcome(result)
@@ -97,5 +119,18 @@ def _target(batch: BatchInput) -> RecordSet:
     return RecordSet(ConnectionKey(context.connection_key), batch.model, context.record_variant)
 
 
+def _writer(batch: BatchInput) -> Writer:
+    context = batch.context
+    return Writer(
+        run_id=context.run_id,
+        sync=context.script if context.kind == WorkflowType.SYNC else None,
+        not_after=batch.not_after,
+    )
+
+
 def _outcome(result: BatchResult) -> BatchOutcome:
-    return BatchOutcome(counts=dict(result.counts), duplicates=result.duplicates)
+    return BatchOutcome(
+        counts=dict(result.counts),
+        duplicates=result.duplicates,
+        ignored=len(result.ignored),
+    )

@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.bundles import BundleCache
+from activities.bundles import BundleCache, script_files
 from activities.erasure import Erasure
 from activities.webhook_outbox import WebhookOutbox
 from config.project import Sync as DeclaredSync
@@ -27,6 +27,7 @@ from perdure.errors import NotFoundError
 from perdure.ids import BASE_VARIANT, BundleHash, ConnectionKey, EnvironmentId
 from perdure.nango import LoggerLevel
 from perdure.nango.values import LOG_LEVELS
+from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import Payload, RunContext, SyncInput
 
@@ -41,6 +42,9 @@ __all__ = [
     "log_level_of",
     "run_start",
 ]
+
+# What a script calls by its name; a look at its text costs less than notes that nobody reads.
+_NEEDS_NOTES = "delete_records_from_previous_executions"
 
 
 _LOG_LEVEL_VARIABLE = "NANGO_LOGGER_LEVEL"
@@ -279,6 +283,7 @@ class RunActivities:
         row = await (syncs.ensure if sync.variant == BASE_VARIANT else syncs.get)(
             pinned.connection.key, sync.sync, sync.variant, conn=conn
         )
+        notes_seen = await self._notes_seen(pinned.bundle, sync.integration, declared)
         info = activity.info()
         context = RunContext(
             run_id=info.workflow_run_id or "",
@@ -310,12 +315,33 @@ class RunActivities:
         begun = await self._database.resyncs.begin(
             row, context.run_id, models=context.models, conn=conn
         )
+        builds_anew = begun.restart == "empty_cache"
+        notes_seen = notes_seen and not builds_anew
+        await self._begin_tracks(
+            context, notes_seen=notes_seen, starts_over=begun.restart is not None, conn=conn
+        )
         begins = {
             "last_sync_date": begun.last_sync_date,
-            "empty_cache": begun.restart == "empty_cache",
+            "empty_cache": builds_anew,
             "leftovers": begun.leftovers,
+            "notes_seen": notes_seen,
         }
         return context.model_copy(update=begins), None
+
+    async def _begin_tracks(
+        self, context: RunContext, *, notes_seen: bool, starts_over: bool, conn: DbConnection
+    ) -> None:
+        tracks, key = self._database.delete_tracks, ConnectionKey(context.connection_key)
+        if starts_over:
+            await tracks.drop_of_sync(key, context.script, context.variant, conn=conn)
+        await tracks.begin_run(
+            key,
+            context.script,
+            context.models if notes_seen else (),
+            context.run_id,
+            context.variant,
+            conn=conn,
+        )
 
     async def _ended_as(self, run: Run) -> RunStatus | None:
         """Return how a run ended whose row does not say so, None where it is under way."""
@@ -356,3 +382,14 @@ class RunActivities:
     ) -> DeclaredSync | None:
         found = (await self._bundles.config(bundle)).integration(integration)
         return found.sync(sync) if found else None
+
+    async def _notes_seen(self, bundle: BundleHash, integration: str, sync: DeclaredSync) -> bool:
+        """Say whether a run may have to know at its end which records it has seen."""
+        if sync.sync_type == "full" and sync.track_deletes:
+            return True
+        stored = await self._bundles.get(bundle)
+        try:
+            script = script_files(stored, integration, ScriptKind.SYNC, sync.name)
+        except NotFoundError:
+            return False  # the run itself says so
+        return any(_NEEDS_NOTES in source for source in script.files.values())

@@ -60,6 +60,7 @@ class RunSync:
             await self._run_script(context, nango, priority)
             # The script may have taken the cancellation for an error and gone on to its end.
             _stop_if_cancelled()
+            await nango.finish_deletes()
             await swap_records(context, priority)
         except (Exception, asyncio.CancelledError) as error:
             if is_cancelled_exception(error):

@@ -60,7 +60,8 @@ async def get_run(deps: Deps, caller: Caller, run_id: str) -> RunDetail:
     """Return a run with its log."""
     view = await view_run(deps, await deps.database.runs.get(caller.id, run_id))
     lines = await deps.database.runs.logs(run_id, limit=_SHOWN_LOG_LINES)
-    return RunDetail.with_logs(view, lines, deps.settings)
+    held = await deps.database.delete_tracks.held_by(run_id)
+    return RunDetail.with_logs(view, lines, held, deps.settings)
 
 
 async def _last_of_page_before(

@@ -26,6 +26,7 @@ from api.routers.parameters import (
 )
 from api.run_views import view_run
 from api.schemas.base import Success
+from api.schemas.held_deletes import HeldDeletes
 from api.schemas.syncs import (
     ChangeCounts,
     SyncState,
@@ -197,6 +198,9 @@ async def _status(deps: Dependencies, caller: Environment, item: SelectedSync) -
             model: await count(RecordSet(sync.connection_key, model, sync.variant))
             for model in declared.output
         },
+        heldDeletes=HeldDeletes.of(
+            await deps.database.delete_tracks.held(sync.connection_key, sync.name, sync.variant)
+        ),
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from api.run_views import RunView, Waiting, temporal_url
 from api.schemas.base import Answer, Body
+from api.schemas.held_deletes import HeldDeletes
 from config.settings import Settings
 from perdure.clock import utcnow
+from perdure.db.delete_tracks import DeleteTrack
 from perdure.db.runs import RunStatus, StoredLogLine
 
 __all__ = ["RetryBody", "RunDetail", "RunList", "RunSummary"]
@@ -94,20 +96,29 @@ class LogLineView(Answer):
 
 
 class RunDetail(RunSummary):
-    """A run with its log."""
+    """A run with its log.
+
+    Attributes:
+        held_deletes: Deletions that it held back and that still wait for somebody's word.
+    """
 
     logs: list[LogLineView]
+    held_deletes: list[HeldDeletes]
 
     @classmethod
     def with_logs(
-        cls, view: RunView, lines: Sequence[StoredLogLine], settings: Settings
+        cls,
+        view: RunView,
+        lines: Sequence[StoredLogLine],
+        held: Sequence[DeleteTrack],
+        settings: Settings,
     ) -> RunDetail:
         """Show a run with its log."""
         logs = [
             LogLineView(at=line.at, level=line.level, message=line.message, data=line.data)
             for line in lines
         ]
-        return cls(**_facts(view, settings), logs=logs)
+        return cls(**_facts(view, settings), logs=logs, held_deletes=HeldDeletes.of(held))
 
 
 def _facts(view: RunView, settings: Settings) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.base import Answer
+from api.schemas.held_deletes import HeldDeletes
 from perdure.ids import BASE_VARIANT
 
 __all__ = ["ChangeCounts", "SyncState", "SyncStatus", "SyncStatusList", "SyncTarget", "TriggerBody"]
@@ -87,6 +88,7 @@ class SyncStatus(Answer):
     latestResult: dict[str, ChangeCounts]  # noqa: N815 - the name on the wire
     latestExecutionStatus: SyncState | None  # noqa: N815 - the name on the wire
     recordCount: dict[str, int]  # noqa: N815 - the name on the wire
+    heldDeletes: list[HeldDeletes] = []  # noqa: N815 - as its neighbours
     checkpoint: None = None
 
 

@@ -18,6 +18,7 @@ from temporalio.worker import Replayer, Worker
 from activities.actions import ActionActivities
 from activities.bundles import BundleActivities
 from activities.connections import ConnectionActivities, ConnectionResolver
+from activities.delete_tracks import DeleteTrackActivities
 from activities.deployments import DeploymentActivities
 from activities.erasure import Erasure
 from activities.fetch import FetchActivities
@@ -46,6 +47,7 @@ from perdure.scripts.loader import bundle_file, is_script_file
 from perdure.temporal.names import TaskQueue
 from perdure.temporal.plugin import PerdurePlugin
 from perdure.temporal.watchdog import Blocked, Watchdog
+from workflows.confirm_deletes import ConfirmDeletes
 from workflows.connections import CreateConnection, DeleteConnection
 from workflows.deploy import Deploy
 from workflows.retry_run import RetryRun
@@ -63,6 +65,7 @@ ACTION_WORKFLOWS: tuple[type, ...] = (
     Deploy,
     RetryRun,
     DeliverWebhook,
+    ConfirmDeletes,
 )
 ALL_WORKFLOWS: tuple[type, ...] = (*SYNC_WORKFLOWS, *ACTION_WORKFLOWS)
 
@@ -93,6 +96,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     resolver = ConnectionResolver(database.connections, container.catalog)
     http = HttpActivities(resolver, ProxyClient(transport))
     records = RecordActivities(database)
+    tracks = DeleteTrackActivities(database)
     erasure = Erasure(database, bundles)
     reconciler = Reconciler(database, bundles, container.schedules, erasure, container.temporal)
     runs = RunActivities(database, bundles, erasure, container.temporal)
@@ -116,7 +120,14 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         http.proxy,
         http.fetch_page,
         records.batch_save,
+        records.batch_update,
         records.batch_delete,
+        tracks.start_delete_track,
+        tracks.weigh_deletes,
+        tracks.delete_absent,
+        tracks.drop_delete_tracks,
+        tracks.held_deletes,
+        tracks.last_place,
         runs.start_sync,
         runs.cancel_start,
         runs.finish_sync,

@@ -10,6 +10,7 @@ from perdure.crypto.keyring import KeyRing
 from perdure.db.blobs import BlobStore
 from perdure.db.bundles import BundleStore
 from perdure.db.connections import ConnectionStore
+from perdure.db.delete_tracks import DeleteTrackStore
 from perdure.db.environments import EnvironmentStore
 from perdure.db.integrations import IntegrationStore
 from perdure.db.locks import LockStore
@@ -41,6 +42,7 @@ class Database:
     runs: RunStore
     records: RecordStore
     record_sets: RecordSetStore
+    delete_tracks: DeleteTrackStore
     blobs: BlobStore
     variables: VariableStore
     script_overrides: ScriptOverrideStore
@@ -84,6 +86,7 @@ class Database:
                 runs=RunStore(pool),
                 records=RecordStore(pool),
                 record_sets=RecordSetStore(pool),
+                delete_tracks=DeleteTrackStore(pool),
                 blobs=BlobStore(pool),
                 variables=VariableStore(pool, keyring),
                 script_overrides=ScriptOverrideStore(pool),

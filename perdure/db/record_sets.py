@@ -9,7 +9,7 @@ from datetime import timedelta
 import asyncpg
 
 from perdure.db.pool import Pool, borrowed
-from perdure.db.records import RecordSet
+from perdure.db.record_writes import RecordSet, take_turn
 from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 
 __all__ = ["RecordSetStore"]
@@ -37,25 +37,28 @@ WITH RECURSIVE held AS (
 SELECT connection_key, model, variant FROM held
 """
 
-# A statement of its own: what a writer that had the turn before has done is seen only by the next.
-_TURN = """
-SELECT pg_advisory_xact_lock(
-    hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
-"""
-
+# Only under the turn.
 _ERASE = """
-DELETE FROM records
- WHERE connection_key = $1 AND model = $2 AND variant = $3
-   AND external_id IN (
-       SELECT external_id FROM records
-        WHERE connection_key = $1 AND model = $2 AND variant = $3
-        LIMIT $4)
-   AND EXISTS (
-       SELECT FROM connections c JOIN environments e ON e.id = c.environment_id
-        WHERE c.id = $1 AND e.active_bundle = $5)
-   AND NOT EXISTS (
-       SELECT FROM syncs
-        WHERE connection_key = $1 AND variant = $3 AND name = ANY ($6::text[]))
+WITH erased AS (
+    DELETE FROM records
+     WHERE connection_key = $1 AND model = $2 AND variant = $3
+       AND external_id IN (
+           SELECT external_id FROM records
+            WHERE connection_key = $1 AND model = $2 AND variant = $3
+            LIMIT $4)
+       AND EXISTS (
+           SELECT FROM connections c JOIN environments e ON e.id = c.environment_id
+            WHERE c.id = $1 AND e.active_bundle = $5)
+       AND NOT EXISTS (
+           SELECT FROM syncs
+            WHERE connection_key = $1 AND variant = $3 AND name = ANY ($6::text[]))
+    RETURNING deleted_at
+), counted AS (
+    UPDATE record_counts
+       SET live = live - (SELECT count(*) FROM erased WHERE deleted_at IS NULL)
+     WHERE connection_key = $1 AND model = $2 AND variant = $3
+)
+SELECT count(*) FROM erased
 """
 
 _SET_TIMEOUT = "SELECT set_config('statement_timeout', $1, true)"
@@ -111,9 +114,9 @@ class RecordSetStore:
         """
         records = (target.connection_key, target.model, target.variant)
         async with borrowed(self._pool) as conn, conn.transaction():
-            await conn.execute(_TURN, *records)
-            tag = await conn.execute(_ERASE, *records, limit, bundle, keepers)
-        return int(tag.removeprefix("DELETE "))
+            await take_turn(conn, target)
+            erased: int = await conn.fetchval(_ERASE, *records, limit, bundle, keepers)
+        return erased
 
     async def count_by_model(
         self,

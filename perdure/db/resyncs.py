@@ -68,13 +68,22 @@ SELECT EXISTS (
 """
 
 _DROP_SHADOW = """
-DELETE FROM records
- WHERE connection_key = $1 AND model = ANY ($2::text[]) AND variant = $3
-   AND (model, external_id) IN (
-       SELECT model, external_id FROM records
-        WHERE connection_key = $1 AND model = ANY ($2::text[]) AND variant = $3
-          AND last_run_id IS DISTINCT FROM $4
-        LIMIT $5)
+WITH dropped AS (
+    DELETE FROM records
+     WHERE connection_key = $1 AND model = ANY ($2::text[]) AND variant = $3
+       AND (model, external_id) IN (
+           SELECT model, external_id FROM records
+            WHERE connection_key = $1 AND model = ANY ($2::text[]) AND variant = $3
+              AND last_run_id IS DISTINCT FROM $4
+            LIMIT $5)
+    RETURNING model, deleted_at
+), counted AS (
+    UPDATE record_counts c
+       SET live = c.live - d.live
+      FROM (SELECT model, count(*) AS live FROM dropped WHERE deleted_at IS NULL GROUP BY model) d
+     WHERE c.connection_key = $1 AND c.model = d.model AND c.variant = $3
+)
+SELECT count(*) FROM dropped
 """
 
 # Of sets that have just been written statistics know nothing: Postgres takes them for a few rows
@@ -146,6 +155,17 @@ UPDATE records AS new
   FROM moment, placed
  WHERE new.connection_key = $1 AND new.model = $2 AND new.variant = $4
    AND new.external_id = placed.external_id
+"""
+
+_COUNT_ANEW = """
+INSERT INTO record_counts (connection_key, model, variant, live)
+SELECT $1, $2, sets.variant, (
+           SELECT count(*)
+             FROM records r
+            WHERE r.connection_key = $1 AND r.model = $2 AND r.variant = sets.variant
+              AND r.deleted_at IS NULL)
+  FROM unnest(ARRAY[$3, $4]::text[]) AS sets (variant)
+ON CONFLICT (connection_key, model, variant) DO UPDATE SET live = excluded.live
 """
 
 _SWAPPED = "UPDATE syncs SET rebuild_after = NULL WHERE id = $1"
@@ -247,10 +267,10 @@ class ResyncStore:
             How many were removed: fewer than `limit` when none is left.
         """
         async with borrowed(self._pool) as conn:
-            tag = await conn.execute(
+            dropped: int = await conn.fetchval(
                 _DROP_SHADOW, connection_key, models, shadow_variant(variant), run_id, limit
             )
-        return int(tag.removeprefix("DELETE "))
+        return dropped
 
     async def swap(
         self,
@@ -300,7 +320,7 @@ class ResyncStore:
                 _MARK_ABSENT, *sets, row["rebuild_after"], run_id, timeout=_SWAP_TIMEOUT
             )
             deleted[model] = int(tag.removeprefix("UPDATE "))
-            for statement in (_DROP_EARLIER, _DROP_REPLACED, _MOVE):
+            for statement in (_DROP_EARLIER, _DROP_REPLACED, _MOVE, _COUNT_ANEW):
                 await conn.execute(statement, *sets, timeout=_SWAP_TIMEOUT)
         await conn.execute(_SWAPPED, sync_id)
         return deleted

@@ -9,10 +9,12 @@ from perdure.nango.action import NangoAction
 from perdure.nango.errors import ActionError, HelperError, HttpError
 from perdure.nango.sync import NangoSync
 from perdure.nango.values import (
+    DeletedKeys,
     EnvironmentVariable,
     JsonObject,
     LoggerLevel,
     LogLevel,
+    MergingStrategy,
     NamedSync,
     Pages,
     PaginateOptions,
@@ -23,12 +25,14 @@ from perdure.nango.values import (
 
 __all__ = [
     "ActionError",
+    "DeletedKeys",
     "EnvironmentVariable",
     "HelperError",
     "HttpError",
     "JsonObject",
     "LogLevel",
     "LoggerLevel",
+    "MergingStrategy",
     "NamedSync",
     "NangoAction",
     "NangoSync",

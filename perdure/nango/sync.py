@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from perdure.nango.action import NangoAction
-from perdure.nango.values import Record
+from perdure.nango.values import DeletedKeys, MergingStrategy, Record
 
 __all__ = ["NangoSync"]
 
@@ -39,10 +39,87 @@ class NangoSync(NangoAction):
         """
 
     @abstractmethod
+    async def batch_update(self, records: Sequence[Record], model: str) -> bool:
+        """Merge fields into records that are there; what comes out the same is left alone.
+
+        Objects are merged key by key, however deep; lists and everything else are replaced. Ids
+        that are not known, or deleted, are ignored. Of models only the fields that were set count.
+
+        Args:
+            records: Parts of records, each with an `id`.
+            model: One of the sync's output models.
+
+        Raises:
+            HelperError: As `batch_save`.
+        """
+
+    @abstractmethod
     async def batch_delete(self, records: Sequence[Record], model: str) -> bool:
         """Mark records as deleted; their last payload is kept.
 
         Args:
-            records: Each with an `id`.
+            records: Each with an `id`; a `deletedAt` (datetime, or text in ISO 8601) says when it
+                was deleted at the source.
             model: One of the sync's output models.
+
+        Raises:
+            HelperError: As `batch_save`, or a `deletedAt` is no moment.
+        """
+
+    @abstractmethod
+    async def set_merging_strategy(self, merging: MergingStrategy, model: str) -> None:
+        """Say what becomes of records that others change while this run is under way.
+
+        The first call of a run for a model counts; later ones are logged and ignored.
+
+        Args:
+            merging: `{"strategy": "override"}`, or `{"strategy": "ignore_if_modified_after"}`: what
+                others, such as webhooks, have changed since this call is left as they left it.
+            model: One of the sync's output models.
+
+        Raises:
+            HelperError: `merging_strategy_too_late`, the run has made a request already, or written
+                records of the model; or there is no such strategy.
+        """
+
+    @abstractmethod
+    async def track_deletes_start(self, model: str) -> None:
+        """Begin to note which records of a model are seen, until `track_deletes_end`.
+
+        What was begun lasts over runs that fail or end without it; the next call takes it up.
+
+        Args:
+            model: One of the sync's output models.
+        """
+
+    @abstractmethod
+    async def track_deletes_end(self, model: str) -> DeletedKeys:
+        """Delete the records of a model that were not saved since `track_deletes_start`.
+
+        Records that anybody wrote meanwhile stay. Where that would be too many, nothing is deleted
+        and somebody has to confirm it: see `delete_guard` in `docs/helper.md`.
+
+        Args:
+            model: One of the sync's output models.
+
+        Returns:
+            What was deleted.
+
+        Raises:
+            HelperError: `track_deletes_not_started`.
+        """
+
+    @abstractmethod
+    async def delete_records_from_previous_executions(self, model: str) -> DeletedKeys:
+        """Delete the records of a model that this run did not save, as `track_deletes_end` does.
+
+        Args:
+            model: One of the sync's output models.
+
+        Returns:
+            What was deleted.
+
+        Raises:
+            HelperError: `deletes_not_tracked`: a run takes notes only where its script calls this
+                method by its name.
         """

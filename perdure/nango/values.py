@@ -9,10 +9,12 @@ from typing import Any, Literal, NotRequired, Protocol, TypeAlias, TypedDict
 
 __all__ = [
     "LOG_LEVELS",
+    "DeletedKeys",
     "EnvironmentVariable",
     "JsonObject",
     "LogLevel",
     "LoggerLevel",
+    "MergingStrategy",
     "NamedSync",
     "Pages",
     "PaginateOptions",
@@ -51,6 +53,32 @@ class _Model(Protocol):
 
 Record: TypeAlias = JsonObject | _Model
 """One record: an instance of a generated model, or a plain mapping with an `id`."""
+
+
+class MergingStrategy(TypedDict):
+    """What becomes of records that others changed while a run is under way.
+
+    Attributes:
+        strategy: `override` writes over them, as it is without a strategy.
+            `ignore_if_modified_after` leaves those alone that others changed after the call.
+    """
+
+    strategy: Literal["override", "ignore_if_modified_after"]
+
+
+class DeletedKeys(TypedDict):
+    """What was deleted because it was not seen.
+
+    Attributes:
+        deletedKeys: Ids, the first 10,000.
+        deletedCount: How many there are in all.
+        held: Whether nothing was deleted, because it was to be so much that somebody has to
+            confirm it.
+    """
+
+    deletedKeys: list[str]
+    deletedCount: int
+    held: bool
 
 
 @dataclass(frozen=True, slots=True)

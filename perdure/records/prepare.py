@@ -7,18 +7,30 @@ a hash and a stored form whose first key is that id, as a string.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from perdure.errors import FieldError, InvalidInputError
 from perdure.records.canonical import JsonObject, canonical_hash, to_json
 
-__all__ = ["MAX_ID_BYTES", "PreparedBatch", "check_ids", "prepare_batch", "prepare_deletion"]
+__all__ = [
+    "MAX_ID_BYTES",
+    "PreparedBatch",
+    "PreparedDeletion",
+    "PreparedUpdate",
+    "check_deletions",
+    "check_ids",
+    "prepare_batch",
+    "prepare_deletion",
+    "prepare_update",
+]
 
 MAX_ID_BYTES = 1024
 """Longest id of a record, in bytes of UTF-8."""
 
 _METADATA_KEY = "_nango_metadata"
+_DELETED_AT = "deletedAt"
 _NAMED_IN_MESSAGE = 10
 _MAX_INT_BITS = 4 * MAX_ID_BYTES
 
@@ -44,6 +56,32 @@ class PreparedBatch:
         return len(self.ids)
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedDeletion:
+    """Records that are ready to be marked as deleted, each id once.
+
+    Attributes:
+        batch: The ids, and what stands for a record that was not known.
+        deleted_at: When each was deleted at the source, None where nobody says.
+    """
+
+    batch: PreparedBatch
+    deleted_at: tuple[datetime | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedUpdate:
+    """Parts of records that are ready to be merged, by id.
+
+    Attributes:
+        partials: The first part of each id.
+        duplicates: As in `PreparedBatch`.
+    """
+
+    partials: Mapping[str, Mapping[str, Any]]
+    duplicates: tuple[str, ...] = ()
+
+
 def prepare_batch(records: Sequence[object]) -> PreparedBatch:
     """Check and encode records that are to be saved.
 
@@ -58,12 +96,9 @@ def prepare_batch(records: Sequence[object]) -> PreparedBatch:
             `invalid_record` where a record cannot be written as JSON.
     """
     entries: dict[str, tuple[bytes, bytes]] = {}
-    duplicates = []
     problems = []
-    for index, (record_id, record) in enumerate(_identified(records)):
-        if record_id in entries:
-            duplicates.append(record_id)
-            continue
+    firsts, duplicates = _firsts(records)
+    for record_id, (index, record) in firsts.items():
         # The id first: whoever reads the stored text finds it without decoding the rest.
         payload: JsonObject = {"id": record_id}
         payload.update(record)
@@ -80,20 +115,66 @@ def prepare_batch(records: Sequence[object]) -> PreparedBatch:
         ids=tuple(entries),
         payloads=tuple(payload for payload, _ in entries.values()),
         hashes=tuple(hash_ for _, hash_ in entries.values()),
-        duplicates=tuple(duplicates),
+        duplicates=duplicates,
     )
 
 
-def prepare_deletion(records: Sequence[object]) -> PreparedBatch:
-    """Check the ids of records that are to be deleted; nothing else of them matters.
+def prepare_deletion(records: Sequence[object]) -> PreparedDeletion:
+    """Check records that are to be deleted.
+
+    Besides its id only `deletedAt` of a record matters: a moment, as a datetime or in ISO 8601,
+    in UTC where it names no zone.
 
     Args:
         records: JSON objects with an `id`.
 
     Raises:
+        InvalidInputError: `missing_id` or `invalid_id`, as `prepare_batch`, or
+            `invalid_deleted_at`.
+    """
+    moments = check_deletions(records)
+    firsts, duplicates = _firsts(records)
+    batch = prepare_batch([{"id": record_id} for record_id in firsts])
+    return PreparedDeletion(
+        replace(batch, duplicates=duplicates),
+        tuple(moments[index] for index, _ in firsts.values()),
+    )
+
+
+def prepare_update(partials: Sequence[object]) -> PreparedUpdate:
+    """Check the ids of partial records.
+
+    Args:
+        partials: JSON objects with an `id`.
+
+    Raises:
         InvalidInputError: `missing_id` or `invalid_id`, as `prepare_batch`.
     """
-    return prepare_batch([{"id": record_id} for record_id, _ in _identified(records)])
+    firsts, duplicates = _firsts(partials)
+    return PreparedUpdate({name: partial for name, (_, partial) in firsts.items()}, duplicates)
+
+
+def check_deletions(records: Sequence[object]) -> list[datetime | None]:
+    """Check records that are to be deleted, before the first of several batches is.
+
+    Returns:
+        When each was deleted at the source, as `prepare_deletion` reads it.
+
+    Raises:
+        InvalidInputError: As `prepare_deletion`.
+    """
+    moments = []
+    problems = []
+    for index, (_, record) in enumerate(_identified(records)):
+        try:
+            moments.append(_moment(record.get(_DELETED_AT)))
+        except (TypeError, ValueError, OverflowError):
+            problem = "it is no moment in ISO 8601, such as 2026-01-31T12:00:00Z"
+            problems.append(FieldError("invalid_deleted_at", problem, (index, _DELETED_AT)))
+    if problems:
+        msg = f"{_positions(problems)} with an unusable {_DELETED_AT}: {problems[0].message}."
+        raise InvalidInputError(msg, code="invalid_deleted_at", errors=problems)
+    return moments
 
 
 def check_ids(records: Sequence[object]) -> None:
@@ -103,6 +184,27 @@ def check_ids(records: Sequence[object]) -> None:
         InvalidInputError: `missing_id` or `invalid_id`, as `prepare_batch`.
     """
     _identified(records)
+
+
+def _firsts(
+    records: Sequence[object],
+) -> tuple[dict[str, tuple[int, Mapping[str, Any]]], tuple[str, ...]]:
+    """Return the first record of each id with its index, and the ids that came again."""
+    firsts: dict[str, tuple[int, Mapping[str, Any]]] = {}
+    duplicates = []
+    for index, (record_id, record) in enumerate(_identified(records)):
+        if record_id in firsts:
+            duplicates.append(record_id)
+        else:
+            firsts[record_id] = (index, record)
+    return firsts, tuple(duplicates)
+
+
+def _moment(value: object) -> datetime | None:
+    if value is None:
+        return None
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)  # type: ignore[arg-type]  # what is no text is a TypeError
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _identified(records: Sequence[object]) -> list[tuple[str, Mapping[str, Any]]]:

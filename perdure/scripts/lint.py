@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from perdure.scripts.lint_calls import check_awaits, check_helper_calls, named_model
+from perdure.scripts.lint_calls import (
+    check_awaits,
+    check_helper_calls,
+    check_order,
+    named_model,
+)
 from perdure.scripts.lint_entry_points import check_entry_points
 from perdure.scripts.lint_findings import (
     CERTAIN,
@@ -57,6 +62,7 @@ def lint_scripts(files: Mapping[str, str], scripts: Sequence[DeclaredScript]) ->
     for unit, by in led_to_by.items():
         findings += impure_calls(unit)
         findings += check_awaits(unit)
+        findings += check_order(unit)
         findings += check_helper_calls(unit, by)
     return sorted(dict.fromkeys(findings), key=lambda found: (found.path, found.line, found.column))
 

@@ -17,7 +17,7 @@ from perdure.scripts.bundle import ScriptKind
 from perdure.scripts.lint_findings import DeclaredScript, Finding, LintCode, Severity
 from perdure.scripts.lint_source import Unit
 
-__all__ = ["check_awaits", "check_helper_calls", "named_model"]
+__all__ = ["check_awaits", "check_helper_calls", "check_order", "named_model"]
 
 _MODEL_ARGUMENT = {
     "batch_delete": 1,
@@ -31,6 +31,10 @@ _MODEL_ARGUMENT = {
     "track_deletes_start": 0,
 }
 """Where the methods of the helper that work on records take the name of a model."""
+
+
+_REQUESTS = frozenset({"delete", "get", "paginate", "patch", "post", "proxy", "put"})
+_BATCHES = frozenset({"batch_delete", "batch_save", "batch_update"})
 
 
 def _names(helper: type) -> frozenset[str]:
@@ -113,6 +117,32 @@ def _right_model(name: str, models: Collection[str]) -> str:
 def _did_you_mean(name: str) -> str | None:
     near = difflib.get_close_matches(python_name(name), _KNOWN, n=1, cutoff=0.7)
     return f"did you mean `nango.{near[0]}`?" if near else None
+
+
+def check_order(unit: Unit) -> Iterator[Finding]:
+    """Yield the merging strategies that a unit chooses after it has requested or written."""
+    calls = [(call.attr, named_model(call, unit), call) for call in unit.helper_attributes]
+    for name, named, call in calls:
+        if name != "set_merging_strategy":
+            continue
+        earlier = next(
+            (
+                other
+                for other, about, place in calls
+                if (place.lineno, place.col_offset) < (call.lineno, call.col_offset)
+                and (
+                    other in _REQUESTS
+                    or (other in _BATCHES and about and named and about[0] == named[0])
+                )
+            ),
+            None,
+        )
+        if earlier:
+            message = f"`nango.set_merging_strategy` comes too late, after `nango.{earlier}`."
+            hint = "choose the strategy before the first request and the first batch"
+            code = LintCode.MERGING_STRATEGY
+            # Lines say in which order calls are written, not in which they are made.
+            yield unit.file.finding(code, message, call, hint=hint, severity="warning")
 
 
 def check_awaits(unit: Unit) -> Iterator[Finding]:

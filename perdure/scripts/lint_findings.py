@@ -38,6 +38,7 @@ class LintCode(StrEnum):
     MISSING_AWAIT = "missing_await"
     PAGES_NOT_ITERATED = "pages_not_iterated"
     TRACK_DELETES = "track_deletes_unpaired"
+    MERGING_STRATEGY = "merging_strategy_too_late"
     FORBIDDEN = "forbidden_in_script"
 
 

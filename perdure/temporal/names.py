@@ -19,6 +19,7 @@ class WorkflowType(StrEnum):
     DEPLOY = "deploy"
     RETRY = "retry"
     WEBHOOK_DELIVERY = "webhook-delivery"
+    CONFIRM_DELETES = "confirm-deletes"
 
 
 class TaskQueue(StrEnum):

@@ -17,6 +17,8 @@ from perdure.nango import LoggerLevel
 __all__ = [
     "ActionInput",
     "ActionResult",
+    "ConfirmDeletesInput",
+    "ConfirmDeletesResult",
     "ConnectionInput",
     "DeliveryInput",
     "DeployInput",
@@ -86,6 +88,7 @@ class RunContext(Payload):
         blocked_by: Another run of the sync that is under way; this one has nothing to do then.
         empty_cache: Whether a sync run builds its records anew, beside those readers see.
         leftovers: Whether an earlier run left records that were built and never shown.
+        notes_seen: Whether the run notes which records it sees, from its start on.
     """
 
     run_id: str
@@ -115,6 +118,7 @@ class RunContext(Payload):
     blocked_by: str | None = None
     empty_cache: bool = False
     leftovers: bool = False
+    notes_seen: bool = False
 
     @property
     def record_variant(self) -> str:
@@ -184,6 +188,30 @@ class ConnectionInput(Payload):
     connection_id: str
     connection_key: int
     operation: Literal["creation", "override"] | None = None
+
+
+class ConfirmDeletesInput(Payload):
+    """Deletions that were held back and are to be carried out.
+
+    Attributes:
+        model: Only of this model, None for all of the sync.
+    """
+
+    connection_key: int
+    connection_id: str
+    sync: str
+    variant: str = BASE_VARIANT
+    model: str | None = None
+
+
+class ConfirmDeletesResult(Payload):
+    """What was deleted.
+
+    Attributes:
+        deleted: Number of records by model.
+    """
+
+    deleted: dict[str, int] = {}
 
 
 class DeliveryInput(Payload):

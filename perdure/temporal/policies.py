@@ -17,6 +17,7 @@ __all__ = [
     "SWAP",
     "SYNC_LIMIT",
     "TRANSIENT_BACKOFF",
+    "WHOLE_SET",
     "backoff",
     "http_once",
     "http_until",
@@ -85,6 +86,13 @@ RECORDS = ActivityConfig(
 )
 """A batch of records written in our own database."""
 
+WHOLE_SET = ActivityConfig(
+    start_to_close_timeout=timedelta(hours=2),
+    schedule_to_close_timeout=SYNC_LIMIT,
+    heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+    retry_policy=_DATABASE_BACKOFF,
+)
+"""All records of a model gone through in our own database, however many there are."""
 
 SCHEDULES = ActivityConfig(
     start_to_close_timeout=timedelta(minutes=30),

@@ -66,6 +66,7 @@ async def test_sync_that_never_ran_is_paused_without_auto_start(
         "latestResult": {},
         "latestExecutionStatus": None,
         "recordCount": {"Issue": 0},
+        "heldDeletes": [],
         "checkpoint": None,
     }
 

@@ -21,8 +21,10 @@ from perdure.clock import utcnow
 from perdure.crypto.keyring import new_key
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment, ValidationMode
+from perdure.db.record_writes import NOBODY, Writer
 from perdure.db.records import RecordFilter, RecordSet
 from perdure.ids import EnvironmentId
+from perdure.records.prepare import prepare_batch
 from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import ActionInput, RunContext, SyncInput, SyncResult
@@ -181,6 +183,14 @@ class Stack:
             RecordSet(connection.key, model), limit=10_000, **conditions
         )
         return [orjson.loads(record) for record in page.records]
+
+    def record_set(self, connection: Connection, model: str = "Issue") -> RecordSet:
+        """The records of a model."""
+        return RecordSet(connection.key, model)
+
+    async def save(self, target: RecordSet, *records: dict[str, Any], by: Writer = NOBODY) -> None:
+        """Write records as somebody else than a run of the sync."""
+        await self.container.database.records.save(target, prepare_batch(records), by=by)
 
     async def run(self, handle: WorkflowHandle[Any, Any]) -> Any:
         """Return the run's row."""

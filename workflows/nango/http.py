@@ -38,6 +38,7 @@ class HttpSteps(HelperSteps):
         **options: Unpack[RequestOptions],
     ) -> Response:
         """See base class."""
+        self.has_requested = True
         request = as_request(endpoint, method, options)
         if method not in IDEMPOTENT:
             # The same for every attempt, so that a provider that knows such keys acts once.
@@ -72,6 +73,7 @@ class HttpSteps(HelperSteps):
         number: int,
     ) -> FetchedPage:
         """Fetch one page; the step is repeatable whatever the method, since it only reads."""
+        self.has_requested = True
         call = FetchPageInput(
             connection=self._ref(request),
             request=request,

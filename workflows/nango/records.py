@@ -12,10 +12,11 @@ from temporalio.common import Priority
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.delete_tracks import DeleteTrackActivities, TrackOf
     from activities.records import BatchInput, BatchOutcome, RecordActivities
     from perdure.errors import InvalidInputError
-    from perdure.nango import HelperError, NangoSync, Record
-    from perdure.records.prepare import check_ids
+    from perdure.nango import HelperError, MergingStrategy, NangoSync, Record
+    from perdure.records.prepare import check_deletions, check_ids
     from perdure.temporal import policies
     from perdure.temporal.payloads import RunContext
     from workflows.helper_errors import raise_helper_error
@@ -25,10 +26,13 @@ __all__ = ["RecordSteps"]
 
 _RECORDS_PER_BATCH = 1_000
 _COUNTED = ("added", "updated", "deleted", "unchanged")
+_STRATEGIES = ("override", "ignore_if_modified_after")
+# All that matters of a record that is to be deleted.
+_DELETION = ("id", "deletedAt")
 
 
 class RecordSteps(HelperSteps, NangoSync):
-    """`batch_save` and `batch_delete`."""
+    """`batch_save`, `batch_update`, `batch_delete` and `set_merging_strategy`."""
 
     def __init__(self, context: RunContext, *, limit: timedelta, priority: Priority) -> None:
         super().__init__(context, limit=limit, priority=priority)
@@ -36,42 +40,85 @@ class RecordSteps(HelperSteps, NangoSync):
         self.variant = context.variant
         self.last_sync_date: datetime | None = context.last_sync_date
         self._counts: dict[str, dict[str, int]] = {}
+        self._remarks: dict[str, str] = {}
+        # Of models that a strategy was chosen for: after which place records of others are left.
+        self._not_after: dict[str, int | None] = {}
+        self._written: set[str] = set()
+
+    async def set_merging_strategy(self, merging: MergingStrategy, model: str) -> None:
+        """See base class."""
+        self._check_model(model)
+        strategy = merging.get("strategy")
+        if strategy not in _STRATEGIES:
+            msg = f"There is no merging strategy {strategy!r}; there are: {', '.join(_STRATEGIES)}"
+            raise HelperError(msg, code="invalid_options")
+        if model in self._not_after:
+            await self.warn(f"{model} has a merging strategy already; {strategy!r} is ignored.")
+            return
+        if self.has_requested or model in self._written:
+            msg = (
+                f"`set_merging_strategy` comes too late for {model!r}: call it before the first "
+                "request and before the first batch of the model"
+            )
+            raise HelperError(msg, code="merging_strategy_too_late")
+        # At once: a second call may come before the answer.
+        self._not_after[model] = None
+        if strategy == "ignore_if_modified_after":
+            self._not_after[model] = await self._lookup(
+                DeleteTrackActivities.last_place,
+                TrackOf(context=self._context, model=model),
+                f"last change of {model}",
+            )
 
     async def batch_save(self, records: Sequence[Record], model: str) -> bool:
         """See base class."""
-        await self._batches(RecordActivities.batch_save, "save", records, model)
+        self._check_model(model)
+        plain = _plain_records(records)
+        _check(check_ids, plain)
+        if self.validation is not None:
+            await self.validation.check_records(model, plain)
+        await self._batches(RecordActivities.batch_save, "save", plain, model)
+        return True
+
+    async def batch_update(self, records: Sequence[Record], model: str) -> bool:
+        """See base class."""
+        self._check_model(model)
+        plain = _plain_records(records)
+        _check(check_ids, plain)
+        await self._batches(RecordActivities.batch_update, "update", plain, model)
         return True
 
     async def batch_delete(self, records: Sequence[Record], model: str) -> bool:
         """See base class."""
-        await self._batches(RecordActivities.batch_delete, "delete", records, model)
+        self._check_model(model)
+        plain = _plain_records(records)
+        _check(check_deletions, plain)
+        named = [{key: record[key] for key in _DELETION if key in record} for record in plain]
+        await self._batches(RecordActivities.batch_delete, "delete", named, model)
         return True
+
+    def _check_model(self, model: str) -> None:
+        if model not in self._context.models:
+            known = ", ".join(self._context.models) or "none"
+            msg = f"{model!r} is not an output model of {self._context.script!r}; it has: {known}"
+            raise HelperError(msg, code="unknown_model")
 
     async def _batches(
         self,
         activity: Callable[[Any, BatchInput], Awaitable[BatchOutcome]],
         verb: str,
-        records: Sequence[Record],
+        records: Sequence[dict[str, Any]],
         model: str,
     ) -> None:
-        if model not in self._context.models:
-            known = ", ".join(self._context.models) or "none"
-            msg = f"{model!r} is not an output model of {self._context.script!r}; it has: {known}"
-            raise HelperError(msg, code="unknown_model")
-        plain = [_plain_record(record, index) for index, record in enumerate(records)]
-        try:
-            check_ids(plain)
-        except InvalidInputError as error:
-            raise HelperError(error.message, code=error.code) from error
-        if self.validation is not None and verb == "save":
-            await self.validation.check_records(model, plain)
-        for start in range(0, len(plain), _RECORDS_PER_BATCH):
-            batch = plain[start : start + _RECORDS_PER_BATCH]
+        self._written.add(model)
+        for start in range(0, len(records), _RECORDS_PER_BATCH):
+            batch = list(records[start : start + _RECORDS_PER_BATCH])
             step = BatchInput(
                 context=self._context,
                 model=model,
                 records=batch,
                 sealed=self.secrets.within(batch),
+                not_after=self._not_after.get(model),
             )
             try:
                 result = await self._step(
@@ -87,17 +134,50 @@ class RecordSteps(HelperSteps, NangoSync):
                     f"batch already; the first of each was kept: {ids}",
                     level="warn",
                 )
+            if result.ignored:
+                await self.log(
+                    f"{verb}: {result.ignored:,} records of {model} were left alone, since "
+                    + (
+                        "they are not there or others changed them meanwhile"
+                        if verb == "update"
+                        else "others changed them meanwhile"
+                    ),
+                    level="debug",
+                )
+
+    def _remark(self, model: str, text: str | None) -> None:
+        """Say something about a model's records where people look at the run; None unsays it."""
+        if text is not None:
+            self._remarks[model] = text
+        elif self._remarks.pop(model, None) is None:
+            return
+        self._show()
 
     def _count(self, model: str, counts: Mapping[str, int]) -> None:
         total = self._counts.setdefault(model, {})
         for name, number in counts.items():
             total[name] = total.get(name, 0) + number
+        self._show()
+
+    def _show(self) -> None:
         rows = (
             f"| {name} | " + " | ".join(f"{c.get(k, 0):,}" for k in _COUNTED) + " |"
             for name, c in self._counts.items()
         )
         header = "| model | " + " | ".join(_COUNTED) + " |\n" + "|---" * (len(_COUNTED) + 1) + "|"
-        workflow.set_current_details("\n".join((header, *rows)))
+        remarks = (f"\n{text}" for text in self._remarks.values())
+        workflow.set_current_details("\n".join((header, *rows, *remarks)))
+
+
+def _check(check: Callable[[Sequence[object]], object], records: Sequence[object]) -> None:
+    try:
+        check(records)
+    except InvalidInputError as error:
+        raise HelperError(error.message, code=error.code) from error
+
+
+def _plain_records(records: Sequence[Record]) -> list[dict[str, Any]]:
+    return [_plain_record(record, index) for index, record in enumerate(records)]
 
 
 def _plain_record(record: Record, index: int) -> dict[str, Any]:

@@ -44,6 +44,9 @@ class HelperSteps(NangoAction):
         context: The run.
         limit: How long one step goes on trying while its failures are transient.
         priority: Fairness key of the run's steps.
+
+    Attributes:
+        has_requested: Whether the external API was asked for anything yet.
     """
 
     def __init__(self, context: RunContext, *, limit: timedelta, priority: Priority) -> None:
@@ -54,6 +57,7 @@ class HelperSteps(NangoAction):
         self.run_id = context.run_id
         self.bundle = context.bundle
         self.secrets = KnownSecrets()
+        self.has_requested = False
         self._context = context
         self._limit = limit
         self._priority = priority

@@ -6,10 +6,10 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from workflows.nango.action import DurableAction
-    from workflows.nango.records import RecordSteps
+    from workflows.nango.delete_tracks import DeleteTrackSteps
 
 __all__ = ["DurableSync"]
 
 
-class DurableSync(DurableAction, RecordSteps):
+class DurableSync(DurableAction, DeleteTrackSteps):
     """What an action's helper can do, and the records cache."""

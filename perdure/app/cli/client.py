@@ -168,6 +168,10 @@ class ApiClient:
         }
         return await self._object("POST", f"/sync/{command}", body=_given(body))
 
+    async def confirm_deletes(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out deletions that are held back, or dismiss them."""
+        return await self._object("POST", "/sync/confirm-deletes", body=_given(body))
+
     async def sync_status(
         self, integration: str, syncs: Sequence[str], connection_id: str | None
     ) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from perdure.db.connections import Connection
 from perdure.db.database import Database
-from perdure.db.records import BatchResult, RecordSet
+from perdure.db.records import BatchResult, RecordSet, Writer
 from perdure.errors import InvalidInputError, NotFoundError
 from perdure.ids import ConnectionKey
 from perdure.records.prepare import prepare_batch, prepare_deletion
@@ -282,8 +282,8 @@ async def test_connections_models_and_variants_are_worlds_of_their_own(
 
 
 async def test_the_run_that_changed_a_record_is_noted(db: Database, issues: RecordSet) -> None:
-    await db.records.save(issues, prepare_batch([{"id": "a"}]), run_id="run-1")
-    await db.records.save(issues, prepare_batch([{"id": "a"}]), run_id="run-2")
+    await db.records.save(issues, prepare_batch([{"id": "a"}]), by=Writer("run-1"))
+    await db.records.save(issues, prepare_batch([{"id": "a"}]), by=Writer("run-2"))
 
     assert (await row(db, issues, "a"))["last_run_id"] == "run-1"
 

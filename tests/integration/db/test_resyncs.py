@@ -12,7 +12,7 @@ import pytest
 
 from perdure.db.connections import Connection
 from perdure.db.database import Database
-from perdure.db.records import RecordFilter, RecordSet
+from perdure.db.records import RecordFilter, RecordSet, Writer
 from perdure.db.resyncs import Begun
 from perdure.db.runs import RunStart
 from perdure.db.syncs import Sync
@@ -47,7 +47,7 @@ class Rebuild:
 
     async def save(self, target: RecordSet, *ids: str, title: str = "a", run: str = "r") -> None:
         batch = prepare_batch([{"id": record_id, "title": title} for record_id in ids])
-        await self._db.records.save(target, batch, run_id=run)
+        await self._db.records.save(target, batch, by=Writer(run))
 
     async def delete(self, target: RecordSet, *ids: str) -> None:
         await self._db.records.delete(target, prepare_deletion([{"id": i} for i in ids]))
@@ -66,11 +66,13 @@ class Rebuild:
     async def live(self, target: RecordSet | None = None) -> dict[str, str]:
         """Title by id of the records that are there."""
         page = await self._db.records.list(target or self.shown, limit=10_000)
-        return {
+        found = {
             record["id"]: record["title"]
             for record in map(json.loads, page.records)
             if record["_nango_metadata"]["deleted_at"] is None
         }
+        assert await self._db.records.count(target or self.shown) == len(found)
+        return found
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -132,6 +133,7 @@ def test_status_of_all_syncs_is_asked_for_by_default(server: HTTPServer, run: Ru
         "finishedAt": None,
         "nextScheduledSyncAt": None,
         "recordCount": {"Customer": 2000},
+        "heldDeletes": [HELD],
         "latestResult": {},
     }
     server.expect_request(
@@ -142,6 +144,7 @@ def test_status_of_all_syncs_is_asked_for_by_default(server: HTTPServer, run: Ru
 
     assert "customers::eu" in result.out
     assert "Customer 2,000" in result.out
+    assert "1,900 of 2,000 Customer wait to be confirmed" in result.out + result.err
     assert run("syncs", "status", "pay", "--json").json == {"syncs": [status]}
 
 
@@ -277,3 +280,41 @@ def test_variable_is_deleted(server: HTTPServer, run: Run) -> None:
     )
 
     assert run("env", "delete", "KEY").out == "Deleted the variable KEY.\n"
+
+
+HELD = {
+    "model": "Customer",
+    "live": 2000,
+    "absent": 1900,
+    "held_at": "2026-11-22T06:27:11Z",
+    "run_id": "r1",
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted", "deleted", "said"),
+    [
+        ((), {"dismiss": False}, {"Customer": 1900}, "Deleted 1,900 Customer."),
+        ((), {"dismiss": False}, None, "are being deleted"),
+        (
+            ("--variant", "eu", "--model", "Customer", "--dismiss"),
+            {"variant": "eu", "model": "Customer", "dismiss": True},
+            {},
+            "Dismissed: the records stay.",
+        ),
+    ],
+)
+def test_held_deletes_are_confirmed_or_dismissed(
+    server: HTTPServer,
+    run: Run,
+    options: tuple[str, ...],
+    wanted: dict[str, Any],
+    deleted: dict[str, int] | None,
+    said: str,
+) -> None:
+    body = {"provider_config_key": "pay", "sync": "customers", "connection_id": "acme", **wanted}
+    server.expect_request("/sync/confirm-deletes", method="POST", json=body).respond_with_json(
+        {"success": True, "deleted": deleted}
+    )
+
+    assert said in run("syncs", "confirm-deletes", "pay", "customers", "acme", *options).out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -139,11 +140,37 @@ def test_an_empty_batch_is_a_batch() -> None:
 
 
 def test_a_deletion_needs_nothing_but_ids() -> None:
-    batch = prepare_deletion([{"id": 3, "x": object()}, {"id": "a"}, {"id": "a"}])
+    deletion = prepare_deletion([{"id": 3, "x": object()}, {"id": "a"}, {"id": "a"}])
 
+    batch = deletion.batch
     assert batch.ids == ("3", "a")
     assert batch.payloads == (b'{"id":"3"}', b'{"id":"a"}')
     assert batch.duplicates == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (None, None),
+        ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31T12:00:00.123456+02:00", datetime(2026, 1, 31, 10, 0, 0, 123456, tzinfo=UTC)),
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        (datetime(2026, 1, 31, 12), datetime(2026, 1, 31, 12, tzinfo=UTC)),
+    ],
+)
+def test_a_deletion_may_say_when_it_happened(given: object, meant: datetime | None) -> None:
+    deletion = prepare_deletion([{"id": "a", "deletedAt": given}, {"id": "b"}])
+
+    assert deletion.deleted_at == (meant, None)
+
+
+@pytest.mark.parametrize("given", ["yesterday", "", 1700000000, True, {}, "0001-01-01T00:00+23:00"])
+def test_a_deletion_at_no_moment_is_refused(given: object) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        prepare_deletion([{"id": "a"}, {"id": "b", "deletedAt": given}])
+
+    assert caught.value.code == "invalid_deleted_at"
+    assert [problem.path for problem in caught.value.errors] == [(1, "deletedAt")]
 
 
 def test_ids_are_checked_without_encoding_anything() -> None:

@@ -267,3 +267,17 @@ def test_name_in_camel_case_is_told_in_python(name: str, python: str) -> None:
         LintCode.UNKNOWN_METHOD,
         f"did you mean `nango.{python}`?",
     )
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["await nango.get('/a')", "await nango.batch_save([], 'Issue')"],
+)
+def test_a_merging_strategy_that_comes_too_late_is_pointed_at(before: str) -> None:
+    strategy = "await nango.set_merging_strategy({'strategy': 'override'}, 'Issue')"
+
+    found = lint_sync(body(f"{before}\n{strategy}"))
+
+    assert said(found) == [(LintCode.MERGING_STRATEGY, 4)]
+    assert found[0].severity == "warning"
+    assert lint_sync(body(f"{strategy}\n{before}")) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from perdure.app.cli.options import DEFAULT_SERVER, USE, AsJson, Connection, ServerOptions
 from perdure.app.cli.session import api
@@ -98,6 +100,55 @@ async def start(
     async with api(server) as client:
         await client.command_syncs("start", integration, syncs, connection)
     _say("Started", integration, syncs, connection)
+
+
+@app.command
+async def confirm_deletes(
+    integration: str,
+    sync: str,
+    connection: str,
+    /,
+    *,
+    variant: str | None = None,
+    model: str | None = None,
+    dismiss: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+    server: ServerOptions = DEFAULT_SERVER,
+) -> None:
+    """Delete the records whose deletion a run has held back because there are so many.
+
+    Args:
+        integration: Key of the integration.
+        sync: Name of the sync.
+        connection: Id of the connection.
+        variant: Variant of the sync.
+        model: Only records of this model.
+        dismiss: Keep the records; the next run that succeeds decides anew.
+        as_json: Print JSON.
+        server: Server and key.
+    """
+    from perdure.app.cli import render
+
+    async with api(server) as client:
+        answer = await client.confirm_deletes(
+            {
+                "provider_config_key": integration,
+                "connection_id": connection,
+                "sync": sync,
+                "variant": variant,
+                "model": model,
+                "dismiss": dismiss,
+            }
+        )
+    if as_json:
+        render.print_json(answer)
+    elif dismiss:
+        render.say("Dismissed: the records stay.")
+    elif answer["deleted"] is None:
+        render.say("The records are being deleted; `perdure syncs status` shows how many are left.")
+    else:
+        counts = ", ".join(f"{count:,} {name}" for name, count in answer["deleted"].items())
+        render.say(f"Deleted {counts}.")
 
 
 def _say(done: str, integration: str, syncs: tuple[str, ...], connection: str | None) -> None:

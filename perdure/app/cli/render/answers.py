@@ -136,6 +136,19 @@ def sync_status(answer: JsonObject) -> None:
         whole=("Status", "Last run", "Next run"),
         empty="There are no syncs of this connection. `perdure deploy` deploys a project's syncs.",
     )
+    for item in answer["syncs"]:
+        if item.get("heldDeletes"):
+            note(
+                f"{_sync_name(item)} of {item['connection_id']}: "
+                f"{_held(item['heldDeletes'])}; see `perdure syncs confirm-deletes --help`"
+            )
+
+
+def _held(deletes: Iterable[JsonObject]) -> str:
+    return ", ".join(
+        f"{item['absent']:,} of {item['live']:,} {item['model']} wait to be confirmed"
+        for item in deletes
+    )
 
 
 def records(answer: JsonObject) -> None:
@@ -202,6 +215,7 @@ def run(answer: JsonObject) -> None:
             "Started": _time(answer["started_at"]),
             "Took": _duration(answer["duration_s"]),
             "Result": _counts(answer.get("counts")),
+            "Held deletes": _held(answer.get("held_deletes") or ()) or None,
             "Bundle": str(answer["bundle"])[:12] if answer["bundle"] else None,
             "Temporal UI": answer.get("temporal_url"),
         }

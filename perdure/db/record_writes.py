@@ -1,0 +1,452 @@
+"""How records are saved, updated and marked as deleted.
+
+Guarantees, per set of records (one connection, model and variant):
+
+- Writers take turns. The lock is taken before the place in the stream is, and lasts until the
+  transaction ends, so the order of places is the order of commits: who reads the stream up to a
+  cursor has seen every change below it, and nothing appears there later. Whoever has the turn of
+  a set is the only one who touches its rows, so no two writers ever wait for each other's rows.
+- A record whose hash is the one that stands there is not rewritten and does not move.
+- `record_counts` moves with the records, in the same statement.
+- What a write finds unchanged is noted for the delete tracks that are open, in the same statement;
+  what it changes needs no note, since its place in the stream says it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TypedDict
+
+import asyncpg
+
+from perdure.db.connections import unknown_connection_key
+from perdure.db.pool import DbConnection, Pool, borrowed
+from perdure.ids import BASE_VARIANT, ConnectionKey
+from perdure.records.merge import deep_merge
+from perdure.records.prepare import (
+    PreparedBatch,
+    PreparedDeletion,
+    PreparedUpdate,
+    prepare_batch,
+)
+
+__all__ = [
+    "NOBODY",
+    "BatchResult",
+    "ModelCounts",
+    "RecordSet",
+    "RecordWriter",
+    "Writer",
+    "take_turn",
+]
+
+# A statement of its own: what the writer before has done is seen only by the next one.
+_TURN = """
+SELECT pg_advisory_xact_lock(
+    hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
+"""
+
+# The whole turn in one statement: `moment` reads the clock only after the lock is there, because
+# a transaction's own now() may lie before its predecessor's commit. Whatever is compared here is
+# the row as it is locked, not as the statement's snapshot has it.
+_SAVE = """
+WITH turn AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock(
+        hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
+), moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS at, nextval('record_changes') AS start FROM turn
+), written AS (
+    INSERT INTO records AS r (
+        connection_key, model, variant, external_id, payload, payload_hash,
+        first_seen_at, last_modified_at, change_seq, last_run_id
+    )
+    SELECT $1, $2, $3, u.id, u.payload, u.hash,
+           moment.at, moment.at, nextval('record_changes'), $7
+      FROM moment, unnest($4::text[], $5::json[], $6::bytea[]) AS u (id, payload, hash)
+    ON CONFLICT (connection_key, model, variant, external_id) DO UPDATE
+       SET payload = excluded.payload,
+           payload_hash = excluded.payload_hash,
+           first_seen_at = CASE
+               WHEN r.deleted_at IS NULL THEN r.first_seen_at
+               ELSE greatest(excluded.last_modified_at, r.last_modified_at + interval '1 us')
+           END,
+           -- Only a payload that had been pruned comes back: that is no change of the record.
+           last_modified_at = CASE
+               WHEN r.payload_hash = excluded.payload_hash AND r.deleted_at IS NULL
+               THEN r.last_modified_at
+               ELSE greatest(excluded.last_modified_at, r.last_modified_at + interval '1 us')
+           END,
+           change_seq = CASE
+               WHEN r.payload_hash = excluded.payload_hash AND r.deleted_at IS NULL
+               THEN r.change_seq
+               ELSE excluded.change_seq
+           END,
+           deleted_at = NULL,
+           pruned_at = NULL,
+           last_run_id = excluded.last_run_id
+     WHERE (r.payload_hash <> excluded.payload_hash
+            OR r.deleted_at IS NOT NULL
+            OR r.pruned_at IS NOT NULL)
+       AND ($8::bigint IS NULL OR r.change_seq <= $8 OR r.last_run_id = $7)
+    RETURNING external_id,
+              first_seen_at = last_modified_at AS added,
+              change_seq > (SELECT start FROM moment) AS changed
+), counted AS (
+    INSERT INTO record_counts AS c (connection_key, model, variant, live)
+    SELECT $1, $2, $3, count(*) FROM written WHERE added AND changed HAVING count(*) > 0
+    ON CONFLICT (connection_key, model, variant) DO UPDATE SET live = c.live + excluded.live
+), seen AS (
+    INSERT INTO seen_records (track_id, external_id)
+    SELECT t.id, u.id
+      FROM delete_tracks t, unnest($4::text[]) AS u (id)
+     WHERE t.connection_key = $1 AND t.model = $2 AND t.variant = $3
+       AND NOT EXISTS (SELECT FROM written w WHERE w.external_id = u.id AND w.changed)
+    ON CONFLICT (track_id, external_id) DO NOTHING
+), saw AS (
+    UPDATE delete_tracks SET saw_any = true
+     WHERE connection_key = $1 AND model = $2 AND variant = $3 AND sync = $9 AND NOT saw_any
+)
+SELECT external_id, added FROM written WHERE changed
+"""
+
+# Only under the turn: `gone` is what the statement's snapshot has.
+_DELETE = """
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+), gone AS MATERIALIZED (
+    SELECT external_id
+      FROM records
+     WHERE connection_key = $1 AND model = $2 AND variant = $3
+       AND external_id = ANY ($4::text[]) AND deleted_at IS NOT NULL
+), written AS (
+    INSERT INTO records AS r (
+        connection_key, model, variant, external_id, payload, payload_hash,
+        first_seen_at, last_modified_at, deleted_at, change_seq, last_run_id
+    )
+    SELECT $1, $2, $3, u.id, u.payload, u.hash,
+           moment.at, moment.at, coalesce(u.deleted_at, moment.at), nextval('record_changes'), $7
+      FROM moment, unnest($4::text[], $5::json[], $6::bytea[], $9::timestamptz[])
+                   AS u (id, payload, hash, deleted_at)
+    ON CONFLICT (connection_key, model, variant, external_id) DO UPDATE
+       SET last_modified_at =
+               greatest(excluded.last_modified_at, r.last_modified_at + interval '1 us'),
+           -- It differs from the moment of the write only where the caller gave one.
+           deleted_at = CASE
+               WHEN excluded.deleted_at <> excluded.last_modified_at THEN excluded.deleted_at
+               ELSE greatest(excluded.last_modified_at, r.last_modified_at + interval '1 us')
+           END,
+           change_seq = excluded.change_seq,
+           last_run_id = excluded.last_run_id
+     WHERE (r.deleted_at IS NULL
+            OR (excluded.deleted_at <> excluded.last_modified_at
+                AND excluded.deleted_at <> r.deleted_at))
+       AND ($8::bigint IS NULL OR r.change_seq <= $8 OR r.last_run_id = $7)
+    RETURNING external_id,
+              first_seen_at = last_modified_at AS unknown,
+              external_id IN (SELECT external_id FROM gone) AS was_gone
+), counted AS (
+    UPDATE record_counts
+       SET live = live - (SELECT count(*) FROM written WHERE NOT unknown AND NOT was_gone)
+     WHERE connection_key = $1 AND model = $2 AND variant = $3
+       AND EXISTS (SELECT FROM written WHERE NOT unknown AND NOT was_gone)
+)
+SELECT external_id, unknown, was_gone FROM written
+"""
+
+_LIVE_PAYLOADS = """
+SELECT external_id, payload
+  FROM records
+ WHERE connection_key = $1 AND model = $2 AND variant = $3
+   AND external_id = ANY ($4::text[]) AND deleted_at IS NULL
+"""
+
+# Of records that a write left as they were: those that are not as it would have left them.
+_PROTECTED = """
+SELECT u.id
+  FROM unnest($4::text[], $5::bytea[]) AS u (id, hash)
+  JOIN records r ON r.connection_key = $1 AND r.model = $2 AND r.variant = $3
+                AND r.external_id = u.id
+ WHERE (r.deleted_at IS NULL) = $6
+    OR (NOT $6 AND r.payload_hash <> u.hash)
+"""
+
+
+class ModelCounts(TypedDict):
+    """What a write, or a whole run, did to the records of one model."""
+
+    added: int
+    updated: int
+    deleted: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSet:
+    """The records of one model of one connection, in one variant of a sync."""
+
+    connection_key: ConnectionKey
+    model: str
+    variant: str = BASE_VARIANT
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes.
+
+    Attributes:
+        run_id: The run, None outside of runs.
+        sync: Name of the sync whose run it is. Only what the sync itself saves says that it saw
+            anything at all.
+        not_after: Records that others changed after this place in the stream are left alone,
+            None where they are not.
+    """
+
+    run_id: str | None = None
+    sync: str | None = None
+    not_after: int | None = None
+
+
+NOBODY = Writer()
+"""Whoever writes from outside of runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What a write did, by id.
+
+    Attributes:
+        added: New, or back after a deletion.
+        updated: There before, with another payload.
+        deleted: There before, now marked as deleted.
+        unchanged: Already as the batch says.
+        unknown: Deleted without having been there; they stand in the stream as deleted.
+        ignored: Left alone, because others changed them, or not there to be updated.
+        duplicates: Came again in the same batch and were left out.
+    """
+
+    added: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> ModelCounts:
+        """The numbers that `RunStore.add_counts` takes."""
+        return ModelCounts(
+            added=len(self.added),
+            updated=len(self.updated),
+            deleted=len(self.deleted),
+            unchanged=len(self.unchanged),
+        )
+
+
+async def take_turn(conn: DbConnection, target: RecordSet) -> None:
+    """Wait for the turn to write to a set; it lasts until the transaction ends.
+
+    Args:
+        conn: Inside a transaction.
+        target: The set.
+    """
+    await conn.execute(_TURN, target.connection_key, target.model, target.variant)
+
+
+class RecordWriter:
+    """Writes records.
+
+    Args:
+        pool: See `perdure.db.pool.create_pool`.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def save(
+        self,
+        target: RecordSet,
+        batch: PreparedBatch,
+        *,
+        by: Writer = NOBODY,
+        conn: DbConnection | None = None,
+    ) -> BatchResult:
+        """Add or update records; a deleted one that is saved comes back as added.
+
+        Args:
+            target: Where the records belong.
+            batch: From `perdure.records.prepare.prepare_batch`.
+            by: Who writes.
+            conn: Connection whose transaction the write joins. The set stays locked until that
+                transaction ends. Default: a transaction of its own.
+
+        Raises:
+            NotFoundError: `unknown_connection`, the connection does not exist any more.
+            UnavailableError: Nothing was written; the same call may succeed later.
+        """
+        if not batch.ids:
+            return BatchResult(duplicates=batch.duplicates)
+        async with self._writing(target, conn) as connection:
+            return await _save(connection, target, batch, by)
+
+    async def update(
+        self,
+        target: RecordSet,
+        update: PreparedUpdate,
+        *,
+        by: Writer = NOBODY,
+        conn: DbConnection | None = None,
+    ) -> BatchResult:
+        """Merge fields into records that are there; ids that are not there are ignored.
+
+        What is merged into is the record as it stands when this write has its turn. Of a record
+        whose payload was pruned only the given fields are known afterwards.
+
+        Args:
+            target: Where the records belong.
+            update: From `perdure.records.prepare.prepare_update`.
+            by: Who writes.
+            conn: As `save`.
+
+        Raises:
+            InvalidInputError: `invalid_record`, what comes out cannot be written as JSON.
+            UnavailableError: Nothing was written; the same call may succeed later.
+        """
+        async with self._writing(target, conn) as connection:
+            await take_turn(connection, target)
+            rows = await connection.fetch(
+                _LIVE_PAYLOADS,
+                target.connection_key,
+                target.model,
+                target.variant,
+                list(update.partials),
+            )
+            present = {row["external_id"]: json.loads(row["payload"]) for row in rows}
+            merged = [
+                {**deep_merge(present[record_id], partial), "id": record_id}
+                for record_id, partial in update.partials.items()
+                if record_id in present
+            ]
+            result = BatchResult()
+            if merged:
+                result = await _save(connection, target, prepare_batch(merged), by)
+        missing = tuple(record_id for record_id in update.partials if record_id not in present)
+        return replace(result, ignored=result.ignored + missing, duplicates=update.duplicates)
+
+    async def delete(
+        self,
+        target: RecordSet,
+        deletion: PreparedDeletion,
+        *,
+        by: Writer = NOBODY,
+        conn: DbConnection | None = None,
+    ) -> BatchResult:
+        """Mark records as deleted; their payload stays readable.
+
+        An id that is not known becomes a deleted record without payload, so that whoever follows
+        the stream hears of it. A deleted record whose deletion gets another moment is updated.
+
+        Args:
+            target: Where the records belong.
+            deletion: From `perdure.records.prepare.prepare_deletion`.
+            by: Who writes.
+            conn: As `save`.
+
+        Raises:
+            NotFoundError: `unknown_connection`, the connection does not exist any more.
+            UnavailableError: Nothing was written; the same call may succeed later.
+        """
+        batch = deletion.batch
+        if not batch.ids:
+            return BatchResult(duplicates=batch.duplicates)
+        async with self._writing(target, conn) as connection:
+            await take_turn(connection, target)
+            rows = await connection.fetch(
+                _DELETE, *_arguments(target, batch, by), deletion.deleted_at
+            )
+            others = _others(batch, rows)
+            ignored = await _protected(connection, target, batch, others, by, deleting=True)
+        known = [row for row in rows if not row["unknown"]]
+        return BatchResult(
+            updated=tuple(row["external_id"] for row in known if row["was_gone"]),
+            deleted=tuple(row["external_id"] for row in known if not row["was_gone"]),
+            unchanged=tuple(record_id for record_id in others if record_id not in ignored),
+            unknown=tuple(row["external_id"] for row in rows if row["unknown"]),
+            ignored=ignored,
+            duplicates=batch.duplicates,
+        )
+
+    @asynccontextmanager
+    async def _writing(
+        self, target: RecordSet, conn: DbConnection | None
+    ) -> AsyncIterator[DbConnection]:
+        try:
+            async with borrowed(self._pool, conn) as connection:
+                if conn is not None:
+                    yield connection
+                else:
+                    async with connection.transaction():
+                        yield connection
+        except asyncpg.ForeignKeyViolationError as error:
+            raise unknown_connection_key(target.connection_key) from error
+
+
+async def _save(
+    conn: DbConnection, target: RecordSet, batch: PreparedBatch, by: Writer
+) -> BatchResult:
+    changed = await conn.fetch(_SAVE, *_arguments(target, batch, by), by.sync)
+    others = _others(batch, changed)
+    ignored = await _protected(conn, target, batch, others, by, deleting=False)
+    return BatchResult(
+        added=tuple(row["external_id"] for row in changed if row["added"]),
+        updated=tuple(row["external_id"] for row in changed if not row["added"]),
+        unchanged=tuple(record_id for record_id in others if record_id not in ignored),
+        ignored=ignored,
+        duplicates=batch.duplicates,
+    )
+
+
+async def _protected(
+    conn: DbConnection,
+    target: RecordSet,
+    batch: PreparedBatch,
+    ids: Sequence[str],
+    by: Writer,
+    *,
+    deleting: bool,
+) -> tuple[str, ...]:
+    """Return which of some ids the writer was not to touch."""
+    if by.not_after is None or not ids:
+        return ()
+    hashes = dict(zip(batch.ids, batch.hashes, strict=True))
+    rows = await conn.fetch(
+        _PROTECTED,
+        target.connection_key,
+        target.model,
+        target.variant,
+        ids,
+        [hashes[record_id] for record_id in ids],
+        deleting,
+    )
+    return tuple(row["id"] for row in rows)
+
+
+def _arguments(target: RecordSet, batch: PreparedBatch, by: Writer) -> tuple[object, ...]:
+    return (
+        target.connection_key,
+        target.model,
+        target.variant,
+        batch.ids,
+        batch.payloads,
+        batch.hashes,
+        by.run_id,
+        by.not_after,
+    )
+
+
+def _others(batch: PreparedBatch, rows: Sequence[asyncpg.Record]) -> tuple[str, ...]:
+    named = {row["external_id"] for row in rows}
+    return tuple(record_id for record_id in batch.ids if record_id not in named)
