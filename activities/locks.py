@@ -18,11 +18,17 @@ class LockRef(Payload):
 
     Attributes:
         owner: Id of the run.
+        sealed: Whether the key carries a secret.
     """
 
     environment_id: int
     key: str
     owner: str
+    sealed: bool = False
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return self.sealed
 
 
 class TryAcquire(Payload):
@@ -34,6 +40,10 @@ class TryAcquire(Payload):
 
     lock: LockRef
     ttl_ms: int
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return self.lock.sealed
 
 
 class LockActivities:

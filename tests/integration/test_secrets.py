@@ -12,6 +12,7 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
+from werkzeug import Response
 
 from perdure.temporal.failures import describe_failure
 from tests.support.project import project
@@ -215,3 +216,40 @@ async def test_token_integration_credentials_and_variables_are_hidden_too(
     for secret in (token, client, variable):
         assert secret not in stored
         assert secret.encode().hex() not in stored
+
+
+CARRYING = """
+CODE = "".join(["lite", "ral", "-4711"])  # the script itself stands in the history
+
+
+async def fetch_data(nango):
+    key = (await nango.get_token())["apiKey"]
+    url = "{url}/echo"
+    await nango.try_acquire_lock(key="import " + key, ttl_ms=1000)
+    await nango.release_lock(key="import " + key)
+    await nango.uncontrolled_fetch(url=url, method="POST", body=key)
+    await nango.uncontrolled_fetch(url=url + "?plain=1&signature=" + CODE)
+    await nango.uncontrolled_fetch(url=url, headers={"X-Api-Key": CODE})
+    try:
+        await nango.uncontrolled_fetch(url="http://user:" + CODE + "@example.com/")
+    except nango.ActionError as error:
+        await nango.log(error.payload)
+"""
+
+
+async def test_lock_keys_and_requests_without_credentials_hide_what_they_carry(
+    stack: Stack, source: Source
+) -> None:
+    secret = f"sk-test-{uuid.uuid4().hex}"
+    source.server.expect_request("/echo").respond_with_handler(
+        lambda request: Response(request.get_data() + request.query_string)
+    )
+    await stack.deploy(project(CARRYING.replace("{url}", source.url)))
+
+    handle = await stack.start_sync(await stack.connect(source.url, api_key=secret))
+    await handle.result()
+
+    await assert_nowhere_in_history(handle, secret, "literal-4711")
+    (line,) = await stack.container.database.runs.logs(handle.result_run_id or "")
+    assert "url_not_allowed" in line.message
+    assert "4711" not in line.message

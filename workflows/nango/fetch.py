@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ValidationError
 from temporalio import workflow
@@ -37,7 +37,7 @@ class FetchSteps(HelperSteps):
     ) -> Response:
         """See base class."""
         request = _as_fetch_request(url, method, headers, body)
-        sealed = self.secrets.within(request) or any(map(is_sensitive_name, request.headers))
+        sealed = self.secrets.within(request) or _looks_secret(request)
         seconds = request.timeout_s
         try:
             answer = await self._step(
@@ -65,6 +65,16 @@ def _as_fetch_request(
         where = ".".join(str(part) for part in first["loc"])
         msg = f"uncontrolled_fetch, {where}: {first['msg']}"
         raise HelperError(msg, code="invalid_options") from error
+
+
+def _looks_secret(request: FetchRequest) -> bool:
+    """Say whether a header, a parameter or user info is secret by its name or place."""
+    try:
+        parts = urlsplit(request.url)
+    except ValueError:
+        return True
+    names = [*request.headers, *(name for name, _ in parse_qsl(parts.query))]
+    return "@" in parts.netloc or any(map(is_sensitive_name, names))
 
 
 def _shown_url(url: str) -> str:

@@ -60,5 +60,8 @@ class LockSteps(HelperSteps):
             msg = f"the key of a lock is a text of 1 to {_KEY_LENGTH} characters, not {key!r:.300}"
             raise HelperError(msg, code="invalid_options")
         return LockRef(
-            environment_id=self._context.environment_id, key=key, owner=self._context.run_id
+            environment_id=self._context.environment_id,
+            key=key,
+            owner=self._context.run_id,
+            sealed=self.secrets.within(key),
         )
