@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -23,6 +24,7 @@ from api.routers import (
     health,
     held_deletes,
     integrations,
+    record_stream,
     records,
     run_retries,
     runs,
@@ -42,6 +44,7 @@ _ROUTERS = (
     environment,
     integrations,
     connections,
+    record_stream,
     records,
     syncs,
     held_deletes,
@@ -89,6 +92,8 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     )
     app.state.dependencies = dependencies
     app.state.background = background
+    # Set by whoever serves the app, so that answers without an end come to one.
+    app.state.stopping = asyncio.Event()
     install_error_handlers(app)
     for module in _ROUTERS:
         app.include_router(module.router)

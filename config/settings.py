@@ -65,6 +65,19 @@ class Settings(BaseSettings):
         le=30,
         description="How long a webhook is sent again to a receiver that does not take it.",
     )
+    records_prune_after_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Give up payloads of records that did not change for so long; default never.",
+    )
+    records_drop_after_days: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Remove the records of syncs that did not run for so long; default never. When such a "
+            "sync runs again it fetches everything anew."
+        ),
+    )
     ready_file: Path | None = Field(
         default=None, description="File that the worker touches when it takes work."
     )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.dependencies import Caller, Dependencies, Deps
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
-from api.schemas.records import RecordList
+from api.schemas.records import PruneBody, Pruned, RecordList
 from perdure.db.connections import Connection
 from perdure.db.records import RecordFilter, RecordSet
 from perdure.errors import FieldError, InvalidInputError
@@ -52,6 +52,25 @@ async def list_records(
     """Return records in the order of their latest change; follow `next_cursor` for more."""
     connection = await deps.database.connections.get(caller.id, integration, connection_id)
     return await answer_records(deps, connection, query)
+
+
+@router.patch("/records/prune")
+async def prune_records(
+    deps: Deps,
+    caller: Caller,
+    *,
+    connection_id: ConnectionIdHeader,
+    integration: IntegrationHeader,
+    body: PruneBody,
+) -> Pruned:
+    """Give up the payloads of records up to a cursor; ids and metadata stay."""
+    connection = await deps.database.connections.get(caller.id, integration, connection_id)
+    pruned = await deps.database.record_pruning.prune(
+        RecordSet(connection.key, body.model, body.variant),
+        until_cursor=body.until_cursor,
+        limit=body.limit,
+    )
+    return Pruned(count=pruned.count, has_more=pruned.has_more)
 
 
 async def answer_records(

@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.base import Answer
+from api.schemas.base import Answer, Body
+from perdure.ids import BASE_VARIANT
 
-__all__ = ["RecordList"]
+__all__ = ["PruneBody", "Pruned", "RecordList"]
 
 
 class RecordMetadata(Answer):
@@ -37,3 +38,28 @@ class RecordList(Answer):
 
     next_cursor: str | None
     records: list[RecordView]
+
+
+class PruneBody(Body):
+    """Which records are to be pruned.
+
+    Attributes:
+        until_cursor: The last change whose record is pruned.
+        limit: Most records of one call.
+    """
+
+    model: str = Field(min_length=1, max_length=255)
+    variant: str = Field(BASE_VARIANT, min_length=1, max_length=255)
+    until_cursor: str = Field(max_length=1000)
+    limit: int = Field(1000, ge=1, le=10_000)
+
+
+class Pruned(Answer):
+    """What was pruned.
+
+    Attributes:
+        has_more: Whether further records up to the cursor have a payload.
+    """
+
+    count: int
+    has_more: bool

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
 from config.settings import Settings
@@ -35,14 +36,16 @@ async def run_api(settings: Settings) -> None:
         UnavailableError: Postgres does not answer.
     """
     async with open_container(settings, name="perdure-api", lazy=True) as container:
+        app = create_app(container)
         server = _Server(
+            app,
             uvicorn.Config(
-                create_app(container),
+                app,
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
-            )
+            ),
         )
         with _listening(settings.host, settings.port) as listener, _stopped_by_signals(server):
             log.info("api_started", host=settings.host, port=settings.port)
@@ -53,10 +56,15 @@ async def run_api(settings: Settings) -> None:
 class _Server(uvicorn.Server):
     """Leaves signals to the process, which has more to close than the server."""
 
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
     def stop(self) -> None:
         """Stop gracefully, the second time at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
+        self._app.state.stopping.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -25,7 +25,10 @@ from activities.fetch import FetchActivities
 from activities.http import HttpActivities
 from activities.integrations import IntegrationActivities
 from activities.locks import LockActivities
+from activities.maintenance import MaintenanceActivities, Retention
+from activities.maintenance_schedule import ensure_maintenance
 from activities.reconciliation import Reconciler
+from activities.record_reads import RecordReadActivities
 from activities.records import RecordActivities
 from activities.resyncs import ResyncActivities
 from activities.retries import RetryActivities
@@ -50,6 +53,7 @@ from perdure.temporal.watchdog import Blocked, Watchdog
 from workflows.confirm_deletes import ConfirmDeletes
 from workflows.connections import CreateConnection, DeleteConnection
 from workflows.deploy import Deploy
+from workflows.maintenance import Maintain
 from workflows.retry_run import RetryRun
 from workflows.run_action import RunAction
 from workflows.run_sync import RunSync
@@ -64,6 +68,7 @@ ACTION_WORKFLOWS: tuple[type, ...] = (
     DeleteConnection,
     Deploy,
     RetryRun,
+    Maintain,
     DeliverWebhook,
     ConfirmDeletes,
 )
@@ -107,6 +112,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     integrations = IntegrationActivities(database, container.settings.server_url)
     schedules = ScheduleActivities(database, container.schedules, reconciler)
     deployments = DeploymentActivities(database, bundles, reconciler, container.temporal)
+    maintenance = MaintenanceActivities(database, bundles, _retention(container.settings))
     retries = RetryActivities(
         database, bundles, container.temporal, partial(replayer_of, container)
     )
@@ -158,6 +164,9 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         deployments.activate_bundle,
         deployments.reconcile_connections,
         retries.retry_run,
+        maintenance.prune_old_records,
+        maintenance.drop_idle_records,
+        RecordReadActivities(database).read_records,
         webhooks.tell_of_connection,
         webhooks.start_deliveries,
         webhooks.post_webhook,
@@ -165,6 +174,14 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         BundleActivities(bundles).load_script,
         StepActivities(bundles).run,
     ]
+
+
+def _retention(settings: Settings) -> Retention:
+    prune, drop = settings.records_prune_after_days, settings.records_drop_after_days
+    return Retention(
+        payloads=timedelta(days=prune) if prune else None,
+        idle_records=timedelta(days=drop) if drop else None,
+    )
 
 
 def workers(container: Container, transport: HttpTransport) -> list[Worker]:
@@ -217,6 +234,7 @@ async def run_worker(settings: Settings) -> None:
             terminations.add(task)
             task.add_done_callback(terminations.discard)
 
+        await ensure_maintenance(container.temporal)
         polling = workers(container, transport)
         running = [asyncio.create_task(worker.run()) for worker in polling]
         stopping = asyncio.create_task(stop.wait())

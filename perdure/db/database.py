@@ -15,6 +15,8 @@ from perdure.db.environments import EnvironmentStore
 from perdure.db.integrations import IntegrationStore
 from perdure.db.locks import LockStore
 from perdure.db.pool import DbConnection, Pool, borrowed, create_pool
+from perdure.db.record_changes import RecordChanges
+from perdure.db.record_pruning import RecordPruning
 from perdure.db.record_sets import RecordSetStore
 from perdure.db.records import RecordStore
 from perdure.db.resyncs import ResyncStore
@@ -43,6 +45,8 @@ class Database:
     records: RecordStore
     record_sets: RecordSetStore
     delete_tracks: DeleteTrackStore
+    record_changes: RecordChanges
+    record_pruning: RecordPruning
     blobs: BlobStore
     variables: VariableStore
     script_overrides: ScriptOverrideStore
@@ -74,7 +78,8 @@ class Database:
             UnavailableError: Postgres cannot be reached.
         """
         pool = await create_pool(database_url, pool_size, application_name=application_name)
-        async with pool:
+        changes = RecordChanges(database_url, application_name=application_name)
+        async with pool, changes:
             yield cls(
                 pool=pool,
                 environments=EnvironmentStore(pool),
@@ -87,6 +92,8 @@ class Database:
                 records=RecordStore(pool),
                 record_sets=RecordSetStore(pool),
                 delete_tracks=DeleteTrackStore(pool),
+                record_changes=changes,
+                record_pruning=RecordPruning(pool),
                 blobs=BlobStore(pool),
                 variables=VariableStore(pool, keyring),
                 script_overrides=ScriptOverrideStore(pool),

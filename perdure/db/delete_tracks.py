@@ -18,6 +18,7 @@ from datetime import datetime
 import asyncpg
 
 from perdure.db.pool import DbConnection, Pool, borrowed
+from perdure.db.record_changes import announce
 from perdure.db.record_writes import RecordSet, take_turn
 from perdure.ids import BASE_VARIANT, ConnectionKey
 from perdure.records.delete_guard import must_be_confirmed
@@ -420,6 +421,8 @@ class DeleteTrackStore:
             if await connection.fetchrow(_KEEP_TRACK, track.id) is None:
                 return None
             count: int = await connection.fetchval(_DELETE_ABSENT, *_of(track), ids, run_id)
+            if count:
+                await announce(connection, track.target)
         return count
 
     async def deleted_since(

@@ -24,6 +24,7 @@ import asyncpg
 
 from perdure.db.connections import unknown_connection_key
 from perdure.db.pool import DbConnection, Pool, borrowed
+from perdure.db.record_changes import announce
 from perdure.ids import BASE_VARIANT, ConnectionKey
 from perdure.records.merge import deep_merge
 from perdure.records.prepare import (
@@ -369,6 +370,8 @@ class RecordWriter:
             )
             others = _others(batch, rows)
             ignored = await _protected(connection, target, batch, others, by, deleting=True)
+            if rows:
+                await announce(connection, target)
         known = [row for row in rows if not row["unknown"]]
         return BatchResult(
             updated=tuple(row["external_id"] for row in known if row["was_gone"]),
@@ -400,6 +403,8 @@ async def _save(
     changed = await conn.fetch(_SAVE, *_arguments(target, batch, by), by.sync)
     others = _others(batch, changed)
     ignored = await _protected(conn, target, batch, others, by, deleting=False)
+    if changed:
+        await announce(conn, target)
     return BatchResult(
         added=tuple(row["external_id"] for row in changed if row["added"]),
         updated=tuple(row["external_id"] for row in changed if not row["added"]),

@@ -71,10 +71,12 @@ class RecordPage:
 
     Attributes:
         records: Encoded records in the order of their latest change.
+        cursors: The cursor of each of them.
         next_cursor: Cursor of the last record when more follow, else None.
     """
 
     records: tuple[bytes, ...]
+    cursors: tuple[str, ...]
     next_cursor: str | None
 
     def body(self) -> bytes:
@@ -131,6 +133,7 @@ class RecordStore(RecordWriter):
         more = len(rows) > limit
         return RecordPage(
             records=tuple(splice(StoredRecord(*row.values())) for row in shown),
+            cursors=tuple(encode_cursor(row["change_seq"]) for row in shown),
             next_cursor=encode_cursor(shown[-1]["change_seq"]) if more and shown else None,
         )
 

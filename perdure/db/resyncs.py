@@ -17,6 +17,8 @@ from typing import Literal, TypeAlias
 from uuid import UUID
 
 from perdure.db.pool import DbConnection, Pool, borrowed
+from perdure.db.record_changes import announce
+from perdure.db.record_writes import RecordSet
 from perdure.db.syncs import Sync
 from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import BASE_VARIANT, ConnectionKey, shadow_variant
@@ -322,5 +324,6 @@ class ResyncStore:
             deleted[model] = int(tag.removeprefix("UPDATE "))
             for statement in (_DROP_EARLIER, _DROP_REPLACED, _MOVE, _COUNT_ANEW):
                 await conn.execute(statement, *sets, timeout=_SWAP_TIMEOUT)
+            await announce(conn, RecordSet(connection_key, model, variant))
         await conn.execute(_SWAPPED, sync_id)
         return deleted

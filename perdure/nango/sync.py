@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 
 from perdure.nango.action import NangoAction
 from perdure.nango.values import DeletedKeys, MergingStrategy, Record
 
 __all__ = ["NangoSync"]
+
+IdT = TypeVar("IdT", str, int)
 
 
 class NangoSync(NangoAction):
@@ -122,4 +125,35 @@ class NangoSync(NangoAction):
         Raises:
             HelperError: `deletes_not_tracked`: a run takes notes only where its script calls this
                 method by its name.
+        """
+
+    @abstractmethod
+    async def get_records_by_ids(self, ids: Sequence[IdT], model: str) -> dict[IdT, dict[str, Any]]:
+        """Return records by their ids, each with its `_nango_metadata`.
+
+        Args:
+            ids: Any number of ids, strings or integers; the result has them as they were given.
+            model: One of the sync's output models.
+
+        Returns:
+            Those that are known, deleted ones included: their `last_action` is `DELETED`.
+
+        Raises:
+            HelperError: The model is not one of the sync's.
+        """
+
+    @abstractmethod
+    def list_records(
+        self, model: str, *, cursor: str | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Iterate over all records of a model, in the order of their latest change.
+
+        Deleted ones are included. A record that changes meanwhile comes once more at the end.
+
+        Args:
+            model: One of the sync's output models.
+            cursor: Only changes after this one: the `cursor` of a record's `_nango_metadata`.
+
+        Raises:
+            HelperError: The model is not one of the sync's, or the cursor was never given out.
         """

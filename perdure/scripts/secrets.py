@@ -34,6 +34,11 @@ class KnownSecrets:
             self._texts |= found
             self._redactor = Redactor(spelling for t in self._texts for spelling in _spellings(t))
 
+    @property
+    def known(self) -> bool:
+        """Whether there are any."""
+        return bool(self._texts)
+
     def within(self, value: Any) -> bool:
         """Say whether a value carries a known secret anywhere."""
         if not self._texts:

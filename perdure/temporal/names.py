@@ -18,6 +18,7 @@ class WorkflowType(StrEnum):
     CONNECTION_DELETE = "connection-delete"
     DEPLOY = "deploy"
     RETRY = "retry"
+    MAINTENANCE = "maintenance"
     WEBHOOK_DELIVERY = "webhook-delivery"
     CONFIRM_DELETES = "confirm-deletes"
 

@@ -1,0 +1,126 @@
+"""What is done from time to time: giving up what need not be kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from temporalio import activity
+
+from activities.bundles import BundleCache
+from activities.heartbeat import heartbeating
+from perdure.clock import utcnow
+from perdure.db.database import Database
+from perdure.db.record_pruning import UntouchedSet
+from perdure.db.records import RecordSet
+from perdure.temporal.payloads import Payload
+
+__all__ = ["MaintenanceActivities", "Retention", "Sweep", "Swept"]
+
+_SETS_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long things are kept; None is for ever.
+
+    Attributes:
+        payloads: Payloads of records that do not change.
+        idle_records: Records whose sync does not run.
+    """
+
+    payloads: timedelta | None
+    idle_records: timedelta | None
+
+
+class Sweep(Payload):
+    """How a step goes about it.
+
+    Attributes:
+        batch: Most records in one transaction.
+    """
+
+    batch: int = 5_000
+
+
+class Swept(Payload):
+    """How much was given up."""
+
+    count: int = 0
+
+
+class MaintenanceActivities:
+    """Steps of the maintenance. Repeating one does no harm.
+
+    Args:
+        database: Our own data.
+        bundles: Bundles by hash.
+        retention: How long things are kept.
+    """
+
+    def __init__(self, database: Database, bundles: BundleCache, retention: Retention) -> None:
+        self._database = database
+        self._bundles = bundles
+        self._retention = retention
+
+    @activity.defn
+    async def prune_old_records(self, sweep: Sweep) -> Swept:
+        """Give up payloads that are older than is kept."""
+        if self._retention.payloads is None:
+            return Swept()
+        before, count, after = utcnow() - self._retention.payloads, 0, None
+        pruning = self._database.record_pruning
+        async with heartbeating():
+            while targets := await pruning.due(before, after=after, limit=_SETS_AT_ONCE):
+                for target in targets:
+                    while pruned := await pruning.prune_older(target, before, limit=sweep.batch):
+                        count += pruned
+                after = targets[-1]
+        return Swept(count=count)
+
+    @activity.defn
+    async def drop_idle_records(self, sweep: Sweep) -> Swept:
+        """Remove the records of syncs that have not run for longer than is kept.
+
+        When such a sync runs again it fetches everything anew.
+        """
+        if self._retention.idle_records is None:
+            return Swept()
+        before, count, after = utcnow() - self._retention.idle_records, 0, None
+        pruning = self._database.record_pruning
+        async with heartbeating():
+            while found := await pruning.untouched(before, after=after, limit=_SETS_AT_ONCE):
+                for untouched in found:
+                    if await self._is_idle(untouched, before):
+                        count += await self._drop(untouched.records, before, sweep.batch)
+                after = found[-1].records
+        return Swept(count=count)
+
+    async def _is_idle(self, untouched: UntouchedSet, before: datetime) -> bool:
+        """Say whether no sync that saves these records ran; its next run is to fetch all anew."""
+        key, variant = untouched.records.connection_key, untouched.records.variant
+        syncs = await self._saved_by(untouched)
+        for sync in syncs:
+            run = await self._database.runs.latest(key, sync, variant)
+            if run is not None and run.started_at >= before:
+                return False
+        for sync in syncs:
+            await self._database.syncs.set_last_sync_date(key, sync, None, variant)
+        return True
+
+    async def _drop(self, target: RecordSet, before: datetime, batch: int) -> int:
+        count = 0
+        while dropped := await self._database.record_pruning.drop(target, before, limit=batch):
+            count += dropped
+        return count
+
+    async def _saved_by(self, untouched: UntouchedSet) -> list[str]:
+        if untouched.active_bundle is None:
+            return []
+        config = await self._bundles.config(untouched.active_bundle)
+        integration = config.integration(untouched.integration)
+        return [
+            sync.name
+            for sync in (integration.syncs if integration else ())
+            if untouched.records.model in sync.output
+        ]

@@ -1,0 +1,118 @@
+"""What is given up after a while, where the settings say so."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from temporalio.worker import Worker
+
+from activities.maintenance import MaintenanceActivities, Retention, Sweep
+from activities.maintenance_schedule import ensure_maintenance
+from perdure.db.connections import Connection
+from perdure.db.records import RecordSet
+from perdure.temporal.names import TaskQueue, WorkflowType
+from tests.support.project import project
+from tests.support.source import Source
+from tests.support.stack import Stack
+from workflows.maintenance import Maintain
+
+DAY = timedelta(days=1)
+
+
+async def age(stack: Stack, connection: Connection, days: int, *, runs: bool = True) -> None:
+    """Let what a connection holds, and what ran for it, have happened some days ago."""
+    async with stack.container.database.transaction() as conn:
+        await conn.execute(
+            "UPDATE records SET first_seen_at = first_seen_at - $2::interval,"
+            " last_modified_at = last_modified_at - $2::interval WHERE connection_key = $1",
+            connection.key,
+            timedelta(days=days),
+        )
+        if runs:
+            await conn.execute(
+                "UPDATE runs SET started_at = started_at - $2::interval WHERE connection_key = $1",
+                connection.key,
+                timedelta(days=days),
+            )
+
+
+async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
+    """Run the maintenance once, on a worker with these settings."""
+    container = stack.container
+    steps = MaintenanceActivities(container.database, container.bundles, retention)
+    queue = f"maintenance-{uuid.uuid4()}"
+    async with Worker(
+        container.temporal,
+        task_queue=queue,
+        workflows=[Maintain],
+        activities=[steps.prune_old_records, steps.drop_idle_records],
+    ):
+        result: dict[str, int] = await container.temporal.execute_workflow(
+            WorkflowType.MAINTENANCE, Sweep(batch=70), id=queue, task_queue=queue
+        )
+    return result
+
+
+async def test_payloads_that_do_not_change_for_long_are_pruned(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    await stack.run_sync(connection)
+    await age(stack, connection, 40)
+    source.records[0]["title"] = "changed lately"
+    await stack.run_sync(connection)
+
+    await maintain(stack, Retention(payloads=30 * DAY, idle_records=None))
+
+    records = await stack.records(connection)
+    assert len(records) == 250
+    assert [record["id"] for record in records if "title" in record] == ["1"]
+    again = await maintain(stack, Retention(payloads=30 * DAY, idle_records=None))
+    assert again["pruned_records"] == 0
+
+
+async def test_records_of_a_sync_that_does_not_run_are_dropped_and_fetched_anew_when_it_does(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(project())
+    idle = await stack.connect(source.url, connection_id="idle")
+    busy = await stack.connect(source.url, connection_id="busy")
+    for connection in (idle, busy):
+        await stack.run_sync(connection)
+    await age(stack, idle, 70)
+    await age(stack, busy, 70, runs=False)
+
+    await maintain(stack, Retention(payloads=None, idle_records=60 * DAY))
+
+    database = stack.container.database
+    assert await stack.records(idle) == []
+    assert await database.records.count(RecordSet(idle.key, "Issue")) == 0
+    assert len(await stack.records(busy)) == 250
+    assert (await database.syncs.get(idle.key, "issues")).last_sync_date is None
+    await stack.run_sync(idle)
+    assert len(await stack.records(idle)) == 250
+
+
+async def test_nothing_is_given_up_unless_the_settings_say_so(stack: Stack, source: Source) -> None:
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    await stack.run_sync(connection)
+    await age(stack, connection, 4000)
+
+    result = await maintain(stack, Retention(payloads=None, idle_records=None))
+
+    assert not any(result.values())
+    assert all("title" in record for record in await stack.records(connection))
+
+
+@pytest.mark.usefixtures("running_workers")
+async def test_maintenance_has_one_schedule(stack: Stack) -> None:
+    client = stack.container.temporal
+    await ensure_maintenance(client)
+    await ensure_maintenance(client)
+    found = await client.get_schedule_handle(WorkflowType.MAINTENANCE).describe()
+    assert found.schedule.action.task_queue == TaskQueue.ACTIONS  # type: ignore[union-attr]
+    await client.get_schedule_handle(WorkflowType.MAINTENANCE).delete()

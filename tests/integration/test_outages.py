@@ -1,0 +1,101 @@
+"""A source that is away, or asks to wait, for long: the run waits, then goes on where it was.
+
+Time is skipped, so that an hour takes no hour.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
+from temporalio.testing import WorkflowEnvironment
+from werkzeug import Response
+
+from perdure.app.container import open_container
+from perdure.app.worker import workers
+from perdure.db.runs import RunStatus
+from perdure.proxy.ssrf import AddressGuard
+from perdure.proxy.transport import HttpTransport
+from perdure.temporal.names import SEARCH_ATTRIBUTES
+from perdure.temporal.policies import backoff
+from tests.support.project import project
+from tests.support.source import Source
+from tests.support.stack import Stack, settings_for
+
+
+@pytest.fixture
+async def skipping(postgres: str) -> AsyncIterator[Stack]:
+    """A stack whose Temporal skips the time in which everybody waits."""
+    async with AsyncExitStack() as stack:
+        temporal = await stack.enter_async_context(
+            await WorkflowEnvironment.start_time_skipping(
+                test_server_existing_path=str(
+                    Path(sys.executable).with_name("temporal-test-server")
+                )
+            )
+        )
+        service = temporal.client.service_client
+        settings = settings_for(postgres, service.config.target_host)
+        container = await stack.enter_async_context(open_container(settings, name="skipping"))
+        # The test server cannot list what it knows, as our own registration wants to.
+        await container.temporal.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace="default",
+                search_attributes={
+                    key.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+                    for key in SEARCH_ATTRIBUTES
+                },
+            )
+        )
+        transport = await stack.enter_async_context(
+            HttpTransport(AddressGuard(allow_private_networks=True))
+        )
+        for worker in workers(container, transport):
+            await stack.enter_async_context(worker)
+        await service.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        yield await Stack.create(container)
+
+
+async def waited(stack: Stack, source: Source) -> timedelta:
+    """Sync to the end, check that all is there, and return how long that took in skipped time."""
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    handle = await stack.start_sync(connection)
+    await handle.result()
+
+    assert (await stack.run(handle)).status is RunStatus.SUCCESS
+    assert len(await stack.records(connection)) == 250
+    assert source.served == {1: 1, 2: 1, 3: 1}, "no page was fetched again"
+    description = await handle.describe()
+    assert description.close_time is not None
+    return description.close_time - description.start_time
+
+
+async def test_rate_limit_of_ten_minutes_is_waited_out(skipping: Stack, source: Source) -> None:
+    refusals = [Response("slow down", 429, {"Retry-After": "600"})]
+    source.before = lambda page: refusals.pop() if page == 2 and refusals else None
+
+    took = await waited(skipping, source)
+
+    assert timedelta(minutes=10) <= took < timedelta(minutes=11)
+
+
+async def test_outage_of_an_hour_is_waited_out(skipping: Stack, source: Source) -> None:
+    attempts, away = 0, timedelta()
+    while away < timedelta(hours=1):
+        attempts += 1
+        away += backoff(attempts)
+    refusals = [Response("away", 503) for _ in range(attempts)]
+    source.before = lambda page: refusals.pop() if page == 2 and refusals else None
+
+    took = await waited(skipping, source)
+
+    assert timedelta(hours=1) <= took < timedelta(hours=1, minutes=15)
+    assert not refusals

@@ -1,0 +1,39 @@
+"""The `maintenance` workflow, which a schedule starts every hour."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.maintenance import MaintenanceActivities, Sweep
+    from perdure.temporal import policies
+    from perdure.temporal.names import WorkflowType
+    from workflows.steps import run_step
+
+__all__ = ["Maintain"]
+
+
+@workflow.defn(name=WorkflowType.MAINTENANCE)
+class Maintain:
+    """Gives up what need not be kept; see `PERDURE_RECORDS_*` of the settings."""
+
+    @workflow.run
+    async def run(self, sweep: Sweep) -> dict[str, int]:
+        """Do everything once.
+
+        Returns:
+            How much was given up, by kind.
+        """
+        pruned = await run_step(
+            MaintenanceActivities.prune_old_records,
+            sweep,
+            summary="give up payloads of records that did not change for long",
+            policy=policies.SCHEDULES,
+        )
+        dropped = await run_step(
+            MaintenanceActivities.drop_idle_records,
+            sweep,
+            summary="remove records of syncs that did not run for long",
+            policy=policies.SCHEDULES,
+        )
+        return {"pruned_records": pruned.count, "dropped_records": dropped.count}
