@@ -225,6 +225,7 @@ class RunActivities:
                     context.script,
                     context.started_at,
                     context.variant,
+                    models=context.models,
                     conn=conn,
                 )
             counts = await self._database.runs.counts(context.run_id, conn=conn)

@@ -54,7 +54,11 @@ SELECT pg_advisory_xact_lock(
 _TAKE = """
 UPDATE syncs
    SET restart = NULL,
-       last_sync_date = CASE WHEN restart IS NULL THEN last_sync_date END,
+       -- Of a model that it did not save before, a sync is to fetch everything.
+       last_sync_date = CASE
+           WHEN restart IS NULL AND (synced_models IS NULL OR $3::text[] <@ synced_models)
+           THEN last_sync_date
+       END,
        begun_run_id = $2,
        rebuild_after = CASE WHEN restart = 'empty_cache' THEN nextval('record_changes') END
  WHERE id = $1
@@ -241,7 +245,7 @@ class ResyncStore:
             restart = row["restart"]
             if restart == "empty_cache":
                 await conn.execute(_TURNS, sync.connection_key, models, [sync.variant])
-            last_sync_date = await conn.fetchval(_TAKE, sync.id, run_id)
+            last_sync_date = await conn.fetchval(_TAKE, sync.id, run_id, models)
         leftovers = await conn.fetchval(
             _HAS_SHADOW, sync.connection_key, models, shadow_variant(sync.variant)
         )

@@ -83,7 +83,7 @@ RETURNING id
 """
 
 _SET_LAST_SYNC_DATE = """
-UPDATE syncs SET last_sync_date = greatest(last_sync_date, $4)
+UPDATE syncs SET last_sync_date = greatest(last_sync_date, $4), synced_models = $5
  WHERE connection_key = $1 AND name = $2 AND variant = $3
 """
 
@@ -263,6 +263,7 @@ class SyncStore:
         started_at: datetime | None,
         variant: str = BASE_VARIANT,
         *,
+        models: Sequence[str] | None = None,
         conn: DbConnection | None = None,
     ) -> None:
         """Note the start of a run that succeeded; it never moves back.
@@ -273,6 +274,7 @@ class SyncStore:
             started_at: Start of the run; None forgets what was noted, so that the next run
                 fetches everything.
             variant: Variant of the sync.
+            models: Models that the run saved, None where that is not known.
             conn: Connection whose transaction this joins.
         """
         async with borrowed(self._pool, conn) as connection:
@@ -280,7 +282,7 @@ class SyncStore:
                 await connection.execute(_CLEAR_LAST_SYNC_DATE, connection_key, name, variant)
             else:
                 await connection.execute(
-                    _SET_LAST_SYNC_DATE, connection_key, name, variant, started_at
+                    _SET_LAST_SYNC_DATE, connection_key, name, variant, started_at, models
                 )
 
     async def delete(
