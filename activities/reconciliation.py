@@ -9,27 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-from temporalio.client import Client, WorkflowFailureError
-from temporalio.service import RPCError, RPCStatusCode
-
 from activities.bundles import BundleCache
 from activities.erasure import Erasure
+from activities.sync_runs import SyncRuns
 from activities.sync_schedules import SyncSchedules, sync_input
 from config.intervals import Interval, IntervalError, parse_runs
 from config.project import NangoConfig
 from config.project import Sync as DeclaredSync
-from perdure.clock import utcnow
 from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.records import RecordSet
-from perdure.db.runs import Run, RunStatus
 from perdure.db.syncs import Sync
 from perdure.ids import BundleHash
-from perdure.temporal.names import WorkflowType
 
 __all__ = ["Reconciler"]
 
@@ -37,10 +31,6 @@ ResultT = TypeVar("ResultT")
 
 # The server works schedules off one after another; more at once only fills its queue.
 _CONCURRENCY = 8
-_RUNS_AT_ONCE = 1_000
-# A script may swallow that it is cancelled; its run is not waited for any longer than this.
-_END_PATIENCE = timedelta(seconds=30)
-_RPC_TIMEOUT = timedelta(seconds=10)
 
 
 class Reconciler:
@@ -51,7 +41,7 @@ class Reconciler:
         bundles: Bundles by hash.
         schedules: Schedules of syncs.
         erasure: Erases records.
-        client: Ends runs.
+        runs: Ends runs.
     """
 
     def __init__(
@@ -60,13 +50,13 @@ class Reconciler:
         bundles: BundleCache,
         schedules: SyncSchedules,
         erasure: Erasure,
-        client: Client,
+        runs: SyncRuns,
     ) -> None:
         self._database = database
         self._bundles = bundles
         self._schedules = schedules
         self._erasure = erasure
-        self._client = client
+        self._runs = runs
 
     async def remove(
         self, environment: str, rows: Sequence[Sync], bundle: BundleHash
@@ -130,6 +120,7 @@ class Reconciler:
                     sync_input(environment, row),
                     _interval(row, declared),
                     auto_start=declared.auto_start,
+                    run_timeout=declared.run_timeout,
                 )
                 for row, declared in rows
             ]
@@ -156,35 +147,7 @@ class Reconciler:
 
     async def _end(self, environment: str, row: Sync) -> None:
         """Delete the schedule of a sync and end its runs; those that start now find nothing."""
-        await self._schedules.delete(sync_input(environment, row))
-        running = await self._database.runs.list(
-            row.environment_id,
-            kind=WorkflowType.SYNC,
-            integration=row.integration,
-            connection_id=row.connection_id,
-            script=row.name,
-            status=RunStatus.RUNNING,
-            limit=_RUNS_AT_ONCE,
-        )
-        for run in running:
-            if run.variant == row.variant:
-                await self._end_run(run)
-
-    async def _end_run(self, run: Run) -> None:
-        handle = self._client.get_workflow_handle(run.workflow_id, run_id=run.id)
-        try:
-            await handle.cancel(rpc_timeout=_RPC_TIMEOUT)
-            async with asyncio.timeout(_END_PATIENCE.total_seconds()):
-                await handle.result(follow_runs=False)
-        except WorkflowFailureError:
-            pass
-        except TimeoutError:
-            await handle.terminate("its sync was removed by a deploy", rpc_timeout=_RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-        # Of a run that could not say so itself; the end that it told counts.
-        await self._database.runs.finish(run.id, RunStatus.CANCELLED, finished_at=utcnow())
+        await self._runs.remove(sync_input(environment, row), "its sync was removed by a deploy")
 
 
 async def _each(calls: Sequence[Callable[[], Awaitable[ResultT]]]) -> list[ResultT]:

@@ -195,6 +195,7 @@ class RetryActivities:
                 identity=self._client.identity,
             )
         )
+        await self._database.runs.moved(run.id, answer.run_id)
         return RetriedRun(execution_id=answer.run_id, event_id=ended.event_id, bundle=bundle)
 
     async def _note(self, run: Run, ended: _Ended, bundle: str | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from temporalio import activity
 
 from activities.bundles import BundleCache
+from activities.sync_runs import SyncRuns
 from activities.sync_schedules import SyncSchedules
 from activities.sync_selection import SyncName, command_each, command_syncs
 from perdure.db.database import Database
@@ -46,12 +47,16 @@ class SyncCommandActivities:
         database: Our own data.
         bundles: Bundles by hash.
         schedules: Schedules of syncs.
+        runs: Starts runs that are due.
     """
 
-    def __init__(self, database: Database, bundles: BundleCache, schedules: SyncSchedules) -> None:
+    def __init__(
+        self, database: Database, bundles: BundleCache, schedules: SyncSchedules, runs: SyncRuns
+    ) -> None:
         self._database = database
         self._bundles = bundles
         self._schedules = schedules
+        self._runs = runs
 
     @activity.defn
     async def trigger_sync(self, command: SyncCommand) -> None:
@@ -66,12 +71,12 @@ class SyncCommandActivities:
 
     @activity.defn
     async def start_sync_schedule(self, command: SyncCommand) -> None:
-        """Let syncs run by their schedules again, at once where they were paused.
+        """Let paused syncs run by their schedules again, at once where a run is due.
 
         Raises:
             NotFoundError: As `trigger_sync`; so are the others.
         """
-        await self._each(command, self._schedules.start)
+        await self._each(command, self._runs.start)
 
     async def _each(self, command: SyncCommand, do: Callable[[SyncInput], Awaitable[bool]]) -> None:
         environment = await self._database.environments.by_id(EnvironmentId(command.environment_id))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from temporalio.api.schedule.v1 import SchedulePatch, TriggerImmediatelyRequest
-from temporalio.api.workflowservice.v1 import PatchScheduleRequest
+from temporalio.api.workflowservice.v1 import (
+    ListScheduleMatchingTimesRequest,
+    PatchScheduleRequest,
+)
 from temporalio.client import (
     Client,
     Schedule,
@@ -30,12 +33,20 @@ from temporalio.common import Priority, SearchAttributePair, TypedSearchAttribut
 from temporalio.service import RPCError, RPCStatusCode
 
 from config.intervals import Interval
+from perdure.clock import utcnow
 from perdure.db.syncs import Sync
 from perdure.ids import sync_workflow_id
 from perdure.temporal.names import SearchAttribute, TaskQueue, WorkflowType
 from perdure.temporal.payloads import SyncInput
 
-__all__ = ["ScheduleStatus", "SyncSchedules", "schedule_id", "schedule_spec", "sync_input"]
+__all__ = [
+    "Execution",
+    "ScheduleStatus",
+    "SyncSchedules",
+    "schedule_id",
+    "schedule_spec",
+    "sync_input",
+]
 
 # A run that was due while the server was down is made up for once, if it is not too long ago.
 _CATCH_UP = timedelta(minutes=10)
@@ -46,18 +57,33 @@ _PATCH_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
+class Execution:
+    """A run as a schedule started it.
+
+    Attributes:
+        workflow_id: Its workflow id; those of two runs in the same second are the same.
+        run_id: Run id of its first execution, which is the id of the run.
+    """
+
+    workflow_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleStatus:
     """How a schedule stands.
 
     Attributes:
         paused: Whether it fires by itself.
         next_run_at: When it fires next, None while it is paused.
-        running: Workflow ids of its runs that are under way.
+        running: Its runs that are under way.
+        buffered: How many runs start as soon as those have ended.
     """
 
     paused: bool
     next_run_at: datetime | None
-    running: tuple[str, ...]
+    running: tuple[Execution, ...]
+    buffered: int = 0
 
 
 def sync_input(environment: str, sync: Sync) -> SyncInput:
@@ -113,17 +139,30 @@ class SyncSchedules:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def ensure(self, sync: SyncInput, interval: Interval, *, auto_start: bool) -> bool:
+    async def ensure(
+        self,
+        sync: SyncInput,
+        interval: Interval,
+        *,
+        auto_start: bool,
+        run_timeout: float | None = None,
+    ) -> bool:
         """Make a sync's schedule, or bring an existing one up to date.
 
         A new one starts its first run at once, unless `auto_start` is off: then it is paused.
         An existing one stays paused or running as it is.
 
+        Args:
+            sync: Which sync.
+            interval: When it runs.
+            auto_start: Whether a new one runs by itself.
+            run_timeout: Seconds a run may take, None for no limit.
+
         Returns:
             Whether it is new.
         """
         schedule = Schedule(
-            action=self._action(sync),
+            action=self._action(sync, run_timeout),
             spec=schedule_spec(interval, schedule_id(sync)),
             policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_CATCH_UP),
             state=ScheduleState(
@@ -143,22 +182,32 @@ class SyncSchedules:
         return True
 
     async def pause(self, sync: SyncInput) -> bool:
-        """Stop a schedule from firing and cancel its run; returns whether it exists."""
+        """Stop a schedule from firing and cancel its runs; returns whether it exists."""
         if not await self._if_exists(self._handle(sync).pause(note="paused by a user")):
             return False
         await self._until(sync, paused=True)
         await self.cancel_runs(sync)
         return True
 
-    async def start(self, sync: SyncInput) -> bool:
-        """Let a schedule fire again, at once if it was paused; returns whether it exists."""
+    async def start(self, sync: SyncInput, *, since: datetime | None = None) -> bool:
+        """Let a schedule fire again, at once if a run was due while it was paused.
+
+        Args:
+            sync: Which sync.
+            since: When its last run started; None where a run is due at any rate.
+
+        Returns:
+            Whether the schedule exists.
+        """
         status = await self.status(sync)
         if status is None:
             return False
         if status.paused:
+            is_due = since is None or await self._fires_between(sync, since, utcnow())
             # In one patch: of two that reach the schedule together the server keeps the last.
             patch = SchedulePatch(
-                unpause="started by a user", trigger_immediately=TriggerImmediatelyRequest()
+                unpause="started by a user",
+                trigger_immediately=TriggerImmediatelyRequest() if is_due else None,
             )
             await self._client.workflow_service.patch_schedule(
                 PatchScheduleRequest(
@@ -183,10 +232,22 @@ class SyncSchedules:
             self._handle(sync).trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE)
         )
 
+    async def set_interval(self, sync: SyncInput, interval: Interval) -> bool:
+        """Change when a schedule fires; returns whether it exists."""
+        spec = schedule_spec(interval, schedule_id(sync))
+
+        async def change(found: ScheduleUpdateInput) -> ScheduleUpdate:
+            found.description.schedule.spec = spec
+            return ScheduleUpdate(found.description.schedule)
+
+        return await self._if_exists(self._handle(sync).update(change))
+
     async def delete(self, sync: SyncInput) -> bool:
-        """Delete a schedule and cancel its run; returns whether it existed."""
-        await self.cancel_runs(sync)
-        return await self._if_exists(self._handle(sync).delete())
+        """Delete a schedule and cancel its runs; returns whether it existed."""
+        status = await self.status(sync)
+        existed = await self._if_exists(self._handle(sync).delete())
+        await self._cancel(status.running if status else ())
+        return existed
 
     async def forget(self, sync: SyncInput) -> bool:
         """Delete a schedule and leave its runs alone; returns whether it existed."""
@@ -206,17 +267,43 @@ class SyncSchedules:
             paused=paused,
             next_run_at=upcoming[0] if upcoming and not paused else None,
             running=tuple(
-                action.workflow_id
+                Execution(action.workflow_id, action.first_execution_run_id)
                 for action in found.info.running_actions
                 if isinstance(action, ScheduleActionExecutionStartWorkflow)
             ),
+            buffered=found.raw_description.info.buffer_size,
         )
 
     async def cancel_runs(self, sync: SyncInput) -> None:
-        """Ask the runs under way to stop; what they saved stays."""
-        status = await self.status(sync)
-        for workflow_id in status.running if status else ():
-            await self._if_exists(self._client.get_workflow_handle(workflow_id).cancel())
+        """Ask the runs under way to stop, and those that wait for them; what they saved stays."""
+        cancelled: set[Execution] = set()
+        for _ in range(_PATCH_POLLS):
+            status = await self.status(sync)
+            if status is None:
+                return
+            await self._cancel(set(status.running) - cancelled)
+            cancelled |= set(status.running)
+            if not status.buffered:
+                return
+            await asyncio.sleep(_PATCH_POLL_SECONDS)
+
+    async def _cancel(self, executions: Iterable[Execution]) -> None:
+        for execution in executions:
+            handle = self._client.get_workflow_handle(
+                execution.workflow_id, first_execution_run_id=execution.run_id
+            )
+            await self._if_exists(handle.cancel())
+
+    async def _fires_between(self, sync: SyncInput, start: datetime, end: datetime) -> bool:
+        request = ListScheduleMatchingTimesRequest(
+            namespace=self._client.namespace, schedule_id=schedule_id(sync)
+        )
+        request.start_time.FromDatetime(start)
+        request.end_time.FromDatetime(end)
+        answer = await self._client.workflow_service.list_schedule_matching_times(
+            request, timeout=_RPC_TIMEOUT
+        )
+        return bool(answer.start_time)
 
     async def _until(self, sync: SyncInput, *, paused: bool) -> None:
         """Wait until a patch has reached the schedule, so that the next one cannot overtake it."""
@@ -229,12 +316,13 @@ class SyncSchedules:
     def _handle(self, sync: SyncInput) -> ScheduleHandle:
         return self._client.get_schedule_handle(schedule_id(sync))
 
-    def _action(self, sync: SyncInput) -> ScheduleActionStartWorkflow:
+    def _action(self, sync: SyncInput, run_timeout: float | None) -> ScheduleActionStartWorkflow:
         return ScheduleActionStartWorkflow(
             WorkflowType.SYNC,
             sync,
             id=schedule_id(sync),
             task_queue=TaskQueue.SYNCS,
+            execution_timeout=None if run_timeout is None else timedelta(seconds=run_timeout),
             typed_search_attributes=_search_attributes(sync),
             static_summary=f"{sync.integration} / {sync.sync} for {sync.connection_id}"[:180],
             priority=Priority(fairness_key=f"{sync.environment}/{sync.connection_id}"[:64]),

@@ -17,7 +17,14 @@ from perdure.errors import ConflictError, FieldError, InvalidInputError
 from perdure.ids import BASE_VARIANT, ConnectionKey
 from perdure.temporal.payloads import SyncInput
 
-__all__ = ["SelectedSync", "SyncName", "command_each", "command_syncs", "select_syncs"]
+__all__ = [
+    "SelectedSync",
+    "SyncName",
+    "command_each",
+    "command_syncs",
+    "declared_syncs",
+    "select_syncs",
+]
 
 _ALL = "*"
 
@@ -75,7 +82,7 @@ async def select_syncs(
     """
     await database.integrations.get(environment.id, integration)
     key = await _connection_key(database, environment, integration, connection_id)
-    declared = await _declared(bundles, environment, integration)
+    declared = await declared_syncs(bundles, environment, integration)
     wanted = set() if any(name.name == _ALL for name in names) else set(names)
     _refuse_unknown({name for name in wanted if name.name not in declared}, integration, declared)
     rows = await database.syncs.list(
@@ -156,9 +163,10 @@ async def _connection_key(
     return (await database.connections.get(environment.id, integration, connection_id)).key
 
 
-async def _declared(
+async def declared_syncs(
     bundles: BundleCache, environment: Environment, integration: str
 ) -> dict[str, DeclaredSync]:
+    """Return the syncs that are deployed for an integration, by name."""
     if environment.active_bundle is None:
         return {}
     config = await bundles.config(environment.active_bundle)

@@ -34,7 +34,7 @@ from perdure.db.runs import Run, RunStatus
 from perdure.errors import UnavailableError
 from perdure.temporal.failures import leaf_failure
 
-__all__ = ["RunView", "Waiting", "temporal_url", "view_run", "view_runs"]
+__all__ = ["RunView", "Waiting", "execution_of", "temporal_url", "view_run", "view_runs"]
 
 # Reading is never held up for long by a Temporal that is slow or away.
 _PATIENCE = timedelta(seconds=2)
@@ -71,7 +71,7 @@ def temporal_url(settings: Settings, run: Run) -> str | None:
     base = settings.temporal_ui_url.rstrip("/")
     namespace = quote(settings.temporal_namespace, safe="")
     workflow = quote(run.workflow_id, safe="")
-    return f"{base}/namespaces/{namespace}/workflows/{workflow}/{run.id}/history"
+    return f"{base}/namespaces/{namespace}/workflows/{workflow}/{run.temporal_run_id}/history"
 
 
 async def view_run(deps: Dependencies, run: Run) -> RunView:
@@ -99,18 +99,42 @@ async def view_runs(deps: Dependencies, runs: Sequence[Run]) -> list[RunView]:
     return await asyncio.gather(*(view(run) for run in runs))
 
 
+async def execution_of(
+    deps: Dependencies, run: Run, limit: timedelta
+) -> WorkflowExecutionDescription | None:
+    """Return the execution in which a run goes on, or ended; None where Temporal knows none.
+
+    It is found by its workflow id: a run that continues as new or is retried goes on as another
+    execution. Another run may have the id since, that of an action with the same key for example.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    try:
+        found = await deps.temporal.get_workflow_handle(run.workflow_id).describe(rpc_timeout=limit)
+        first = found.raw_description.workflow_execution_info.first_run_id
+        if run.id not in (first, found.run_id) and run.temporal_run_id != found.run_id:
+            found = await deps.temporal.get_workflow_handle(
+                run.workflow_id, run_id=run.temporal_run_id
+            ).describe(rpc_timeout=limit)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return found
+
+
 async def _view_running(deps: Dependencies, run: Run, limit: timedelta) -> RunView:
-    # By workflow id: a run that is retried goes on as another execution.
-    handle = deps.temporal.get_workflow_handle(run.workflow_id)
     async with temporal_answers(limit):
-        try:
-            found = await handle.describe(rpc_timeout=limit)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return RunView(_lost(run))
-            raise
+        found = await execution_of(deps, run, limit)
+        if found is None:
+            return RunView(_lost(run))
+        if found.run_id != run.temporal_run_id:
+            await deps.database.runs.moved(run.id, found.run_id)
+            run = replace(run, temporal_run_id=found.run_id)
         if found.status is WorkflowExecutionStatus.RUNNING:
             return RunView(run, await _waiting(found))
+        handle = deps.temporal.get_workflow_handle(run.workflow_id, run_id=found.run_id)
         ended = await _ended(handle, found, limit)
     if ended is None:
         return RunView(run)

@@ -24,6 +24,7 @@ __all__ = [
     "MINIMUM_SECONDS",
     "Interval",
     "IntervalError",
+    "normalised_runs",
     "parse_declared_runs",
     "parse_duration",
     "parse_runs",
@@ -136,6 +137,17 @@ def parse_declared_runs(text: str) -> Interval:
         return interval
     unit = period.removeprefix("every ")
     raise IntervalError(f"{_quoted(text)} has no number: write `every 1 {unit}`.")
+
+
+def normalised_runs(text: str) -> str:
+    """Return a `runs` text in the one form in which it is shown: `every 5 minutes`.
+
+    Raises:
+        IntervalError: As `parse_runs`.
+    """
+    rest = " ".join(text.split())
+    is_calendar = parse_runs(rest).cron is not None
+    return rest if is_calendar else f"every {rest.removeprefix('every ')}"
 
 
 def parse_duration(text: str) -> timedelta:

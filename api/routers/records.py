@@ -30,7 +30,8 @@ class RecordQuery(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     model: str = Field(min_length=1, max_length=255)
-    variant: str = Field(BASE_VARIANT, min_length=1, max_length=255)
+    # What a run builds anew stands in variants of other names, which no client reads.
+    variant: str = Field(BASE_VARIANT, max_length=255, pattern="^[a-zA-Z0-9_-]+$")
     cursor: str | None = Field(None, max_length=1000)
     limit: int = Field(100, ge=1, le=10_000)
     filter: str | None = Field(None, description="Of added, updated, deleted; by commas.")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from temporalio.client import WorkflowFailureError
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import Caller, Dependencies, Deps
-from api.run_views import view_run, view_runs
+from api.run_views import execution_of, view_run, view_runs
 from api.schemas.runs import RunDetail, RunList, RunSummary
+from api.temporal import RPC_TIMEOUT, temporal_answers
 from perdure.db.environments import Environment
 from perdure.db.runs import Run, RunStatus
-from perdure.errors import InvalidInputError, NotFoundError
+from perdure.errors import ConflictError, InvalidInputError, NotFoundError
 
 __all__ = ["router"]
 
 _SHOWN_LOG_LINES = 10_000
+_STOPPING = timedelta(seconds=8)
 
 router = APIRouter(tags=["runs"])
 
@@ -62,6 +68,37 @@ async def get_run(deps: Deps, caller: Caller, run_id: str) -> RunDetail:
     lines = await deps.database.runs.logs(run_id, limit=_SHOWN_LOG_LINES)
     held = await deps.database.delete_tracks.held_by(run_id)
     return RunDetail.with_logs(view, lines, held, deps.settings)
+
+
+@router.post("/runs/{run_id}/cancel")
+async def cancel_run(deps: Deps, caller: Caller, run_id: str) -> RunSummary:
+    """End a run that is under way; what it saved stays. It stops within seconds."""
+    run = (await view_run(deps, await deps.database.runs.get(caller.id, run_id))).run
+    if run.status is not RunStatus.RUNNING:
+        msg = f"The run {run.id} has ended ({run.status}); there is nothing to cancel."
+        raise ConflictError(msg, code="run_ended")
+    async with temporal_answers():
+        await _cancel(deps, run)
+    run = await deps.database.runs.get(caller.id, run_id)
+    return RunSummary.of(await view_run(deps, run), deps.settings)
+
+
+async def _cancel(deps: Dependencies, run: Run) -> None:
+    """Ask a run to stop and wait a while for it to do so."""
+    found = await execution_of(deps, run, RPC_TIMEOUT)
+    if found is None:
+        return
+    handle = deps.temporal.get_workflow_handle(run.workflow_id, run_id=found.run_id)
+    try:
+        await handle.cancel(rpc_timeout=RPC_TIMEOUT)
+        async with asyncio.timeout(_STOPPING.total_seconds()):
+            await handle.result()
+    except (WorkflowFailureError, TimeoutError):
+        # It has stopped, or nobody is there to stop it yet: then it does when a worker is.
+        return
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
 
 
 async def _last_of_page_before(

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from activities.sync_runs import SyncRuns
 from activities.sync_schedules import ScheduleStatus, sync_input
 from activities.sync_selection import (
     SelectedSync,
     SyncName,
     command_each,
     command_syncs,
+    declared_syncs,
     select_syncs,
 )
 from api.dependencies import Caller, Dependencies, Deps
@@ -29,24 +33,29 @@ from api.schemas.base import Success
 from api.schemas.held_deletes import HeldDeletes
 from api.schemas.syncs import (
     ChangeCounts,
+    Frequency,
+    FrequencyBody,
     SyncState,
     SyncStatus,
     SyncStatusList,
     SyncTarget,
     TriggerBody,
 )
-from api.temporal import temporal_answers
+from api.temporal import RPC_TIMEOUT, temporal_answers
+from config.intervals import IntervalError, normalised_runs, parse_runs
 from perdure.db.environments import Environment
 from perdure.db.records import RecordSet
 from perdure.db.runs import Run, RunStatus
 from perdure.db.syncs import Sync
-from perdure.errors import InvalidInputError, NotFoundError
+from perdure.errors import FieldError, InvalidInputError, NotFoundError
 from perdure.temporal.payloads import SyncInput
 
 __all__ = ["router"]
 
 # Temporal works schedules off one after another; more at once only fills its queue.
 _CONCURRENCY = 8
+# A run that is to end has seconds to do so.
+_PATIENCE = timedelta(seconds=40)
 
 _STATES = {
     RunStatus.RUNNING: SyncState.RUNNING,
@@ -67,9 +76,16 @@ async def trigger_syncs(
     integration: OptionalIntegrationHeader = None,
     connection_id: OptionalConnectionIdHeader = None,
 ) -> Success:
-    """Run syncs now, or right after the run that is under way."""
+    """Run syncs now, or right after the run that is under way.
+
+    `reset` ends that run and forgets where the syncs stand; `emptyCache` does so too, and replaces
+    all records once the run has succeeded.
+    """
     selected = await _select(deps, caller, body, integration, connection_id)
-    return await _each(selected, caller, deps.schedules.trigger)
+    if body.restart is None:
+        return await _each(selected, caller, deps.schedules.trigger)
+    start_over = partial(_sync_runs(deps).start_over, restart=body.restart)
+    return await _each(selected, caller, start_over, _PATIENCE)
 
 
 @router.post("/sync/start")
@@ -80,9 +96,13 @@ async def start_syncs(
     integration: OptionalIntegrationHeader = None,
     connection_id: OptionalConnectionIdHeader = None,
 ) -> Success:
-    """Let syncs run by their schedules again, at once where they were paused."""
+    """Let paused syncs run by their schedules again, at once where a run is due.
+
+    It is where one was scheduled meanwhile, where none ever ran, and where the last one was
+    cancelled.
+    """
     selected = await _select(deps, caller, body, integration, connection_id)
-    return await _each(selected, caller, deps.schedules.start)
+    return await _each(selected, caller, _sync_runs(deps).start)
 
 
 @router.post("/sync/pause")
@@ -125,6 +145,40 @@ async def get_sync_status(
     return SyncStatusList(syncs=await asyncio.gather(*(status(item) for item in selected)))
 
 
+@router.put("/sync/update-connection-frequency")
+async def update_frequency(deps: Deps, caller: Caller, body: FrequencyBody) -> Frequency:
+    """Have a sync of one connection run more or less often than deployed."""
+    integration = body.provider_config_key
+    await deps.database.integrations.get(caller.id, integration)
+    connection = await deps.database.connections.get(caller.id, integration, body.connection_id)
+    declared = (await declared_syncs(deps.bundles, caller, integration)).get(body.sync_name)
+    if declared is None:
+        msg = f"The integration {integration!r} has no sync {body.sync_name!r}."
+        raise InvalidInputError(msg, code="unknown_sync")
+    try:
+        row = await deps.database.syncs.get(connection.key, declared.name, body.sync_variant)
+    except NotFoundError as error:
+        raise InvalidInputError(error.message, code=error.code) from error
+    frequency = None if body.frequency is None else _frequency(body.frequency)
+    interval = declared.interval if frequency is None else parse_runs(frequency)
+    await deps.database.syncs.set_frequency(connection.key, row.name, frequency, row.variant)
+    async with temporal_answers():
+        await deps.schedules.set_interval(sync_input(caller.name, row), interval)
+    return Frequency(frequency=frequency or normalised_runs(declared.runs))
+
+
+def _frequency(text: str) -> str:
+    try:
+        return normalised_runs(text)
+    except IntervalError as error:
+        field = FieldError(error.code, error.message, ("frequency",))
+        raise InvalidInputError(error.message, errors=[field]) from error
+
+
+def _sync_runs(deps: Dependencies) -> SyncRuns:
+    return SyncRuns(deps.database, deps.temporal, deps.schedules)
+
+
 async def _select(
     deps: Dependencies,
     caller: Environment,
@@ -165,9 +219,10 @@ async def _each(
     selected: Sequence[SelectedSync],
     caller: Environment,
     do: Callable[[SyncInput], Awaitable[bool]],
+    patience: timedelta = RPC_TIMEOUT,
 ) -> Success:
     async def answered(sync: SyncInput) -> bool:
-        async with temporal_answers():
+        async with temporal_answers(patience):
             return await do(sync)
 
     await command_each(selected, caller, answered)
@@ -228,8 +283,8 @@ def _is_running(schedule: ScheduleStatus | None, latest: Run | None) -> bool:
     if latest is not None and latest.status is RunStatus.RUNNING:
         return True
     # A schedule hears of the end of a run a moment after our own record of it.
-    ended = latest and latest.workflow_id
-    return any(workflow_id != ended for workflow_id in (schedule.running if schedule else ()))
+    ended = latest and latest.id
+    return any(execution.run_id != ended for execution in (schedule.running if schedule else ()))
 
 
 def _changes(run: Run | None) -> dict[str, ChangeCounts]:

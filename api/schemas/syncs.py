@@ -7,16 +7,30 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas.base import Answer
 from api.schemas.held_deletes import HeldDeletes
+from perdure.db.resyncs import Restart
 from perdure.ids import BASE_VARIANT
 
-__all__ = ["ChangeCounts", "SyncState", "SyncStatus", "SyncStatusList", "SyncTarget", "TriggerBody"]
+__all__ = [
+    "ChangeCounts",
+    "Frequency",
+    "FrequencyBody",
+    "SyncState",
+    "SyncStatus",
+    "SyncStatusList",
+    "SyncTarget",
+    "SyncVariant",
+    "TriggerBody",
+    "VariantBody",
+]
+
+_SyncMode: TypeAlias = Literal["incremental", "full_refresh", "full_refresh_and_clear_cache"]
 
 
 class _Tolerant(BaseModel):
@@ -41,18 +55,71 @@ class SyncTarget(_Tolerant):
 
 
 class TriggerOptions(_Tolerant):
-    """Options of a trigger that are not available: only their absence is accepted."""
+    """How syncs start.
 
-    reset: Literal[False] | None = None
-    empty_cache: Literal[False] | None = Field(default=None, alias="emptyCache")
+    Attributes:
+        reset: End the run under way and forget where the sync stands.
+        empty_cache: Also replace all records by what the run saves, once it has succeeded.
+    """
+
+    reset: bool = False
+    empty_cache: bool = Field(default=False, alias="emptyCache")
 
 
 class TriggerBody(SyncTarget):
-    """Which syncs to run now. Runs go on from where the last one ended."""
+    """Which syncs to run now. Runs go on from where the last one ended unless told otherwise."""
 
     opts: TriggerOptions | None = None
-    sync_mode: Literal["incremental"] | None = None
-    full_resync: Literal[False] | None = None
+    sync_mode: Annotated[_SyncMode | None, Field(json_schema_extra={"deprecated": True})] = None
+    full_resync: Annotated[bool | None, Field(json_schema_extra={"deprecated": True})] = None
+
+    @model_validator(mode="after")
+    def _asked_for_in_one_way(self) -> TriggerBody:
+        if self.opts is not None and (self.sync_mode is not None or self.full_resync is not None):
+            msg = "give `opts` or the deprecated `sync_mode` and `full_resync`, not both"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def restart(self) -> Restart | None:
+        """How the syncs start over, None where they go on."""
+        opts = self.opts or TriggerOptions()
+        if opts.empty_cache or self.sync_mode == "full_refresh_and_clear_cache":
+            return "empty_cache"
+        if opts.reset or self.full_resync or self.sync_mode == "full_refresh":
+            return "reset"
+        return None
+
+
+class FrequencyBody(_Tolerant):
+    """How often a sync of a connection runs; null is as often as deployed."""
+
+    sync_name: str
+    sync_variant: str = BASE_VARIANT
+    provider_config_key: str
+    connection_id: str
+    frequency: str | None
+
+
+class Frequency(Answer):
+    """How often a sync runs from now on."""
+
+    frequency: str
+
+
+class VariantBody(_Tolerant):
+    """Whose variant."""
+
+    provider_config_key: str
+    connection_id: str
+
+
+class SyncVariant(Answer):
+    """A variant of a sync."""
+
+    id: UUID
+    name: str
+    variant: str
 
 
 class SyncState(StrEnum):

@@ -36,6 +36,8 @@ from activities.runs import RunActivities
 from activities.schedules import ScheduleActivities
 from activities.steps import StepActivities
 from activities.sync_commands import SyncCommandActivities
+from activities.sync_runs import SyncRuns
+from activities.variants import VariantActivities
 from activities.webhook_starts import DeliveryStarter
 from activities.webhooks import WebhookActivities
 from config.settings import Settings
@@ -52,6 +54,7 @@ from perdure.temporal.plugin import PerdurePlugin
 from perdure.temporal.watchdog import Blocked, Watchdog
 from workflows.confirm_deletes import ConfirmDeletes
 from workflows.connections import CreateConnection, DeleteConnection
+from workflows.delete_variant import DeleteVariant
 from workflows.deploy import Deploy
 from workflows.maintenance import Maintain
 from workflows.retry_run import RetryRun
@@ -67,6 +70,7 @@ ACTION_WORKFLOWS: tuple[type, ...] = (
     CreateConnection,
     DeleteConnection,
     Deploy,
+    DeleteVariant,
     RetryRun,
     Maintain,
     DeliverWebhook,
@@ -103,12 +107,14 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     records = RecordActivities(database)
     tracks = DeleteTrackActivities(database)
     erasure = Erasure(database, bundles)
-    reconciler = Reconciler(database, bundles, container.schedules, erasure, container.temporal)
+    sync_runs = SyncRuns(database, container.temporal, container.schedules)
+    reconciler = Reconciler(database, bundles, container.schedules, erasure, sync_runs)
+    variants = VariantActivities(database, bundles, sync_runs)
     runs = RunActivities(database, bundles, erasure, container.temporal)
     resyncs = ResyncActivities(database)
     connections = ConnectionActivities(database.connections)
     locks = LockActivities(database)
-    commands = SyncCommandActivities(database, bundles, container.schedules)
+    commands = SyncCommandActivities(database, bundles, container.schedules, sync_runs)
     integrations = IntegrationActivities(database, container.settings.server_url)
     schedules = ScheduleActivities(database, container.schedules, reconciler)
     deployments = DeploymentActivities(database, bundles, reconciler, container.temporal)
@@ -158,6 +164,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         integrations.get_integration,
         integrations.get_environment_variables,
         schedules.forget_schedule,
+        variants.delete_variant,
         schedules.ensure_connection_schedules,
         schedules.delete_connection_schedules,
         deployments.check_schedules,

@@ -46,9 +46,9 @@ WITH erased AS (
            SELECT external_id FROM records
             WHERE connection_key = $1 AND model = $2 AND variant = $3
             LIMIT $4)
-       AND EXISTS (
+       AND ($5::text IS NULL OR EXISTS (
            SELECT FROM connections c JOIN environments e ON e.id = c.environment_id
-            WHERE c.id = $1 AND e.active_bundle = $5)
+            WHERE c.id = $1 AND e.active_bundle = $5))
        AND NOT EXISTS (
            SELECT FROM syncs
             WHERE connection_key = $1 AND variant = $3 AND name = ANY ($6::text[]))
@@ -93,7 +93,7 @@ class RecordSetStore:
         return [RecordSet(*row.values()) for row in rows]
 
     async def erase(
-        self, target: RecordSet, *, bundle: BundleHash, keepers: Sequence[str], limit: int
+        self, target: RecordSet, *, bundle: BundleHash | None, keepers: Sequence[str], limit: int
     ) -> int:
         """Remove records as if they had never been; whoever follows the stream is not told.
 
@@ -102,7 +102,7 @@ class RecordSetStore:
 
         Args:
             target: Which records.
-            bundle: Only while this is the active bundle.
+            bundle: Only while this is the active bundle; None erases whichever it is.
             keepers: Only while the connection has no sync of these names in this variant.
             limit: Most records to remove in this one transaction.
 

@@ -74,7 +74,17 @@ SELECT c.id, wanted.name
 ON CONFLICT (connection_key, name, variant) DO NOTHING
 """
 
-_CREATE = "INSERT INTO syncs (connection_key, name, variant) VALUES ($1, $2, $3)"
+_LOCK_SYNC = """
+SELECT FROM syncs WHERE connection_key = $1 AND name = $2 AND variant = 'base' FOR UPDATE
+"""
+
+_CREATE_VARIANT = """
+INSERT INTO syncs (connection_key, name, variant)
+SELECT $1, $2, $3
+ WHERE (SELECT count(*) FROM syncs
+         WHERE connection_key = $1 AND name = $2 AND variant <> 'base') < $4
+RETURNING id
+"""
 
 _SET_FREQUENCY = """
 UPDATE syncs SET frequency = $4
@@ -166,21 +176,35 @@ class SyncStore:
                 return Sync(*row.values())
         raise unknown_connection_key(connection_key)
 
-    async def create(self, connection_key: ConnectionKey, name: str, variant: str) -> Sync:
-        """Make a sync that must not exist yet, as for a new variant.
+    async def create_variant(
+        self, connection_key: ConnectionKey, name: str, variant: str, *, most: int
+    ) -> Sync:
+        """Make a variant of a sync; it must not exist yet.
+
+        Args:
+            connection_key: Whose sync.
+            name: Name of the script.
+            variant: Name of the variant.
+            most: How many variants the sync may have.
 
         Raises:
-            ConflictError: `sync_variant_already_exists`.
+            ConflictError: `sync_variant_already_exists` or `resource_capped`.
             NotFoundError: `unknown_connection`.
         """
+        await self.ensure(connection_key, name)
         try:
-            async with borrowed(self._pool) as conn:
-                await conn.execute(_CREATE, connection_key, name, variant)
+            async with borrowed(self._pool) as conn, conn.transaction():
+                # Those who make variants of one sync take turns, so that none is too many.
+                await conn.execute(_LOCK_SYNC, connection_key, name)
+                made = await conn.fetchval(_CREATE_VARIANT, connection_key, name, variant, most)
         except asyncpg.UniqueViolationError as error:
             msg = f"The sync {name!r} has a variant {variant!r} for this connection already."
             raise ConflictError(msg, code="sync_variant_already_exists") from error
         except asyncpg.ForeignKeyViolationError as error:
             raise unknown_connection_key(connection_key) from error
+        if made is None:
+            msg = f"The sync {name!r} has {most} variants for this connection; it cannot have more."
+            raise ConflictError(msg, code="resource_capped")
         return await self.get(connection_key, name, variant)
 
     async def get(

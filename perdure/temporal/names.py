@@ -17,6 +17,7 @@ class WorkflowType(StrEnum):
     CONNECTION_CREATE = "connection-create"
     CONNECTION_DELETE = "connection-delete"
     DEPLOY = "deploy"
+    VARIANT_DELETE = "variant-delete"
     RETRY = "retry"
     MAINTENANCE = "maintenance"
     WEBHOOK_DELIVERY = "webhook-delivery"

@@ -196,13 +196,12 @@ async def test_target_may_stand_in_the_headers(connected: httpx.AsyncClient) -> 
         ({"sync_mode": "incremental"}, True),
         ({"opts": {"reset": False}}, True),
         ({"something": "newer"}, True),
-        ({"opts": {"reset": True}}, False),
-        ({"opts": {"emptyCache": True}}, False),
-        ({"sync_mode": "full_refresh"}, False),
-        ({"full_resync": True}, False),
+        ({"sync_mode": "sometimes"}, False),
+        ({"opts": {"reset": True}, "sync_mode": "full_refresh"}, False),
+        ({"opts": {}, "full_resync": False}, False),
     ],
 )
-async def test_trigger_refuses_what_it_would_not_do(
+async def test_trigger_is_told_in_one_way_how_to_start(
     connected: httpx.AsyncClient, extra: dict[str, Any], accepted: bool
 ) -> None:
     answer = await command(connected, "trigger", **extra)

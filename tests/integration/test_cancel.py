@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
+from typing import Any
 
 import pytest
-from temporalio.client import WorkflowFailureError
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
+from temporalio.worker import Worker
 from werkzeug import Response
 
+from perdure.app.worker import SYNC_WORKFLOWS
 from perdure.db.runs import RunStatus
+from perdure.temporal.names import WorkflowType
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
@@ -23,6 +29,18 @@ async def fetch_data(nango):
         except Exception as error:
             await nango.log("ignored", repr(error))
 """
+
+
+async def until_step(
+    handle: WorkflowHandle[Any, Any], step: str, state: PendingActivityState.ValueType | None = None
+) -> None:
+    """Wait until a step of a run is pending, in a certain state."""
+    async with asyncio.timeout(20):
+        while True:
+            found = (await handle.describe()).raw_description.pending_activities
+            if any(a.activity_type.name == step and state in (None, a.state) for a in found):
+                return
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.timeout(60)
@@ -50,3 +68,53 @@ async def test_cancelling_stops_a_script_that_catches_every_exception(
     assert isinstance(caught.value.cause, CancelledError)
     run = await stack.run(handle)
     assert (run.status, run.error) == (RunStatus.CANCELLED, None)
+
+
+async def test_run_cancelled_while_it_starts_is_shown_as_cancelled(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    database = stack.container.database
+    async with database.transaction() as conn:
+        # A deploy that is being activated: the start waits for it.
+        await conn.execute(
+            "SELECT FROM environments WHERE id = $1 FOR UPDATE", stack.environment.id
+        )
+        handle = await stack.start_sync(connection)
+
+        await until_step(handle, "start_sync", PendingActivityState.PENDING_ACTIVITY_STATE_STARTED)
+        await handle.cancel()
+        await until_step(
+            handle, "start_sync", PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+        )
+
+    async with asyncio.timeout(10):
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+
+    assert isinstance(caught.value.cause, CancelledError)
+    run = await stack.run(handle)
+    assert (run.status, source.served) == (RunStatus.CANCELLED, {})
+
+
+async def test_run_cancelled_before_its_start_is_noted_is_shown_as_cancelled(
+    stack: Stack, source: Source, running_workers: list[Worker]
+) -> None:
+    await stack.deploy(project())
+    sync = stack.sync_input(await stack.connect(source.url))
+    client, queue = stack.container.temporal, f"starting-{uuid.uuid4()}"
+    async with Worker(client, task_queue=queue, workflows=SYNC_WORKFLOWS):
+        handle = await client.start_workflow(
+            WorkflowType.SYNC, sync, id=f"sync/{uuid.uuid4()}", task_queue=queue
+        )
+        await until_step(handle, "start_sync")
+        await handle.cancel()
+        await until_step(handle, "cancel_start")
+        activities = running_workers[0].config()["activities"]
+        async with Worker(client, task_queue=queue, activities=activities):
+            with pytest.raises(WorkflowFailureError) as caught:
+                await handle.result()
+
+    assert isinstance(caught.value.cause, CancelledError)
+    assert (await stack.run(handle)).status is RunStatus.CANCELLED

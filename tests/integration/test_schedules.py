@@ -231,3 +231,19 @@ async def test_deleting_a_connection_ends_its_run_and_removes_its_records(
     await eventually(ended, 10)
     assert await stack.container.schedules.status(sync) is None
     assert await stack.records(connection) == []
+
+
+async def test_each_of_many_triggers_in_quick_succession_makes_a_run(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(project("async def fetch_data(nango):\n    pass\n"))
+    sync = await connected(stack, source)
+
+    for number in range(1, 6):
+        await stack.container.schedules.trigger(sync)
+
+        async def done(number: int = number) -> bool:
+            found = await runs(stack)
+            return len(found) == number and all(run.finished_at for run in found)
+
+        await eventually(done)

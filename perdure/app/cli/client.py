@@ -159,18 +159,55 @@ class ApiClient:
         integration: str,
         syncs: Sequence[str],
         connection_id: str | None,
+        opts: Mapping[str, bool] | None = None,
     ) -> dict[str, Any]:
         """Trigger, pause or start syncs; no names stand for all of them."""
         body = {
             "provider_config_key": integration,
             "syncs": list(syncs),
             "connection_id": connection_id,
+            "opts": opts,
         }
         return await self._object("POST", f"/sync/{command}", body=_given(body))
 
     async def confirm_deletes(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out deletions that are held back, or dismiss them."""
         return await self._object("POST", "/sync/confirm-deletes", body=_given(body))
+
+    async def set_frequency(
+        self,
+        integration: str,
+        connection_id: str,
+        sync: str,
+        variant: str,
+        frequency: str | None,
+    ) -> dict[str, Any]:
+        """Change how often a sync of a connection runs; None is as often as deployed."""
+        body = {
+            "provider_config_key": integration,
+            "connection_id": connection_id,
+            "sync_name": sync,
+            "sync_variant": variant,
+            "frequency": frequency,
+        }
+        return await self._object("PUT", "/sync/update-connection-frequency", body=body)
+
+    async def change_variant(
+        self,
+        method: Literal["POST", "DELETE"],
+        integration: str,
+        connection_id: str,
+        sync: str,
+        variant: str,
+    ) -> dict[str, Any]:
+        """Create or delete a variant of a sync of a connection."""
+        path = f"/sync/{quote(sync, safe='')}/variant/{quote(variant, safe='')}"
+        body = {"provider_config_key": integration, "connection_id": connection_id}
+        return await self._object(method, path, body=body)
+
+    async def cancel_run(self, run_id: str) -> dict[str, Any]:
+        """End a run that is under way."""
+        return await self._object("POST", f"/runs/{quote(run_id, safe='')}/cancel")
 
     async def sync_status(
         self, integration: str, syncs: Sequence[str], connection_id: str | None

@@ -36,11 +36,11 @@ async def test_of_many_that_ensure_a_sync_at_once_all_get_the_same(
 async def test_a_variant_is_a_sync_of_its_own(db: Database, connection: Connection) -> None:
     base = await db.syncs.ensure(connection.key, "issues")
 
-    variant = await db.syncs.create(connection.key, "issues", "archived")
+    variant = await db.syncs.create_variant(connection.key, "issues", "archived", most=2)
 
     assert variant.id != base.id
     with pytest.raises(ConflictError) as caught:
-        await db.syncs.create(connection.key, "issues", "archived")
+        await db.syncs.create_variant(connection.key, "issues", "archived", most=2)
     assert caught.value.code == "sync_variant_already_exists"
 
 
@@ -110,7 +110,7 @@ async def test_a_sync_that_is_not_there_is_named(db: Database, connection: Conne
 async def test_a_sync_of_a_connection_that_is_gone_cannot_be_made(db: Database) -> None:
     for attempt in (
         db.syncs.ensure(ConnectionKey(2**60), "issues"),
-        db.syncs.create(ConnectionKey(2**60), "issues", "v"),
+        db.syncs.create_variant(ConnectionKey(2**60), "issues", "v", most=2),
     ):
         with pytest.raises(NotFoundError) as caught:
             await attempt

@@ -123,6 +123,77 @@ def test_sync_commands_name_syncs_and_connection(
     assert run("syncs", command, "pay", "a", "b::x", "-c", "acme").code == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "opts"),
+    [
+        (["--reset"], {"reset": True, "emptyCache": False}),
+        (["--empty-cache"], {"reset": False, "emptyCache": True}),
+    ],
+)
+def test_trigger_says_how_to_start_over(
+    server: HTTPServer, run: Run, options: list[str], opts: dict[str, bool]
+) -> None:
+    body = {"provider_config_key": "pay", "syncs": [], "opts": opts}
+    server.expect_request("/sync/trigger", method="POST", json=body).respond_with_json(
+        {"success": True}
+    )
+
+    assert run("syncs", "trigger", "pay", *options).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "frequency"), [(["every 5 minutes"], "every 5 minutes"), (["--revert"], None)]
+)
+def test_frequency_is_set_and_reverted(
+    server: HTTPServer, run: Run, arguments: list[str], frequency: str | None
+) -> None:
+    body = {
+        "provider_config_key": "pay",
+        "connection_id": "acme",
+        "sync_name": "customers",
+        "sync_variant": "eu",
+        "frequency": frequency,
+    }
+    server.expect_request(
+        "/sync/update-connection-frequency", method="PUT", json=body
+    ).respond_with_json({"frequency": "every 5 minutes"})
+
+    result = run("syncs", "frequency", "pay", "customers::eu", *arguments, "-c", "acme")
+
+    assert result.code == 0, result.err
+    assert "every 5 minutes" in result.out
+
+
+def test_frequency_is_given_or_reverted_not_both(server: HTTPServer, run: Run) -> None:
+    assert run("syncs", "frequency", "pay", "customers", "-c", "acme").code == 2
+    both = run("syncs", "frequency", "pay", "customers", "every day", "--revert", "-c", "acme")
+    assert both.code == 2
+
+
+@pytest.mark.parametrize(("command", "method"), [("create", "POST"), ("delete", "DELETE")])
+def test_variants_are_made_and_deleted(
+    server: HTTPServer, run: Run, command: str, method: str
+) -> None:
+    body = {"provider_config_key": "pay", "connection_id": "acme"}
+    server.expect_request("/sync/customers/variant/eu", method=method, json=body).respond_with_json(
+        {"id": "1", "name": "customers", "variant": "eu"}
+    )
+
+    assert run("syncs", "variants", command, "pay", "customers", "eu", "-c", "acme").code == 0
+
+
+@pytest.mark.parametrize(("status", "said"), [("cancelled", "cancelled"), ("running", "asked to")])
+def test_run_is_cancelled(server: HTTPServer, run: Run, status: str, said: str) -> None:
+    server.expect_request("/runs/r1/cancel", method="POST").respond_with_json(
+        RUN | {"id": "r1", "status": status}
+    )
+
+    result = run("runs", "cancel", "r1")
+
+    assert result.code == 0
+    assert said in result.out
+
+
 def test_status_of_all_syncs_is_asked_for_by_default(server: HTTPServer, run: Run) -> None:
     status = {
         "name": "customers",

@@ -58,6 +58,29 @@ async def list_(
 
 
 @app.command
+async def cancel(
+    run: str, /, *, as_json: AsJson = False, server: ServerOptions = DEFAULT_SERVER
+) -> None:
+    """End a run that is under way; what it saved stays.
+
+    Args:
+        run: Id of the run.
+        as_json: Print JSON.
+        server: Server and key.
+    """
+    from perdure.app.cli import render
+
+    async with api(server) as client:
+        answer = await client.cancel_run(run)
+    if as_json:
+        render.print_json(answer)
+    elif answer["status"] == "running":
+        render.say(f"The run {run} is asked to stop; it does so as soon as a worker takes it up.")
+    else:
+        render.say(f"The run {run} has ended: {answer['status']}.")
+
+
+@app.command
 async def show(
     run: str, /, *, as_json: AsJson = False, server: ServerOptions = DEFAULT_SERVER
 ) -> None:

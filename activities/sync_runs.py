@@ -1,0 +1,133 @@
+"""Starts and ends runs of a sync, whatever is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.sync_schedules import Execution, SyncSchedules
+from perdure.clock import utcnow
+from perdure.db.database import Database
+from perdure.db.resyncs import Restart
+from perdure.db.runs import Run, RunStatus
+from perdure.ids import ConnectionKey
+from perdure.temporal.names import WorkflowType
+from perdure.temporal.payloads import SyncInput
+
+__all__ = ["SyncRuns"]
+
+# A run stops within seconds; one that does not is not waited for any longer than this.
+_PATIENCE = timedelta(seconds=10)
+_RPC_TIMEOUT = timedelta(seconds=10)
+_LOOKS = 100
+_LOOK_SECONDS = 0.05
+
+
+class SyncRuns:
+    """Starts and ends runs. What those that are ended have saved stays.
+
+    Args:
+        database: Our own data.
+        client: Cancels and terminates.
+        schedules: Schedules of syncs.
+    """
+
+    def __init__(self, database: Database, client: Client, schedules: SyncSchedules) -> None:
+        self._database = database
+        self._client = client
+        self._schedules = schedules
+
+    async def start(self, sync: SyncInput) -> bool:
+        """Let a paused schedule fire again, at once where a run is due.
+
+        It is where one was scheduled meanwhile, where none ever ran, and where the last one was
+        cancelled, as by the pause.
+
+        Returns:
+            Whether the schedule exists.
+        """
+        latest = await self._database.runs.latest(
+            ConnectionKey(sync.connection_key), sync.sync, sync.variant
+        )
+        is_due = latest is None or latest.status is RunStatus.CANCELLED
+        return await self._schedules.start(
+            sync, since=None if latest is None or is_due else latest.started_at
+        )
+
+    async def start_over(self, sync: SyncInput, restart: Restart) -> bool:
+        """End what is under way, and start a run that does not go on from where the sync stands.
+
+        Returns:
+            Whether the schedule exists; nothing has been done where it does not.
+        """
+        if await self._schedules.status(sync) is None:
+            return False
+        await self.end(sync, "a user had its sync start over")
+        await self._database.resyncs.request(
+            ConnectionKey(sync.connection_key), sync.sync, restart, sync.variant
+        )
+        return await self._schedules.trigger(sync)
+
+    async def end(self, sync: SyncInput, reason: str) -> None:
+        """End the runs of a sync that are under way or wait their turn.
+
+        Args:
+            sync: Which sync.
+            reason: Why, for those that have to be terminated because they do not stop.
+        """
+        ended: set[Execution] = set()
+        for _ in range(_LOOKS):
+            status = await self._schedules.status(sync)
+            rows = await self._running(sync)
+            found = {Execution(run.workflow_id, run.id) for run in rows}
+            found |= set(status.running if status else ())
+            await self._end_all(found - ended, reason)
+            await self._finish(rows)
+            ended |= found
+            # The schedule hears of an end a moment later, and starts then what waited.
+            if status is None or (not status.buffered and set(status.running) <= ended):
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def remove(self, sync: SyncInput, reason: str) -> None:
+        """Delete the schedule of a sync, then end its runs; those that start now find nothing."""
+        status = await self._schedules.status(sync)
+        await self._schedules.forget(sync)
+        await self._end_all(status.running if status else (), reason)
+        await self.end(sync, reason)
+
+    async def _running(self, sync: SyncInput) -> list[Run]:
+        return list(
+            await self._database.runs.running(
+                ConnectionKey(sync.connection_key), WorkflowType.SYNC, sync.sync, sync.variant
+            )
+        )
+
+    async def _end_all(self, executions: Iterable[Execution], reason: str) -> None:
+        await asyncio.gather(*(self._end_one(execution, reason) for execution in executions))
+
+    async def _end_one(self, execution: Execution, reason: str) -> None:
+        handle = self._client.get_workflow_handle(
+            execution.workflow_id, first_execution_run_id=execution.run_id
+        )
+        try:
+            await handle.cancel(rpc_timeout=_RPC_TIMEOUT)
+            try:
+                async with asyncio.timeout(_PATIENCE.total_seconds()):
+                    await handle.result()
+            except TimeoutError:
+                await handle.terminate(reason, rpc_timeout=_RPC_TIMEOUT)
+        except WorkflowFailureError:
+            pass
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+
+    async def _finish(self, rows: Iterable[Run]) -> None:
+        """Note the end of runs that could not say so themselves; the end that one told counts."""
+        for run in rows:
+            await self._database.runs.finish(run.id, RunStatus.CANCELLED, finished_at=utcnow())
