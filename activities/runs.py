@@ -212,6 +212,9 @@ class RunActivities:
         ended_at = utcnow()
         async with self._database.transaction() as conn:
             await self._database.locks.release_all(context.run_id, conn=conn)
+            await self._database.runs.moved(
+                context.run_id, activity.info().workflow_run_id or context.run_id, conn=conn
+            )
             await self._database.runs.finish(
                 context.run_id,
                 finish.status,

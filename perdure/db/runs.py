@@ -273,10 +273,18 @@ class RunStore:
                 run.started_at,
             )
 
-    async def moved(self, run_id: str, temporal_run_id: str) -> None:
-        """Note by which id Temporal knows a run since it continued as new or was reset."""
-        async with borrowed(self._pool) as conn:
-            await conn.execute(_MOVED, run_id, temporal_run_id)
+    async def moved(
+        self, run_id: str, temporal_run_id: str, *, conn: DbConnection | None = None
+    ) -> None:
+        """Note by which id Temporal knows a run since it continued as new or was reset.
+
+        Args:
+            run_id: Which run.
+            temporal_run_id: Run id of its newest execution.
+            conn: Connection whose transaction this joins.
+        """
+        async with borrowed(self._pool, conn) as connection:
+            await connection.execute(_MOVED, run_id, temporal_run_id)
 
     async def start_alone(self, run: RunStart, *, conn: DbConnection) -> Run | None:
         """Note that a run of a sync has started, unless another one of the sync is under way.
