@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from temporalio import activity
 
@@ -11,6 +12,7 @@ from activities.sync_runs import SyncRuns
 from activities.sync_schedules import SyncSchedules
 from activities.sync_selection import SyncName, command_each, command_syncs
 from perdure.db.database import Database
+from perdure.db.resyncs import Restart
 from perdure.ids import BASE_VARIANT, EnvironmentId
 from perdure.temporal.payloads import Payload, SyncInput
 
@@ -30,12 +32,14 @@ class SyncCommand(Payload):
     Attributes:
         connection_id: Only those of this connection, of all connections where it is None.
         syncs: Only these; none stands for all.
+        restart: How runs that are triggered start over, None where they go on.
     """
 
     environment_id: int
     integration: str
     connection_id: str | None
     syncs: tuple[SyncRef, ...]
+    restart: Restart | None = None
 
 
 class SyncCommandActivities:
@@ -47,7 +51,7 @@ class SyncCommandActivities:
         database: Our own data.
         bundles: Bundles by hash.
         schedules: Schedules of syncs.
-        runs: Starts runs that are due.
+        runs: Starts runs that are due, and has syncs start over.
     """
 
     def __init__(
@@ -60,14 +64,17 @@ class SyncCommandActivities:
 
     @activity.defn
     async def trigger_sync(self, command: SyncCommand) -> None:
-        """Run syncs now, or right after the run that is under way.
+        """Run syncs now: after the run that is under way, or instead of it to start over.
 
         Raises:
             NotFoundError: `unknown_provider_config` or `unknown_connection`.
             InvalidInputError: `unknown_sync` or `no_syncs_found`.
             ConflictError: `sync_not_scheduled`.
         """
-        await self._each(command, self._schedules.trigger)
+        if command.restart is None:
+            await self._each(command, self._schedules.trigger)
+        else:
+            await self._each(command, partial(self._runs.start_over, restart=command.restart))
 
     @activity.defn
     async def start_sync_schedule(self, command: SyncCommand) -> None:

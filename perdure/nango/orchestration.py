@@ -55,7 +55,13 @@ class OrchestrationMethods(ABC):
 
     @abstractmethod
     async def trigger_sync(
-        self, provider_config_key: str, connection_id: str, sync: str | NamedSync
+        self,
+        provider_config_key: str,
+        connection_id: str,
+        sync: str | NamedSync,
+        *,
+        reset: bool = False,
+        empty_cache: bool = False,
     ) -> None:
         """Run a sync now, or right after its run that is under way; do not wait for it.
 
@@ -63,6 +69,8 @@ class OrchestrationMethods(ABC):
             provider_config_key: Key of the integration.
             connection_id: The connection.
             sync: Its name, `name::variant`, or `{"name", "variant"}`.
+            reset: End the run under way, and forget where the sync stands.
+            empty_cache: Also replace all records by what the run saves, once it has succeeded.
 
         Raises:
             HelperError: `unknown_sync`, `unknown_connection`, `unknown_provider_config`,

@@ -207,9 +207,12 @@ async def test_secrets_go_through_an_action_without_standing_in_a_history(
     await assert_nowhere_in_history(child, token, variable)
 
 
-async def scheduled(stack: Stack, source: Source, body: str) -> Connection:
+NOTHING = "async def fetch_data(nango): pass"
+
+
+async def scheduled(stack: Stack, source: Source, body: str, sync: str = NOTHING) -> Connection:
     """Deploy the sync `issues`, paused, and an action with this body."""
-    await stack.deploy(project("async def fetch_data(nango): pass", action(body)))
+    await stack.deploy(project(sync, action(body)))
     connection = await stack.connect(source.url)
     config = await stack.container.bundles.config(
         (await stack.container.database.environments.by_id(stack.environment.id)).active_bundle
@@ -267,3 +270,54 @@ async def test_sync_that_is_not_there_is_a_helper_error(
     connection = await scheduled(stack, source, body)
 
     assert (await (await stack.start_action(connection, None)).result())["output"] == code
+
+
+SAVING = """
+async def fetch_data(nango):
+    await nango.log("anew" if nango.last_sync_date is None else "onward")
+    ids = (await nango.get_metadata())["ids"]
+    await nango.batch_save([{"id": i, "title": "t"} for i in ids], "Issue")
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "begins", "left"),
+    [
+        ("", "onward", ["1", "2"]),
+        ("reset=True", "anew", ["1", "2"]),
+        ("empty_cache=True", "anew", ["2"]),
+    ],
+)
+async def test_sync_that_is_triggered_may_start_over(
+    stack: Stack, source: Source, options: str, begins: str, left: list[str]
+) -> None:
+    body = f"await nango.trigger_sync('tracker', 'acme', 'issues', {options})"
+    connection = await scheduled(stack, source, body, SAVING)
+    store = stack.container.database.connections
+    await store.set_metadata(stack.environment.id, "tracker", ["acme"], {"ids": ["1"]})
+    await stack.run_sync(connection)
+    await store.set_metadata(stack.environment.id, "tracker", ["acme"], {"ids": ["2"]})
+
+    await (await stack.start_action(connection, None)).result()
+    while len(runs := await of_kind(stack, "sync")) < 2:
+        await asyncio.sleep(0.05)
+
+    assert (await logged(stack, runs[0].id))[0] == begins
+    alive = [r for r in await stack.records(connection) if not r["_nango_metadata"]["deleted_at"]]
+    assert sorted(r["id"] for r in alive) == left
+
+
+async def test_sync_may_have_itself_start_over(stack: Stack, source: Source) -> None:
+    script = """
+        async def fetch_data(nango):
+            if not (await nango.get_metadata()).get("done"):
+                await nango.set_metadata({"done": True})
+                await nango.trigger_sync("tracker", "acme", "issues", reset=True)
+                raise RuntimeError("it is not reached")
+        """
+    connection = await scheduled(stack, source, "pass", script)
+    await stack.container.schedules.trigger(stack.sync_input(connection))
+    while len(runs := await of_kind(stack, "sync")) < 2:
+        await asyncio.sleep(0.05)
+
+    assert [run.status for run in runs] == [RunStatus.SUCCESS, RunStatus.CANCELLED]

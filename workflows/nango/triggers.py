@@ -45,7 +45,13 @@ class TriggerSteps(HelperSteps):
         )
 
     async def trigger_sync(
-        self, provider_config_key: str, connection_id: str, sync: str | NamedSync
+        self,
+        provider_config_key: str,
+        connection_id: str,
+        sync: str | NamedSync,
+        *,
+        reset: bool = False,
+        empty_cache: bool = False,
     ) -> None:
         """See base class."""
         await self._command(
@@ -55,6 +61,7 @@ class TriggerSteps(HelperSteps):
                 integration=provider_config_key,
                 connection_id=connection_id,
                 syncs=(_sync_ref(sync),),
+                restart="empty_cache" if empty_cache else "reset" if reset else None,
             ),
             "trigger",
         )
