@@ -321,3 +321,18 @@ async def test_sync_may_have_itself_start_over(stack: Stack, source: Source) -> 
         await asyncio.sleep(0.05)
 
     assert [run.status for run in runs] == [RunStatus.SUCCESS, RunStatus.CANCELLED]
+
+
+async def test_action_that_nobody_waits_for_is_completed(stack: Stack, source: Source) -> None:
+    script = """
+        import asyncio
+
+        async def fetch_data(nango):
+            waiting = asyncio.create_task(nango.trigger_action("echo", {"text": "late"}))
+            await asyncio.sleep(2)
+        """
+    await stack.deploy(project(script, action("import asyncio\nawait asyncio.sleep(4)")))
+
+    await stack.run_sync(await stack.connect(source.url))
+
+    assert [run.status for run in await of_kind(stack, "action")] == [RunStatus.SUCCESS]
