@@ -17,7 +17,7 @@ from perdure.ids import BundleHash, EnvironmentId
 from perdure.nango import LoggerLevel
 from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.names import WorkflowType
-from perdure.temporal.payloads import Payload, RunContext, ScriptFiles
+from perdure.temporal.payloads import HistoryLimits, Payload, RunContext, ScriptFiles
 
 __all__ = ["ActionActivities", "ActionRef", "PreparedAction", "action_context", "declared_action"]
 
@@ -73,6 +73,7 @@ def action_context(
     *,
     workflow_id: str,
     log_level: LoggerLevel,
+    history: HistoryLimits,
 ) -> RunContext:
     """Return what the run of an action knows about itself, but for its run id."""
     return RunContext(
@@ -92,15 +93,17 @@ def action_context(
         input=action.input,
         output=action.output[0] if action.output else None,
         log_level=log_level,
+        history=history,
     )
 
 
 class ActionActivities:
     """Steps before a script's action runs."""
 
-    def __init__(self, database: Database, bundles: BundleCache) -> None:
+    def __init__(self, database: Database, bundles: BundleCache, history: HistoryLimits) -> None:
         self._database = database
         self._bundles = bundles
+        self._history = history
 
     @activity.defn
     async def prepare_action(self, wanted: ActionRef) -> PreparedAction:
@@ -125,6 +128,7 @@ class ActionActivities:
             action,
             workflow_id="",
             log_level=await log_level_of(self._database, environment_id),
+            history=self._history,
         )
         script = script_files(bundle, wanted.integration, ScriptKind.ACTION, wanted.action)
         return PreparedAction(context=context, script=script)

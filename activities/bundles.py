@@ -13,7 +13,13 @@ from perdure.scripts.bundle import MODELS_FILE, ScriptKind, script_path
 from perdure.scripts.loader import needed_files
 from perdure.temporal.payloads import Payload, ScriptFiles
 
-__all__ = ["BundleActivities", "BundleCache", "LoadScriptInput", "script_files"]
+__all__ = [
+    "BundleActivities",
+    "BundleCache",
+    "LoadFileInput",
+    "LoadScriptInput",
+    "script_files",
+]
 
 _CACHED_BUNDLES = 64
 
@@ -65,7 +71,10 @@ def script_files(
     Raises:
         NotFoundError: `script_not_found`.
     """
-    path = script_path(bundle.files, integration, kind, name)
+    return _files(bundle, script_path(bundle.files, integration, kind, name))
+
+
+def _files(bundle: StoredBundle, path: str) -> ScriptFiles:
     try:
         files = needed_files(bundle.files, path)
         # Validation needs the models even where the script does not import them.
@@ -85,6 +94,13 @@ class LoadScriptInput(Payload):
     name: str
 
 
+class LoadFileInput(Payload):
+    """Which file of which bundle."""
+
+    bundle: str
+    path: str
+
+
 class BundleActivities:
     """Steps that load scripts."""
 
@@ -96,3 +112,8 @@ class BundleActivities:
         """Return a script's files; the same script of the same bundle gives the same payload."""
         bundle = await self._bundles.get(BundleHash(wanted.bundle))
         return script_files(bundle, wanted.integration, wanted.kind, wanted.name)
+
+    @activity.defn
+    async def load_file(self, wanted: LoadFileInput) -> ScriptFiles:
+        """Return a file of a bundle with all that it imports, as `load_script` does."""
+        return _files(await self._bundles.get(BundleHash(wanted.bundle)), wanted.path)

@@ -7,6 +7,7 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.heartbeat import heartbeating
+from perdure.db.checkpoints import checkpoint_key
 from perdure.db.database import Database
 from perdure.db.records import ModelCounts
 from perdure.ids import ConnectionKey
@@ -47,13 +48,20 @@ class ResyncActivities:
         Raises:
             ConflictError: `rebuild_replaced`, another run has begun since.
         """
+        key = ConnectionKey(context.connection_key)
         async with heartbeating(), self._database.transaction() as conn:
             deleted = await self._database.resyncs.swap(
                 UUID(context.sync_id),
                 context.run_id,
-                connection_key=ConnectionKey(context.connection_key),
+                connection_key=key,
                 variant=context.variant,
                 models=context.models,
+                conn=conn,
+            )
+            await self._database.checkpoints.move(
+                key,
+                checkpoint_key(context.kind, context.script, context.record_variant),
+                to=checkpoint_key(context.kind, context.script, context.variant),
                 conn=conn,
             )
             for model, number in deleted.items():

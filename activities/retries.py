@@ -132,22 +132,25 @@ class RetryActivities:
         if found.status is WorkflowExecutionStatus.COMPLETED:
             msg = f"The run {run.id} has succeeded; there is nothing to retry."
             raise ConflictError(msg, code="run_succeeded")
-        event_id = reset_point(history.events, await self._failed_at(history.events[-1]))
+        failed_at, failed_call = await self._failed_at(history.events[-1])
+        event_id = reset_point(history.events, failed_at, failed_call)
         if event_id is None:
             msg = f"The run {run.id} ended before it did anything; start a new one."
             raise ConflictError(msg, code="run_not_begun")
         return _Ended(found, history, event_id)
 
-    async def _failed_at(self, last: HistoryEvent) -> int | None:
+    async def _failed_at(self, last: HistoryEvent) -> tuple[int | None, str | None]:
         if last.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
-            return None
+            return None, None
         failure = await self._client.data_converter.decode_failure(
             last.workflow_execution_failed_event_attributes.failure
         )
         leaf = leaf_failure(failure)
         details = leaf.details if isinstance(leaf, ApplicationError) else ()
         place = details[1] if len(details) > 1 else None
-        return place.get("failed_at") if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            return None, None
+        return place.get("failed_at"), place.get("failed_call")
 
     async def _exchange_script(self, run: Run, ended: _Ended, bundle: BundleHash) -> None:
         """Give the run the script of another bundle, if its history fits that.

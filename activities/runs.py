@@ -17,6 +17,7 @@ from activities.erasure import Erasure
 from activities.webhook_outbox import WebhookOutbox
 from config.project import Sync as DeclaredSync
 from perdure.clock import utcnow
+from perdure.db.checkpoints import checkpoint_key
 from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.environments import Environment
@@ -24,12 +25,12 @@ from perdure.db.pool import DbConnection
 from perdure.db.records import RecordSet
 from perdure.db.runs import LogLevel, LogLine, Run, RunStart, RunStatus
 from perdure.errors import NotFoundError
-from perdure.ids import BASE_VARIANT, BundleHash, ConnectionKey, EnvironmentId
+from perdure.ids import BASE_VARIANT, BundleHash, ConnectionKey, EnvironmentId, shadow_variant
 from perdure.nango import LoggerLevel
 from perdure.nango.values import LOG_LEVELS
 from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.names import WorkflowType
-from perdure.temporal.payloads import Payload, RunContext, SyncInput
+from perdure.temporal.payloads import HistoryLimits, Payload, RunContext, SyncInput
 
 __all__ = [
     "FinishRunInput",
@@ -104,7 +105,7 @@ class LogEntry(Payload):
 
 
 class LogInput(Payload):
-    """Lines that are written together; batch numbers grow by one within a run."""
+    """Lines that are written together; batch numbers grow by one within an execution."""
 
     context: RunContext
     batch: int
@@ -147,16 +148,30 @@ async def log_level_of(database: Database, environment_id: EnvironmentId) -> Log
 
 
 class RunActivities:
-    """Steps at the edges of a run. All of them may be repeated."""
+    """Steps at the edges of a run. All of them may be repeated.
+
+    Args:
+        database: Where runs are noted.
+        bundles: What is deployed.
+        erasure: Clears away what a run leaves that a deploy has overtaken.
+        client: Says how runs stand.
+        history: How long a run's history may get.
+    """
 
     def __init__(
-        self, database: Database, bundles: BundleCache, erasure: Erasure, client: Client
+        self,
+        database: Database,
+        bundles: BundleCache,
+        erasure: Erasure,
+        client: Client,
+        history: HistoryLimits,
     ) -> None:
         self._database = database
         self._bundles = bundles
         self._erasure = erasure
         self._client = client
         self._outbox = WebhookOutbox(database)
+        self._history = history
 
     @activity.defn
     async def start_sync(self, start: StartSyncInput) -> RunContext | None:
@@ -253,7 +268,7 @@ class RunActivities:
     async def write_log(self, log: LogInput) -> None:
         """Write lines to the run's log, each of them once."""
         await self._database.runs.start(run_start(log.context))
-        # A run that is retried numbers its lines as its former execution did.
+        # A run that is retried or continued numbers its lines as its former execution did.
         batch = f"{activity.info().workflow_run_id}:{log.batch}"
         await self._database.runs.append_logs(
             log.context.run_id,
@@ -312,6 +327,7 @@ class RunActivities:
             retry_limit=declared.retry_limit,
             delete_guard=declared.delete_guard,
             log_level=pinned.log_level,
+            history=self._history,
         )
         other = await self._database.runs.start_alone(run_start(context), conn=conn)
         if other is not None:
@@ -337,6 +353,9 @@ class RunActivities:
     ) -> None:
         tracks, key = self._database.delete_tracks, ConnectionKey(context.connection_key)
         if starts_over:
+            variants = (context.variant, shadow_variant(context.variant))
+            keys = (checkpoint_key(context.kind, context.script, v) for v in variants)
+            await self._database.checkpoints.reset(key, *keys, conn=conn)
             await tracks.drop_of_sync(key, context.script, context.variant, conn=conn)
         await tracks.begin_run(
             key,

@@ -78,6 +78,14 @@ class Settings(BaseSettings):
             "sync runs again it fetches everything anew."
         ),
     )
+    temporal_history_events: int = Field(
+        default=51_200,
+        ge=50,
+        description=(
+            "Events after which the Temporal server ends a run (`limit.historyCount.error`); "
+            "runs are kept well below."
+        ),
+    )
     ready_file: Path | None = Field(
         default=None, description="File that the worker touches when it takes work."
     )

@@ -6,6 +6,7 @@ This package is what script authors import. It stays light: nothing here opens a
 from perdure._version import __version__
 from perdure.nango import (
     ActionError,
+    EachError,
     HelperError,
     HttpError,
     NangoAction,
@@ -17,6 +18,7 @@ from perdure.nango import (
 
 __all__ = [
     "ActionError",
+    "EachError",
     "HelperError",
     "HttpError",
     "NangoAction",

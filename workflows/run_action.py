@@ -14,11 +14,18 @@ with workflow.unsafe.imports_passed_through():
     from activities.runs import FinishRunInput, RunActivities, RunStatus
     from perdure.temporal import policies
     from perdure.temporal.failures import describe_failure
-    from perdure.temporal.names import WorkflowType
-    from perdure.temporal.payloads import ActionInput, ActionResult, RunContext, ScriptFiles
+    from perdure.temporal.names import PROGRESS_QUERY, WorkflowType
+    from perdure.temporal.payloads import (
+        ActionInput,
+        ActionResult,
+        RunContext,
+        RunProgress,
+        ScriptFiles,
+    )
     from workflows.nango import DurableAction
     from workflows.scripts import EntryPoint, as_json, load_entry_point, script_border
     from workflows.steps import run_step
+    from workflows.supervision import StartAgain, supervised
     from workflows.validation import Validation
 
 __all__ = ["RunAction"]
@@ -32,6 +39,14 @@ class RunAction:
     says otherwise: then the workflow costs no step of its own.
     """
 
+    def __init__(self) -> None:
+        self._nango: DurableAction | None = None
+
+    @workflow.query(name=PROGRESS_QUERY)
+    def progress(self) -> RunProgress:
+        """Say how far the run is."""
+        return self._nango.progress.snapshot() if self._nango else RunProgress()
+
     @workflow.run
     async def run(self, call: ActionInput, script: ScriptFiles) -> ActionResult:
         """Run the action once.
@@ -44,23 +59,20 @@ class RunAction:
         own = {"run_id": workflow.info().first_execution_run_id, "bundle": script.bundle}
         context = call.context.model_copy(update=own)
         priority = Priority(fairness_key=f"{context.environment}/{context.connection_id}"[:64])
-        nango = DurableAction(context, limit=policies.ACTION_LIMIT, priority=priority)
+        self._nango = nango = DurableAction(context, limit=policies.ACTION_LIMIT, priority=priority)
         if call.sealed:
             nango.secrets.learn(call.input)
         record = _Record(context, priority) if call.keeps_record else None
-        if record is not None:
+        if call.state is not None:
+            nango.resume(call.state)
+        elif record is not None:
             await record.start()
         try:
-            with script_border(script, nango.secrets):
-                validation = nango.validation = Validation(context, script, nango.warn)
-                action = load_entry_point(script, "run_action")
-                await validation.check(
-                    context.input, call.input, what="input", code="invalid_action_input"
-                )
-                output, _ = as_json(await _call(action, nango, call.input))
-                await validation.check(
-                    context.output, output, what="output", code="invalid_action_output"
-                )
+            execution = self._execute(context, nango, script, call.input)
+            output = await supervised(execution, nango, script.path)
+        except StartAgain:
+            again = call.model_copy(update={"state": nango.state()})
+            workflow.continue_as_new(args=[again, script])
         except (Exception, asyncio.CancelledError) as error:
             await nango.end()
             if record is not None:
@@ -70,6 +82,19 @@ class RunAction:
         if record is not None:
             await record.finish(None)
         return ActionResult(output=output, sealed=nango.secrets.within(output))
+
+    async def _execute(
+        self, context: RunContext, nango: DurableAction, script: ScriptFiles, value: Any
+    ) -> Any:
+        with script_border(script, nango.secrets):
+            validation = nango.validation = Validation(context, script, nango.warn)
+            action = load_entry_point(script, "run_action")
+            await validation.check(context.input, value, what="input", code="invalid_action_input")
+            output, _ = as_json(await _call(action, nango, value))
+            await validation.check(
+                context.output, output, what="output", code="invalid_action_output"
+            )
+            return output
 
 
 class _Record:

@@ -15,12 +15,20 @@ with workflow.unsafe.imports_passed_through():
     from perdure.scripts.bundle import ScriptKind
     from perdure.temporal import policies
     from perdure.temporal.failures import describe_failure
-    from perdure.temporal.names import SearchAttribute, WorkflowType
-    from perdure.temporal.payloads import RunContext, SyncInput, SyncResult
+    from perdure.temporal.names import PROGRESS_QUERY, SearchAttribute, WorkflowType
+    from perdure.temporal.payloads import (
+        ContinuedRun,
+        RunContext,
+        RunProgress,
+        ScriptFiles,
+        SyncInput,
+        SyncResult,
+    )
     from workflows.nango import DurableSync
     from workflows.resync import drop_leftovers, swap_records
     from workflows.scripts import load_entry_point, script_border
     from workflows.steps import run_step
+    from workflows.supervision import StartAgain, stop_if_cancelled, supervised
     from workflows.validation import Validation
     from workflows.webhooks import start_deliveries
 
@@ -31,6 +39,14 @@ __all__ = ["RunSync"]
 class RunSync:
     """Starts the run's record, executes the script, and notes how it ended."""
 
+    def __init__(self) -> None:
+        self._nango: DurableSync | None = None
+
+    @workflow.query(name=PROGRESS_QUERY)
+    def progress(self) -> RunProgress:
+        """Say how far the run is."""
+        return self._nango.progress.snapshot() if self._nango else RunProgress()
+
     @workflow.run
     async def run(self, sync: SyncInput) -> SyncResult:
         """Run the sync once.
@@ -39,6 +55,8 @@ class RunSync:
             ScriptError: The script failed; the failure names its file and line.
         """
         priority = Priority(fairness_key=f"{sync.environment}/{sync.connection_id}"[:64])
+        if sync.continued is not None:
+            return await self._run(sync, sync.continued.context, priority)
         context = await self._start(sync, priority)
         if context is None:
             await run_step(
@@ -52,16 +70,25 @@ class RunSync:
         if context.blocked_by is not None:
             return SyncResult(skipped=f"the run {context.blocked_by} of the sync is under way")
         workflow.upsert_search_attributes([SearchAttribute.BUNDLE.value_set(context.bundle)])
+        return await self._run(sync, context, priority)
+
+    async def _run(self, sync: SyncInput, context: RunContext, priority: Priority) -> SyncResult:
         limit = policies.limit_of(context.retry_limit)
-        nango = DurableSync(context, limit=limit, priority=priority)
+        self._nango = nango = DurableSync(context, limit=limit, priority=priority)
+        if sync.continued is not None:
+            nango.resume(sync.continued.state)
         try:
-            _stop_if_cancelled()
+            await stop_if_cancelled()
             await drop_leftovers(context, priority)
             await self._run_script(context, nango, priority)
             # The script may have taken the cancellation for an error and gone on to its end.
-            _stop_if_cancelled()
+            await stop_if_cancelled()
             await nango.finish_deletes()
             await swap_records(context, priority)
+        except StartAgain:
+            same = context.model_copy(update={"bundle": nango.bundle, "leftovers": False})
+            continued = ContinuedRun(context=same, state=nango.state())
+            workflow.continue_as_new(sync.model_copy(update={"continued": continued}))
         except (Exception, asyncio.CancelledError) as error:
             if is_cancelled_exception(error):
                 await self._finish(context, nango, RunStatus.CANCELLED)
@@ -108,6 +135,9 @@ class RunSync:
         )
         # Another one than that of the context where the run is retried with a newer bundle.
         nango.bundle = script.bundle
+        await supervised(self._execute(context, nango, script), nango, script.path)
+
+    async def _execute(self, context: RunContext, nango: DurableSync, script: ScriptFiles) -> None:
         with script_border(script, nango.secrets):
             nango.validation = Validation(context, script, nango.warn)
             fetch_data = load_entry_point(script, "fetch_data")
@@ -146,9 +176,3 @@ class RunSync:
         )
         await start_deliveries(context.environment, finished.deliveries)
         return SyncResult(counts=finished.counts)
-
-
-def _stop_if_cancelled() -> None:
-    """Raise what a step that did not hear of it, or a script that caught it, has swallowed."""
-    if workflow.cancellation_reason() is not None:
-        raise asyncio.CancelledError

@@ -9,9 +9,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_type_hints
 
-from pydantic import TypeAdapter
+from pydantic import PydanticUserError, TypeAdapter
 from pydantic_core import from_json
 from temporalio import workflow
 
@@ -24,11 +24,11 @@ with workflow.unsafe.imports_passed_through():
     from perdure.scripts.secrets import KnownSecrets
     from perdure.temporal.payloads import ScriptFiles
 
-__all__ = ["EntryPoint", "as_json", "load_entry_point", "script_border"]
-
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+__all__ = ["EntryPoint", "as_json", "load_entry_point", "script_border", "type_of"]
 
 EntryPoint: TypeAlias = Callable[..., Awaitable[Any]]
+
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 @contextmanager
@@ -81,6 +81,17 @@ def as_json(value: Any) -> tuple[Any, int]:
     """
     data = _ANY.dump_json(value, by_alias=True, exclude_unset=True)
     return from_json(data), len(data)
+
+
+def type_of(fn: Callable[..., Any], name: str) -> TypeAdapter[Any]:
+    """Return the type that a function declares for a parameter, or for `return`.
+
+    JSON becomes it again. Hints that only type checkers can read do not count.
+    """
+    try:
+        return TypeAdapter(get_type_hints(inspect.unwrap(fn)).get(name, Any))
+    except (NameError, TypeError, PydanticUserError):
+        return TypeAdapter(Any)
 
 
 def _bundle(script: ScriptFiles) -> Bundle:

@@ -32,7 +32,7 @@ from perdure.records.canonical import to_json
 from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.client import unavailable
 from perdure.temporal.names import WorkflowType, search_attributes
-from perdure.temporal.payloads import ActionInput, ActionResult, RunContext
+from perdure.temporal.payloads import ActionInput, ActionResult, HistoryLimits, RunContext
 
 __all__ = ["AsyncHeader", "answer_action", "router"]
 
@@ -116,6 +116,7 @@ async def answer_action(
         action,
         workflow_id=action_workflow_id(caller.name, str(uuid.uuid4())),
         log_level=await log_level_of(deps.database, caller.id),
+        history=HistoryLimits(max_events=deps.settings.temporal_history_events),
     )
     handle = await start_workflow(
         deps.temporal,

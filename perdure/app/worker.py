@@ -17,9 +17,11 @@ from temporalio.worker import Replayer, Worker
 
 from activities.actions import ActionActivities
 from activities.bundles import BundleActivities
+from activities.checkpoints import CheckpointActivities
 from activities.connections import ConnectionActivities, ConnectionResolver
 from activities.delete_tracks import DeleteTrackActivities
 from activities.deployments import DeploymentActivities
+from activities.each import EachActivities
 from activities.erasure import Erasure
 from activities.fetch import FetchActivities
 from activities.http import HttpActivities
@@ -50,6 +52,7 @@ from perdure.proxy.transport import HttpTransport
 from perdure.scripts import guard
 from perdure.scripts.loader import bundle_file, is_script_file
 from perdure.temporal.names import TaskQueue
+from perdure.temporal.payloads import HistoryLimits
 from perdure.temporal.plugin import PerdurePlugin
 from perdure.temporal.watchdog import Blocked, Watchdog
 from workflows.confirm_deletes import ConfirmDeletes
@@ -59,11 +62,14 @@ from workflows.deploy import Deploy
 from workflows.maintenance import Maintain
 from workflows.retry_run import RetryRun
 from workflows.run_action import RunAction
+from workflows.run_each import RunEach, RunEachBatch
 from workflows.run_sync import RunSync
 from workflows.webhooks import DeliverWebhook
 
 __all__ = ["ALL_WORKFLOWS", "activities_of", "locate_script", "run_worker", "workers"]
 
+# Items of `nango.each` run where their script runs.
+ITEM_WORKFLOWS: tuple[type, ...] = (RunEach, RunEachBatch)
 SYNC_WORKFLOWS: tuple[type, ...] = (RunSync,)
 ACTION_WORKFLOWS: tuple[type, ...] = (
     RunAction,
@@ -76,7 +82,7 @@ ACTION_WORKFLOWS: tuple[type, ...] = (
     DeliverWebhook,
     ConfirmDeletes,
 )
-ALL_WORKFLOWS: tuple[type, ...] = (*SYNC_WORKFLOWS, *ACTION_WORKFLOWS)
+ALL_WORKFLOWS: tuple[type, ...] = (*SYNC_WORKFLOWS, *ACTION_WORKFLOWS, *ITEM_WORKFLOWS)
 
 # A workflow whose worker died is given to another one after this long.
 _STICKY_TIMEOUT = timedelta(seconds=2)
@@ -110,11 +116,15 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     sync_runs = SyncRuns(database, container.temporal, container.schedules)
     reconciler = Reconciler(database, bundles, container.schedules, erasure, sync_runs)
     variants = VariantActivities(database, bundles, sync_runs)
-    runs = RunActivities(database, bundles, erasure, container.temporal)
+    history = HistoryLimits(max_events=container.settings.temporal_history_events)
+    runs = RunActivities(database, bundles, erasure, container.temporal, history)
     resyncs = ResyncActivities(database)
+    each = EachActivities(container.temporal)
     connections = ConnectionActivities(database.connections)
+    checkpoints = CheckpointActivities(database)
     locks = LockActivities(database)
     commands = SyncCommandActivities(database, bundles, container.schedules, sync_runs)
+    files = BundleActivities(bundles)
     integrations = IntegrationActivities(database, container.settings.server_url)
     schedules = ScheduleActivities(database, container.schedules, reconciler)
     deployments = DeploymentActivities(database, bundles, reconciler, container.temporal)
@@ -140,13 +150,15 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         tracks.drop_delete_tracks,
         tracks.held_deletes,
         tracks.last_place,
+        checkpoints.get_checkpoint,
+        checkpoints.save_checkpoint,
         runs.start_sync,
         runs.cancel_start,
         runs.finish_sync,
         runs.start_run,
         runs.finish_run,
         runs.write_log,
-        ActionActivities(database, bundles).prepare_action,
+        ActionActivities(database, bundles, history).prepare_action,
         commands.trigger_sync,
         commands.start_sync_schedule,
         resyncs.drop_leftovers,
@@ -178,7 +190,10 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         webhooks.start_deliveries,
         webhooks.post_webhook,
         webhooks.give_up_webhook,
-        BundleActivities(bundles).load_script,
+        each.item_result,
+        each.items_result,
+        files.load_script,
+        files.load_file,
         StepActivities(bundles).run,
     ]
 
@@ -200,7 +215,7 @@ def workers(container: Container, transport: HttpTransport) -> list[Worker]:
         Worker(
             container.temporal,
             task_queue=queue,
-            workflows=workflows,
+            workflows=[*workflows, *ITEM_WORKFLOWS],
             activities=activities,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,

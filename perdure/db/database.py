@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from perdure.crypto.keyring import KeyRing
 from perdure.db.blobs import BlobStore
 from perdure.db.bundles import BundleStore
+from perdure.db.checkpoints import CheckpointStore
 from perdure.db.connections import ConnectionStore
 from perdure.db.delete_tracks import DeleteTrackStore
 from perdure.db.environments import EnvironmentStore
@@ -47,6 +48,7 @@ class Database:
     delete_tracks: DeleteTrackStore
     record_changes: RecordChanges
     record_pruning: RecordPruning
+    checkpoints: CheckpointStore
     blobs: BlobStore
     variables: VariableStore
     script_overrides: ScriptOverrideStore
@@ -94,6 +96,7 @@ class Database:
                 delete_tracks=DeleteTrackStore(pool),
                 record_changes=changes,
                 record_pruning=RecordPruning(pool),
+                checkpoints=CheckpointStore(pool),
                 blobs=BlobStore(pool),
                 variables=VariableStore(pool, keyring),
                 script_overrides=ScriptOverrideStore(pool),

@@ -42,7 +42,7 @@ SELECT pg_advisory_xact_lock(
 _UNDER_WAY = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
   FROM runs
  WHERE connection_key = $1 AND script = $2 AND variant = $3 AND status = 'running' AND id <> $4
  ORDER BY started_at DESC
@@ -71,7 +71,7 @@ _MOVED = "UPDATE runs SET temporal_run_id = $2 WHERE id = $1"
 _RUNNING = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
   FROM runs
  WHERE connection_key = $1 AND script = $2 AND variant = $3 AND kind = $4
    AND status = 'running'
@@ -93,7 +93,7 @@ _COUNTS = "SELECT counts FROM runs WHERE id = $1"
 _GET = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
   FROM runs
  WHERE id = $1 AND environment_id = $2
 """
@@ -101,7 +101,7 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
 _LIST = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
   FROM runs
  WHERE environment_id = $1
    AND ($2::text IS NULL OR kind = $2)
@@ -117,7 +117,7 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
 _LATEST = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
   FROM runs
  WHERE connection_key = $1 AND script = $2 AND variant = $3
  ORDER BY started_at DESC
@@ -193,6 +193,8 @@ class Run:
         error: Why it failed, as a JSON object; None where it did not.
         temporal_run_id: Run id in Temporal: another one than `id` once the run continued as new
             or was reset.
+        checkpoints: `from` and `to`, the checkpoint it found and the one it left; None where it
+            used none.
     """
 
     id: str
@@ -211,6 +213,7 @@ class Run:
     counts: dict[str, ModelCounts]
     error: JsonObject | None
     temporal_run_id: str
+    checkpoints: JsonObject | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,6 +507,7 @@ def _run(row: asyncpg.Record) -> Run:
     fields = dict(row.items())
     fields["status"] = RunStatus(fields["status"])
     fields["error"] = _decoded(fields["error"])
+    fields["checkpoints"] = _decoded(fields["checkpoints"])
     return Run(**fields)
 
 

@@ -102,12 +102,42 @@ UPDATE syncs SET last_sync_date = NULL
  WHERE connection_key = $1 AND name = $2 AND variant = $3
 """
 
+# What is made anew under the same name begins at the beginning.
 _DELETE = """
-DELETE FROM syncs WHERE connection_key = $1 AND name = $2 AND variant = $3 RETURNING id
+WITH gone AS (
+    DELETE FROM syncs
+     WHERE connection_key = $1 AND name = $2 AND variant = $3
+    RETURNING id, connection_key, name, variant
+), forgotten AS (
+    DELETE FROM checkpoints c
+     USING gone g
+     WHERE c.connection_key = g.connection_key
+       AND c.key IN (
+           SELECT kind || ':' || g.name || suffix
+             FROM unnest(ARRAY['sync', 'webhook']) AS kind,
+                  unnest(ARRAY[':' || g.variant, ':~' || g.variant,
+                               CASE WHEN g.variant = 'base' THEN '' END]) AS suffix)
+)
+SELECT id FROM gone
 """
 
-
-_DELETE_ALL = "DELETE FROM syncs WHERE id = ANY ($1::uuid[])"
+_DELETE_ALL = """
+WITH gone AS (
+    DELETE FROM syncs
+     WHERE id = ANY ($1::uuid[])
+    RETURNING id, connection_key, name, variant
+), forgotten AS (
+    DELETE FROM checkpoints c
+     USING gone g
+     WHERE c.connection_key = g.connection_key
+       AND c.key IN (
+           SELECT kind || ':' || g.name || suffix
+             FROM unnest(ARRAY['sync', 'webhook']) AS kind,
+                  unnest(ARRAY[':' || g.variant, ':~' || g.variant,
+                               CASE WHEN g.variant = 'base' THEN '' END]) AS suffix)
+)
+SELECT count(*) FROM gone
+"""
 
 
 @dataclass(frozen=True, slots=True)

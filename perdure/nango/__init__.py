@@ -6,9 +6,10 @@ import from Perdure is re-exported by the package itself: `from perdure import N
 """
 
 from perdure.nango.action import NangoAction
-from perdure.nango.errors import ActionError, HelperError, HttpError
+from perdure.nango.errors import ActionError, EachError, HelperError, HttpError
 from perdure.nango.sync import NangoSync
 from perdure.nango.values import (
+    CheckpointValue,
     DeletedKeys,
     EnvironmentVariable,
     JsonObject,
@@ -25,7 +26,9 @@ from perdure.nango.values import (
 
 __all__ = [
     "ActionError",
+    "CheckpointValue",
     "DeletedKeys",
+    "EachError",
     "EnvironmentVariable",
     "HelperError",
     "HttpError",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, over
 
 from perdure.nango.connection import ConnectionMethods
 from perdure.nango.errors import ActionError
+from perdure.nango.long_runs import LongRunMethods
 from perdure.nango.naming import python_name
 from perdure.nango.orchestration import OrchestrationMethods
 from perdure.nango.values import (
@@ -25,7 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class NangoAction(ConnectionMethods, OrchestrationMethods):
+class NangoAction(ConnectionMethods, LongRunMethods, OrchestrationMethods):
     """The helper of actions and on-event scripts; syncs get `NangoSync`, which adds records.
 
     Attributes:

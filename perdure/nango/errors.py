@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perdure.nango.values import JsonObject, Response
 
-__all__ = ["ActionError", "HelperError", "HttpError"]
+__all__ = ["ActionError", "EachError", "HelperError", "HttpError"]
 
 
 class ActionError(Exception):
@@ -46,3 +46,29 @@ class HttpError(Exception):
         super().__init__(message)
         self.response = response
         self.status = response.status if response else None
+
+
+class EachError(HelperError):
+    """Items of `nango.each` failed; all the others were worked on.
+
+    Attributes:
+        code: Code of the first failed item's error.
+        failed: Places of the failed items in the list, counted from 0, in ascending order.
+        error: What is known of the first one's error: `type`, `message` and where known `file`,
+            `line`, `traceback`, `upstream`, `payload`.
+        call: What the ids of the items' workflows begin with.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        failed: Sequence[int],
+        error: Mapping[str, Any],
+        call: str,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.call = call
+        self.failed = tuple(failed)
+        self.error = dict(error)

@@ -9,6 +9,7 @@ from typing import Any, Literal, NotRequired, Protocol, TypeAlias, TypedDict
 
 __all__ = [
     "LOG_LEVELS",
+    "CheckpointValue",
     "DeletedKeys",
     "EnvironmentVariable",
     "JsonObject",
@@ -25,6 +26,9 @@ __all__ = [
 
 JsonObject: TypeAlias = Mapping[str, Any]
 """A decoded JSON object."""
+
+CheckpointValue: TypeAlias = str | int | float | bool
+"""One value of a checkpoint."""
 
 LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
 

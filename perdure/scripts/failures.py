@@ -25,7 +25,7 @@ from temporalio.exceptions import is_cancelled_exception
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 from temporalio.workflow import ContinueAsNewError, NondeterminismError
 
-from perdure.nango import ActionError, HelperError, HttpError, Response
+from perdure.nango import ActionError, EachError, HelperError, HttpError, Response
 from perdure.scripts.bundle import Bundle
 from perdure.scripts.guard import remedy, used_by_script
 from perdure.scripts.loader import bundle_file, is_script_file
@@ -37,6 +37,7 @@ __all__ = ["is_control_flow", "script_failure"]
 
 _MAX_TEXT = 8_000
 _MAX_BODY = 4_000
+_MAX_ITEMS = 100
 _ENGINE_PACKAGES = frozenset({"perdure", "workflows", "activities", "temporalio", "asyncio"})
 
 
@@ -97,7 +98,9 @@ def script_failure(
     # What the engine says before or after the script ran is about no line of it.
     about_a_line = where is not None or not isinstance(error, HelperError)
     message = f"{file}:{line}: {text}" if about_a_line else text
-    place = {"failed_at": failed_at}
+    place: dict[str, Any] = {"failed_at": failed_at}
+    if isinstance(error, EachError):
+        place["failed_call"] = error.call
     return ScriptError(message, facts, place, type=code, script_traceback=trace)
 
 
@@ -111,6 +114,9 @@ def _describe(error: BaseException) -> tuple[str, str, Mapping[str, Any]]:
             described = ("action_script_runtime_error", said, {"payload": error.payload})
         case HttpError():
             described = ("script_http_error", said, {"upstream": _upstream(error.response)})
+        case EachError():
+            facts = {k: v for k, v in error.error.items() if k not in ("type", "message")}
+            described = (error.code, said, {**facts, "failed_items": error.failed[:_MAX_ITEMS]})
         case HelperError():
             described = (error.code, said, {})
         case RestrictedWorkflowAccessError():

@@ -39,6 +39,11 @@ class KnownSecrets:
         """Whether there are any."""
         return bool(self._texts)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The secret texts, in a lasting order."""
+        return tuple(sorted(self._texts))
+
     def within(self, value: Any) -> bool:
         """Say whether a value carries a known secret anywhere."""
         if not self._texts:

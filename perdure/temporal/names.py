@@ -6,7 +6,17 @@ from enum import StrEnum
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-__all__ = ["SEARCH_ATTRIBUTES", "SearchAttribute", "TaskQueue", "WorkflowType", "search_attributes"]
+__all__ = [
+    "PROGRESS_QUERY",
+    "SEARCH_ATTRIBUTES",
+    "SearchAttribute",
+    "TaskQueue",
+    "WorkflowType",
+    "search_attributes",
+]
+
+PROGRESS_QUERY = "progress"
+"""Query that tells how far a run is."""
 
 
 class WorkflowType(StrEnum):
@@ -22,6 +32,8 @@ class WorkflowType(StrEnum):
     MAINTENANCE = "maintenance"
     WEBHOOK_DELIVERY = "webhook-delivery"
     CONFIRM_DELETES = "confirm-deletes"
+    EACH = "each"
+    EACH_BATCH = "each-batch"
 
 
 class TaskQueue(StrEnum):

@@ -20,15 +20,20 @@ __all__ = [
     "ConfirmDeletesInput",
     "ConfirmDeletesResult",
     "ConnectionInput",
+    "ContinuedRun",
     "DeliveryInput",
     "DeployInput",
     "DeployProgress",
     "DeployResult",
+    "HistoryLimits",
     "Payload",
     "RunContext",
+    "RunProgress",
+    "RunState",
     "ScriptFiles",
     "SyncInput",
     "SyncResult",
+    "Wait",
 ]
 
 
@@ -57,7 +62,11 @@ class ScriptFiles(Payload):
 
 
 class SyncInput(Payload):
-    """Which sync runs for which connection; the same for every run of a schedule."""
+    """Which sync runs for which connection; the same for every run of a schedule.
+
+    Attributes:
+        continued: The run that goes on in a new execution, None where one begins.
+    """
 
     environment: str
     environment_id: int
@@ -66,6 +75,17 @@ class SyncInput(Payload):
     connection_key: int
     sync: str
     variant: str = BASE_VARIANT
+    continued: ContinuedRun | None = None
+
+
+class HistoryLimits(Payload):
+    """How long the Temporal server lets a history get before it ends the run.
+
+    They travel with the run, so that what the run does about them is replayed as it was.
+    """
+
+    max_events: int = 51_200
+    max_bytes: int = 50 * 1024 * 1024
 
 
 class RunContext(Payload):
@@ -89,6 +109,7 @@ class RunContext(Payload):
         empty_cache: Whether a sync run builds its records anew, beside those readers see.
         leftovers: Whether an earlier run left records that were built and never shown.
         notes_seen: Whether the run notes which records it sees, from its start on.
+        history: Limits of the run's history; None where nobody watches it.
     """
 
     run_id: str
@@ -119,11 +140,81 @@ class RunContext(Payload):
     empty_cache: bool = False
     leftovers: bool = False
     notes_seen: bool = False
+    history: HistoryLimits | None = None
 
     @property
     def record_variant(self) -> str:
         """Variant of the records that the run writes and reads."""
         return shadow_variant(self.variant) if self.empty_cache else self.variant
+
+
+class Wait(Payload):
+    """What a script waits for at present.
+
+    Attributes:
+        reason: Why, without secrets.
+        until: When it ends.
+    """
+
+    reason: str
+    until: datetime
+
+
+class RunProgress(Payload):
+    """How far a run is.
+
+    Attributes:
+        pages: Pages that were fetched by `paginate`.
+        requests: Requests that were made otherwise.
+        records: What it did to records, by model.
+        cursor: Where the next page begins, as the API names it, without secrets.
+        items: Items of `nango.each` that were begun with, all calls together.
+        items_done: Those of them that ended well.
+        items_failed: Those of them that failed.
+        wait: What it waits for on its own account; a step that is repeated says so itself.
+        remarks: What else is to be said of records, by model.
+    """
+
+    pages: int = 0
+    requests: int = 0
+    records: dict[str, dict[str, int]] = {}
+    cursor: str | None = None
+    items: int = 0
+    items_done: int = 0
+    items_failed: int = 0
+    wait: Wait | None = None
+    remarks: dict[str, str] = {}
+
+
+class RunState(Payload):
+    """What a run takes along when its script starts again in a new execution.
+
+    Attributes:
+        progress: How far it is.
+        each_calls: How often the script called `nango.each`.
+        checkpoint: That of an item of `nango.each`; a script's own lies in the database.
+        resumes: Whether it goes on from a checkpoint of an earlier run.
+        not_after: By model that has a merging strategy, the place after which what others wrote
+            is left alone, None where it is not.
+    """
+
+    progress: RunProgress = RunProgress()
+    each_calls: int = 0
+    checkpoint: dict[str, str | int | float | bool] | None = None
+    resumes: bool = False
+    not_after: dict[str, int | None] = {}
+
+
+class ContinuedRun(Payload):
+    """A run that goes on in a new execution.
+
+    Attributes:
+        context: The run; it stays the same.
+        state: What it takes along.
+    """
+
+    context: RunContext
+    state: RunState
 
 
 class SyncResult(Payload):
@@ -147,12 +238,14 @@ class ActionInput(Payload):
         sealed: Whether the input carries a secret; all of it is taken for one then.
         keeps_record: Whether the run writes its own record. Otherwise whoever started it does,
             which saves its caller two steps.
+        state: What a former execution of the run left.
     """
 
     context: RunContext
     input: Any = None
     sealed: bool = False
     keeps_record: bool = False
+    state: RunState | None = None
 
     def holds_secret(self) -> bool:
         """See base class."""

@@ -10,6 +10,7 @@ from temporalio.workflow import ActivityCancellationType, ActivityConfig
 __all__ = [
     "ACTION_LIMIT",
     "BOOKKEEPING",
+    "OTHER_WORKFLOW",
     "RECORDS",
     "RETRY",
     "SCHEDULES",
@@ -93,6 +94,13 @@ WHOLE_SET = ActivityConfig(
     retry_policy=_DATABASE_BACKOFF,
 )
 """All records of a model gone through in our own database, however many there are."""
+
+OTHER_WORKFLOW = ActivityConfig(
+    start_to_close_timeout=SYNC_LIMIT,
+    heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+    retry_policy=_DATABASE_BACKOFF,
+)
+"""The result of another workflow, waited for where it is under way."""
 
 SCHEDULES = ActivityConfig(
     start_to_close_timeout=timedelta(minutes=30),

@@ -22,15 +22,22 @@ _TASK_ENDS = frozenset(
 )
 
 
-def reset_point(events: Sequence[HistoryEvent], failed_at: int | None) -> int | None:
+def reset_point(
+    events: Sequence[HistoryEvent], failed_at: int | None, failed_call: str | None = None
+) -> int | None:
     """Return the event to reset a run to, None where it ended before it did anything.
 
     Args:
         events: The history of the run's last execution, whole.
         failed_at: Length of the history when the script's error left the script, that is the
             event in which that workflow task started; None when the script raised nothing.
+        failed_call: What the ids of the items begin with where items of `nango.each` failed it.
+            They ended at any time before; those that did not fail are found and not repeated.
     """
     by_id = {event.event_id: event for event in events}
+    item = _first_failed_item(events, by_id, failed_call) if failed_call else None
+    if item is not None:
+        return item
     if failed_at is None:
         step = _last_failed_step(events)
         return step or _last_task_end(_until_cancelled(events))
@@ -59,6 +66,29 @@ def _last_failed_step(
                 continue
         return _asked_in(by_id[asked])
     return None
+
+
+def _first_failed_item(
+    events: Sequence[HistoryEvent], by_id: Mapping[int, HistoryEvent], call: str
+) -> int | None:
+    """Return the workflow task that asked for the first of a call's items that failed."""
+    asked: list[int] = []
+    for event in events:
+        match event.event_type:
+            case EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED:
+                failed = event.child_workflow_execution_failed_event_attributes
+                ended = (failed.workflow_execution.workflow_id, failed.initiated_event_id)
+            case EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED:
+                stopped = event.child_workflow_execution_canceled_event_attributes
+                ended = (stopped.workflow_execution.workflow_id, stopped.initiated_event_id)
+            case EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED:
+                killed = event.child_workflow_execution_terminated_event_attributes
+                ended = (killed.workflow_execution.workflow_id, killed.initiated_event_id)
+            case _:
+                continue
+        if ended[0].startswith(call):
+            asked.append(_asked_in(by_id[ended[1]]))
+    return min(asked, default=None)
 
 
 def _asked_in(event: HistoryEvent) -> int:

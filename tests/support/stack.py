@@ -27,7 +27,13 @@ from perdure.ids import EnvironmentId
 from perdure.records.prepare import prepare_batch
 from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.names import TaskQueue, WorkflowType
-from perdure.temporal.payloads import ActionInput, RunContext, SyncInput, SyncResult
+from perdure.temporal.payloads import (
+    ActionInput,
+    HistoryLimits,
+    RunContext,
+    SyncInput,
+    SyncResult,
+)
 
 
 def settings_for(database_url: str, temporal_address: str, **changes: Any) -> Settings:
@@ -164,6 +170,7 @@ class Stack:
             validation=environment.validation,
             input=declared.input,
             output=declared.output[0] if declared.output else None,
+            history=HistoryLimits(max_events=self.container.settings.temporal_history_events),
         )
         return await self.container.temporal.start_workflow(
             WorkflowType.ACTION,

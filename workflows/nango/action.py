@@ -5,7 +5,9 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from workflows.nango.checkpoints import CheckpointSteps
     from workflows.nango.connection import ConnectionSteps
+    from workflows.nango.each import EachSteps
     from workflows.nango.fetch import FetchSteps
     from workflows.nango.functions import FunctionSteps
     from workflows.nango.http import HttpSteps
@@ -24,5 +26,7 @@ class DurableAction(
     LockSteps,
     TriggerSteps,
     FunctionSteps,
+    CheckpointSteps,
+    EachSteps,
 ):
     """Everything but the records."""

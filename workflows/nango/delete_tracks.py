@@ -66,6 +66,9 @@ class DeleteTrackSteps(RecordSteps):
         self._check_model(model)
         if self._context.empty_cache:
             return _LEFT_TO_THE_SWAP
+        if self.resumes:
+            await self._tell_resumed(model)
+            return DeletedKeys(deletedKeys=[], deletedCount=0, held=False)
         weighed = await self._weigh(TrackOf(context=self._context, model=model, of_run=True))
         if weighed is None:
             msg = (
@@ -82,6 +85,9 @@ class DeleteTrackSteps(RecordSteps):
             return
         if context.track_deletes:
             for model in context.models:
+                if self.resumes:
+                    await self._tell_resumed(model)
+                    continue
                 weighed = await self._weigh(TrackOf(context=context, model=model, of_run=True))
                 if weighed is None:
                     await self.warn(f"No {model} were deleted: a later run of the sync has begun.")
@@ -104,7 +110,7 @@ class DeleteTrackSteps(RecordSteps):
         if weighed.held:
             await self._tell_held(weighed, model)
             return DeletedKeys(deletedKeys=[], deletedCount=0, held=True)
-        self._remark(model, None)
+        self.progress.remark(model, None)
         if not weighed.absent:
             return DeletedKeys(deletedKeys=[], deletedCount=0, held=False)
         try:
@@ -121,10 +127,17 @@ class DeleteTrackSteps(RecordSteps):
             )
         except ActivityError as error:
             raise_helper_error(error)
-        self._count(model, {"deleted": done.deleted})
+        self.progress.records(model, {"deleted": done.deleted})
         if done.dropped:
             await self.warn(f"Not all {model} were deleted: a later run of the sync has begun.")
         return DeletedKeys(deletedKeys=done.ids, deletedCount=done.deleted, held=False)
+
+    async def _tell_resumed(self, model: str) -> None:
+        await self.warn(
+            f"No {model} were deleted: this run went on from the checkpoint of an earlier one and "
+            "has not seen all of them. `track_deletes_start` and `track_deletes_end` track over "
+            "several runs."
+        )
 
     async def _tell_held(self, weighed: Weighed, model: str) -> None:
         context = self._context
@@ -138,7 +151,7 @@ class DeleteTrackSteps(RecordSteps):
             f"`{command}` deletes them, with `--dismiss` they stay; the next run that succeeds "
             "decides anew."
         )
-        self._remark(model, f"{what} were not seen; their deletion waits to be confirmed")
+        self.progress.remark(model, f"{what} were not seen; their deletion waits to be confirmed")
 
     async def _drop(self, tracks: DropTracks, what: str) -> None:
         try:

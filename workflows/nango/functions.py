@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, ParamSpec, TypeVar, get_type_hints
+from typing import Any, ParamSpec, TypeVar
 
-from pydantic import PydanticUserError, TypeAdapter
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
@@ -17,8 +16,9 @@ with workflow.unsafe.imports_passed_through():
     from perdure.temporal import policies
     from workflows.helper_errors import raise_helper_error
     from workflows.nango.steps import HelperSteps
+    from workflows.scripts import type_of
 
-__all__ = ["FunctionSteps"]
+__all__ = ["FunctionSteps", "located"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,8 +31,8 @@ class FunctionSteps(HelperSteps):
         self, fn: Callable[P, Awaitable[T]] | Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """See base class."""
-        path, name = _located(fn)
-        result_type = _result_type(fn)
+        path, name = located(fn, "nango.run")
+        result_type = type_of(fn, "return")
         call = StepInput(
             bundle=self.bundle,
             path=path,
@@ -50,21 +50,22 @@ class FunctionSteps(HelperSteps):
         return result_type.validate_python(result.value)  # type: ignore[no-any-return]  # as declared
 
 
-def _located(fn: Callable[..., Any]) -> tuple[str, str]:
+def located(fn: Callable[..., Any], method: str) -> tuple[str, str]:
+    """Return the file of a function and its name there.
+
+    Args:
+        fn: The function.
+        method: What is to call it, for messages.
+
+    Raises:
+        HelperError: `invalid_step`, it is not one that can be found by file and name.
+    """
     code = getattr(inspect.unwrap(fn), "__code__", None)
     name = getattr(fn, "__qualname__", "")
     if code is None or not is_script_file(code.co_filename) or "<locals>" in name:
         msg = (
-            f"nango.run needs a function defined at the top level of the script or of a module "
+            f"{method} needs a function defined at the top level of the script or of a module "
             f"of the project, not {name or fn!r}. Wrap the call in one: `def step(): ...`."
         )
         raise HelperError(msg, code="invalid_step")
     return bundle_file(code.co_filename), name
-
-
-def _result_type(fn: Callable[..., Any]) -> TypeAdapter[Any]:
-    """What a step's JSON becomes again. Hints that only type checkers can read do not count."""
-    try:
-        return TypeAdapter(get_type_hints(inspect.unwrap(fn)).get("return", Any))
-    except (NameError, TypeError, PydanticUserError):
-        return TypeAdapter(Any)

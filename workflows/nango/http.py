@@ -13,9 +13,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.http import FetchedPage, FetchPageInput, HttpActivities, ProxyAnswer, ProxyInput
     from perdure.nango import Pages, PaginateOptions, RequestOptions, Response
     from perdure.proxy.pagination import PageState
-    from perdure.proxy.redaction import is_sensitive_name
+    from perdure.proxy.redaction import MASK, Redactor, is_sensitive_name
     from perdure.proxy.requests import IDEMPOTENT, HttpRequest
     from perdure.temporal import policies
+    from perdure.temporal.failures import leaf_failure
     from workflows.helper_errors import raise_http_error, wait_before_repeating
     from workflows.nango.steps import HelperSteps
     from workflows.pages import DurablePages, as_request, as_response
@@ -52,6 +53,7 @@ class HttpSteps(HelperSteps):
         else:
             answer = await self._not_repeatable(call, summary, request)
         self.secrets.learn(answer.response.echoed)
+        self.progress.request()
         return as_response(answer.response)
 
     def paginate(
@@ -84,6 +86,7 @@ class HttpSteps(HelperSteps):
         summary = f"{request.method} {request.endpoint} · page {number}"
         page = await self._repeatable(HttpActivities.fetch_page, call, summary, request)
         self.secrets.learn(page.echoed)
+        self.progress.page(_shown(page.next))
         return page
 
     def _is_secret(self, request: HttpRequest) -> bool:
@@ -119,9 +122,22 @@ class HttpSteps(HelperSteps):
                     HttpActivities.proxy, call, summary, policies.http_once(request.timeout_s)
                 )
             except ActivityError as error:
+                reason = str(leaf_failure(error))
                 wait = wait_before_repeating(error, attempt)
                 if wait is None or workflow.now() + wait > deadline:
                     raise_http_error(error)
-            await workflow.sleep(
-                wait, summary=shortened(self.secrets.mask(f"wait before repeating {summary}"))
-            )
+            with self.progress.waiting(reason, workflow.now() + wait):
+                await workflow.sleep(
+                    wait, summary=shortened(self.secrets.mask(f"wait before repeating {summary}"))
+                )
+
+
+def _shown(state: PageState | None) -> str | None:
+    """Return where a page begins as people may see it: links carry tokens of their own."""
+    cursor = None if state is None else state.next_page_param
+    if not isinstance(cursor, str) or not {"?", ":"} & set(cursor):
+        return None if cursor is None else str(cursor)
+    try:
+        return Redactor().url(cursor)
+    except ValueError:
+        return MASK

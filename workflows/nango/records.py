@@ -18,14 +18,13 @@ with workflow.unsafe.imports_passed_through():
     from perdure.nango import HelperError, MergingStrategy, NangoSync, Record
     from perdure.records.prepare import check_deletions, check_ids
     from perdure.temporal import policies
-    from perdure.temporal.payloads import RunContext
+    from perdure.temporal.payloads import RunContext, RunState
     from workflows.helper_errors import raise_helper_error
     from workflows.nango.steps import HelperSteps
 
 __all__ = ["RecordSteps"]
 
 _RECORDS_PER_BATCH = 1_000
-_COUNTED = ("added", "updated", "deleted", "unchanged")
 _STRATEGIES = ("override", "ignore_if_modified_after")
 # All that matters of a record that is to be deleted.
 _DELETION = ("id", "deletedAt")
@@ -39,11 +38,20 @@ class RecordSteps(HelperSteps, NangoSync):
         self.sync_id = context.sync_id
         self.variant = context.variant
         self.last_sync_date: datetime | None = context.last_sync_date
-        self._counts: dict[str, dict[str, int]] = {}
-        self._remarks: dict[str, str] = {}
         # Of models that a strategy was chosen for: after which place records of others are left.
         self._not_after: dict[str, int | None] = {}
+        self._settled: set[str] = set()
         self._written: set[str] = set()
+
+    def state(self) -> RunState:
+        """See base class."""
+        return super().state().model_copy(update={"not_after": self._not_after})
+
+    def resume(self, state: RunState) -> None:
+        """See base class."""
+        super().resume(state)
+        self._not_after = dict(state.not_after)
+        self._settled = set(state.not_after)
 
     async def set_merging_strategy(self, merging: MergingStrategy, model: str) -> None:
         """See base class."""
@@ -52,6 +60,10 @@ class RecordSteps(HelperSteps, NangoSync):
         if strategy not in _STRATEGIES:
             msg = f"There is no merging strategy {strategy!r}; there are: {', '.join(_STRATEGIES)}"
             raise HelperError(msg, code="invalid_options")
+        if model in self._settled:
+            # The script has started again, or works on one of its items, and says so once more.
+            self._settled.discard(model)
+            return
         if model in self._not_after:
             await self.warn(f"{model} has a merging strategy already; {strategy!r} is ignored.")
             return
@@ -121,12 +133,13 @@ class RecordSteps(HelperSteps, NangoSync):
                 not_after=self._not_after.get(model),
             )
             try:
-                result = await self._step(
-                    activity, step, f"{verb} {len(batch):,} {model}", policies.RECORDS
-                )
+                with self._writing():
+                    result = await self._step(
+                        activity, step, f"{verb} {len(batch):,} {model}", policies.RECORDS
+                    )
             except ActivityError as error:
                 raise_helper_error(error)
-            self._count(model, result.counts)
+            self.progress.records(model, result.counts)
             if result.duplicates:
                 ids = ", ".join(result.duplicates[:10])
                 await self.log(
@@ -144,29 +157,6 @@ class RecordSteps(HelperSteps, NangoSync):
                     ),
                     level="debug",
                 )
-
-    def _remark(self, model: str, text: str | None) -> None:
-        """Say something about a model's records where people look at the run; None unsays it."""
-        if text is not None:
-            self._remarks[model] = text
-        elif self._remarks.pop(model, None) is None:
-            return
-        self._show()
-
-    def _count(self, model: str, counts: Mapping[str, int]) -> None:
-        total = self._counts.setdefault(model, {})
-        for name, number in counts.items():
-            total[name] = total.get(name, 0) + number
-        self._show()
-
-    def _show(self) -> None:
-        rows = (
-            f"| {name} | " + " | ".join(f"{c.get(k, 0):,}" for k in _COUNTED) + " |"
-            for name, c in self._counts.items()
-        )
-        header = "| model | " + " | ".join(_COUNTED) + " |\n" + "|---" * (len(_COUNTED) + 1) + "|"
-        remarks = (f"\n{text}" for text in self._remarks.values())
-        workflow.set_current_details("\n".join((header, *rows, *remarks)))
 
 
 def _check(check: Callable[[Sequence[object]], object], records: Sequence[object]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -20,9 +21,11 @@ with workflow.unsafe.imports_passed_through():
     from perdure.scripts.secrets import KnownSecrets
     from perdure.scripts.text import clean, shown
     from perdure.temporal import policies
-    from perdure.temporal.payloads import RunContext
+    from perdure.temporal.payloads import RunContext, RunState
     from workflows.helper_errors import raise_helper_error
+    from workflows.history import History
     from workflows.log_buffer import LogBuffer
+    from workflows.progress import Progress
     from workflows.steps import run_step
     from workflows.validation import Validation
 
@@ -47,6 +50,10 @@ class HelperSteps(NangoAction):
 
     Attributes:
         has_requested: Whether the external API was asked for anything yet.
+        history: Watched where the run says so.
+        progress: How far the run is.
+        resumes: Whether the run goes on from a checkpoint of an earlier one.
+        steps_under_way: Steps the script has asked for and not heard of.
     """
 
     def __init__(self, context: RunContext, *, limit: timedelta, priority: Priority) -> None:
@@ -64,6 +71,40 @@ class HelperSteps(NangoAction):
         self._log = LogBuffer(self._write_log)
         self._log_level: LoggerLevel = context.log_level
         self.validation: Validation | None = None
+        self.history = History(context.history) if context.history else None
+        self.progress = Progress(self.secrets.mask)
+        self.resumes = False
+        self.steps_under_way = 0
+        self._halted = False
+        self._writes: set[object] = set()
+
+    def state(self) -> RunState:
+        """Return what the run takes along into a new execution."""
+        return RunState(progress=self.progress.snapshot(), resumes=self.resumes)
+
+    def resume(self, state: RunState) -> None:
+        """Go on with what a former execution of the run left."""
+        self.progress.resume(state.progress)
+        self.resumes = state.resumes
+
+    def state_of_item(self) -> RunState:
+        """Return what the helper of an item of `nango.each` begins with."""
+        none = RunState()
+        own = {name: getattr(none, name) for name in ("progress", "each_calls", "checkpoint")}
+        return self.state().model_copy(update=own)
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether the script is to do nothing more in this execution."""
+        return self._halted
+
+    def halt(self) -> None:
+        """Let no further step of the script begin; those under way go on."""
+        self._halted = True
+
+    def go_on(self) -> None:
+        """Let steps begin again, those that waited first."""
+        self._halted = False
 
     async def close(self) -> None:
         """Wait for what is written behind."""
@@ -113,6 +154,17 @@ class HelperSteps(NangoAction):
         summary: str,
         policy: ActivityConfig = policies.BOOKKEEPING,
     ) -> ResultT:
+        await self._unhalted()
+        with self._under_way():
+            return await self._engine_step(activity, argument, summary, policy)
+
+    async def _engine_step(
+        self,
+        activity: Callable[[Any, ArgumentT], Awaitable[ResultT]],
+        argument: ArgumentT,
+        summary: str,
+        policy: ActivityConfig = policies.BOOKKEEPING,
+    ) -> ResultT:
         if "schedule_to_close_timeout" in policy:
             policy = {**policy, "schedule_to_close_timeout": self._limit}
         return await run_step(
@@ -123,8 +175,35 @@ class HelperSteps(NangoAction):
             priority=self._priority,
         )
 
+    async def _unhalted(self) -> None:
+        if self._halted:
+            await workflow.wait_condition(lambda: not self._halted)
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        self.steps_under_way += 1
+        try:
+            yield
+        finally:
+            self.steps_under_way -= 1
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Mark what a checkpoint that is saved meanwhile has to wait for."""
+        write = object()
+        self._writes.add(write)
+        try:
+            yield
+        finally:
+            self._writes.discard(write)
+
+    async def _all_written(self) -> None:
+        before = set(self._writes)
+        if before:
+            await workflow.wait_condition(lambda: not before & self._writes)
+
     async def _write_log(self, batch: int, lines: Sequence[LogEntry]) -> None:
-        await self._step(
+        await self._engine_step(
             RunActivities.write_log,
             LogInput(context=self._context, batch=batch, lines=list(lines)),
             f"log {len(lines)} lines",

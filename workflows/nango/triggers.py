@@ -122,25 +122,26 @@ class TriggerSteps(HelperSteps):
             keeps_record=True,
         )
         try:
-            result: ActionResult = await workflow.execute_child_workflow(
-                WorkflowType.ACTION,
-                args=[call, prepared.script],
-                id=workflow_id,
-                task_queue=TaskQueue.ACTIONS,
-                result_type=ActionResult,
-                # An action that was accepted is completed, whatever becomes of who asked for it.
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary=shortened(self.secrets.mask(summary)),
-                priority=Priority(fairness_key=f"{self.environment_name}/{connection_id}"[:64]),
-                search_attributes=search_attributes(
+            with self._under_way():
+                result: ActionResult = await workflow.execute_child_workflow(
                     WorkflowType.ACTION,
-                    self.environment_name,
-                    integration=integration,
-                    connection_id=connection_id,
-                    script=name,
-                    bundle=prepared.script.bundle,
-                ),
-            )
+                    args=[call, prepared.script],
+                    id=workflow_id,
+                    task_queue=TaskQueue.ACTIONS,
+                    result_type=ActionResult,
+                    # An action that was accepted is completed, whatever becomes of who asked.
+                    parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                    static_summary=shortened(self.secrets.mask(summary)),
+                    priority=Priority(fairness_key=f"{self.environment_name}/{connection_id}"[:64]),
+                    search_attributes=search_attributes(
+                        WorkflowType.ACTION,
+                        self.environment_name,
+                        integration=integration,
+                        connection_id=connection_id,
+                        script=name,
+                        bundle=prepared.script.bundle,
+                    ),
+                )
         except ChildWorkflowError as error:
             raise_run_error(error)
         if result.sealed:

@@ -1,0 +1,243 @@
+"""Runs whose history gets long: they start again at a checkpoint, or are warned and then ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+
+from config.settings import Settings
+from perdure.app.container import Container, open_container
+from perdure.app.worker import workers
+from perdure.db.runs import RunStatus, StoredLogLine
+from perdure.proxy.ssrf import AddressGuard
+from perdure.proxy.transport import HttpTransport
+from perdure.temporal.client import register_search_attributes
+from perdure.temporal.failures import describe_failure
+from tests.support.project import project
+from tests.support.source import Source, issues
+from tests.support.stack import Stack, namespaced
+
+EVENTS = 300
+"""Events a history may have here; a fifth of it is long."""
+
+LOOP = """
+async def fetch_data(nango):
+    await nango.log("begun")
+    place = await nango.get_checkpoint()
+    page = place["page"] if place else 1
+    while page:
+        answer = (await nango.get(endpoint="/issues", params={"cursor": str(page)})).data
+        records = [{"id": i["id"], "title": i["title"]} for i in answer["items"]]
+        await nango.batch_save(records, "Issue")
+        page = answer["next"]
+        if page:
+            await nango.save_checkpoint({"page": page})
+    await nango.clear_checkpoint()
+"""
+
+STUBBORN = """
+async def fetch_data(nango):
+    place = await nango.get_checkpoint()
+    n = place["n"] if place else 0
+    while n < 40:
+        n += 1
+        try:
+            await nango.batch_save([{"id": str(n), "title": "t"}], "Issue")
+            await nango.save_checkpoint({"n": n})
+        except BaseException as error:
+            await nango.log("caught", repr(error), level="error")
+"""
+
+SIDE_BY_SIDE = """
+import asyncio
+
+async def count(nango, done):
+    n = 0
+    while not done.is_set():
+        n += 1
+        await nango.batch_save([{"id": "side", "title": str(n)}], "Issue")
+
+async def fetch_data(nango):
+    place = await nango.get_checkpoint()
+    n = place["n"] if place else 0
+    done = asyncio.Event()
+    side = asyncio.create_task(count(nango, done))
+    while n < 20:
+        n += 1
+        await nango.save_checkpoint({"n": n})
+    done.set()
+    await side
+"""
+
+
+@pytest.fixture(scope="module")
+async def short(settings: Settings) -> AsyncIterator[Container]:
+    """Workers of a namespace whose histories are short."""
+    async with AsyncExitStack() as opened:
+        own = await namespaced(settings, temporal_history_events=EVENTS)
+        container = await opened.enter_async_context(open_container(own, name="short"))
+        await register_search_attributes(container.temporal)
+        guard = AddressGuard(allow_private_networks=True)
+        transport = await opened.enter_async_context(HttpTransport(guard))
+        for worker in workers(container, transport):
+            await opened.enter_async_context(worker)
+        yield container
+
+
+@pytest.fixture
+async def stack(short: Container) -> Stack:
+    return await Stack.create(short)
+
+
+async def executions(client: Client, handle: WorkflowHandle[Any, Any]) -> list[list[HistoryEvent]]:
+    """Return the histories of a run's executions, the first one first."""
+    histories: list[list[HistoryEvent]] = []
+    run_id = handle.result_run_id or ""
+    while run_id:
+        own = client.get_workflow_handle(handle.id, run_id=run_id)
+        histories.append(list((await own.fetch_history()).events))
+        last = histories[-1][-1]
+        run_id = last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+    return histories
+
+
+async def log_of(stack: Stack, handle: WorkflowHandle[Any, Any]) -> list[StoredLogLine]:
+    assert handle.result_run_id is not None
+    return list(await stack.container.database.runs.logs(handle.result_run_id))
+
+
+async def test_loop_with_checkpoints_starts_again_and_stays_one_run(
+    stack: Stack, source: Source
+) -> None:
+    source.records = issues(6_000)
+    await stack.deploy(project(LOOP))
+    connection = await stack.connect(source.url)
+
+    handle = await stack.start_sync(connection)
+    result = await handle.result()
+
+    assert source.served == Counter(range(1, 61))
+    assert result.counts["Issue"]["added"] == 6_000
+    run = await stack.run(handle)
+    assert (run.status, run.counts["Issue"]["added"]) == (RunStatus.SUCCESS, 6_000)
+    assert run.checkpoints == {"from": None, "to": None}
+    lengths = [len(events) for events in await executions(stack.container.temporal, handle)]
+    assert len(lengths) > 5
+    assert max(lengths) < EVENTS / 2
+    assert [line.message for line in await log_of(stack, handle)] == ["begun"] * len(lengths)
+    runs = await stack.container.database.runs.list(stack.environment.id)
+    assert [r.id for r in runs] == [run.id]
+    row = await stack.container.database.syncs.ensure(connection.key, "issues", "base")
+    assert row.last_sync_date == run.started_at
+
+
+async def test_script_that_catches_everything_starts_again_all_the_same(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(project(STUBBORN))
+    connection = await stack.connect(source.url)
+
+    handle = await stack.start_sync(connection)
+    result = await handle.result()
+
+    assert result.counts["Issue"]["added"] == 40
+    assert await log_of(stack, handle) == []
+    assert len(await executions(stack.container.temporal, handle)) > 2
+
+
+async def test_steps_beside_a_checkpoint_have_ended_before_the_script_starts_again(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(project(SIDE_BY_SIDE))
+    connection = await stack.connect(source.url)
+
+    handle = await stack.start_sync(connection)
+    await handle.result()
+
+    histories = await executions(stack.container.temporal, handle)
+    assert len(histories) > 1
+    for events in histories:
+        scheduled = sum(e.HasField("activity_task_scheduled_event_attributes") for e in events)
+        completed = sum(e.HasField("activity_task_completed_event_attributes") for e in events)
+        assert scheduled == completed
+
+
+async def test_cancelling_reaches_a_run_that_has_started_again(
+    stack: Stack, source: Source
+) -> None:
+    script = """
+    async def fetch_data(nango):
+        place = await nango.get_checkpoint()
+        n = place["n"] if place else 0
+        while True:
+            n += 1
+            await nango.batch_save([{"id": str(n), "title": "t"}], "Issue")
+            await nango.save_checkpoint({"n": n})
+    """
+    await stack.deploy(project(script))
+    connection = await stack.connect(source.url)
+    handle = await stack.start_sync(connection)
+    client = stack.container.temporal
+    async with asyncio.timeout(60):
+        while len(await executions(client, handle)) < 3:
+            await asyncio.sleep(0.2)
+
+    await client.get_workflow_handle(handle.id).cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+
+    run = await stack.run(handle)
+    assert run.status is RunStatus.CANCELLED
+    assert (run.checkpoints or {})["to"]["n"] > 5
+
+
+@pytest.mark.parametrize(
+    "loop", ["await nango.get_metadata()", "await asyncio.sleep(0.001)"], ids=["steps", "timers"]
+)
+async def test_run_without_checkpoints_is_warned_once_and_then_fails_with_what_to_do(
+    stack: Stack, source: Source, loop: str
+) -> None:
+    script = f"import asyncio\nasync def fetch_data(nango):\n    while True:\n        {loop}\n"
+    await stack.deploy(project(script))
+
+    handle = await stack.start_sync(await stack.connect(source.url))
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+
+    error = describe_failure(caught.value)
+    assert (error["type"], error["file"]) == ("history_limit", "tracker/syncs/issues.py")
+    assert "nango.save_checkpoint" in error["message"]
+    assert "nango.each" in error["message"]
+    (warning,) = await log_of(stack, handle)
+    assert (warning.level, "nango.save_checkpoint" in warning.message) == ("warn", True)
+    run = await stack.run(handle)
+    assert (run.status, (run.error or {})["type"]) == (RunStatus.FAILED, "history_limit")
+    assert (await handle.describe()).history_length < EVENTS
+
+
+async def test_action_starts_again_at_its_checkpoint(stack: Stack, source: Source) -> None:
+    action = """
+    async def run_action(nango, input):
+        place = await nango.get_checkpoint()
+        n = place["n"] if place else 0
+        while n < 30:
+            n += 1
+            await nango.save_checkpoint({"n": n})
+        await nango.clear_checkpoint()
+        return {"input": input, "n": n, "run": nango.run_id}
+    """
+    await stack.deploy(project(action=action))
+
+    handle = await stack.start_action(await stack.connect(source.url), "in")
+    output = (await handle.result())["output"]
+
+    assert output == {"input": "in", "n": 30, "run": handle.result_run_id}
+    assert len(await executions(stack.container.temporal, handle)) > 1
