@@ -9,10 +9,12 @@ from temporalio import activity
 from activities.bundles import BundleCache
 from activities.heartbeat import heartbeating
 from activities.sync_runs import SyncRuns
+from perdure.db.checkpoints import checkpoint_key
 from perdure.db.database import Database
 from perdure.db.records import RecordSet
 from perdure.errors import NotFoundError
 from perdure.ids import ConnectionKey, EnvironmentId, shadow_variant
+from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import SyncInput
 
 __all__ = ["VariantActivities"]
@@ -36,7 +38,7 @@ class VariantActivities:
 
     @activity.defn
     async def delete_variant(self, sync: SyncInput) -> int:
-        """Delete a variant with its schedule, its runs and its records.
+        """Delete a variant with its schedule, its runs, its checkpoint and its records.
 
         Records are erased as long as nobody makes the variant anew: then they are that one's.
 
@@ -49,9 +51,12 @@ class VariantActivities:
             # It may be gone by an attempt before this one, or with its connection.
             with suppress(NotFoundError):
                 await self._database.syncs.delete(key, sync.sync, sync.variant)
+            variants = (sync.variant, shadow_variant(sync.variant))
+            keys = (checkpoint_key(WorkflowType.SYNC, sync.sync, name) for name in variants)
+            await self._database.checkpoints.delete(key, *keys)
             erased = 0
             for model in await self._models(sync):
-                for variant in (sync.variant, shadow_variant(sync.variant)):
+                for variant in variants:
                     target = RecordSet(key, model, variant)
                     erased += await self._erase(target, keeper=sync.sync)
         return erased

@@ -43,11 +43,13 @@ from api.schemas.syncs import (
 )
 from api.temporal import RPC_TIMEOUT, temporal_answers
 from config.intervals import IntervalError, normalised_runs, parse_runs
+from perdure.db.checkpoints import checkpoint_key
 from perdure.db.environments import Environment
 from perdure.db.records import RecordSet
 from perdure.db.runs import Run, RunStatus
 from perdure.db.syncs import Sync
 from perdure.errors import FieldError, InvalidInputError, NotFoundError
+from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import SyncInput
 
 __all__ = ["router"]
@@ -237,6 +239,9 @@ async def _status(deps: Dependencies, caller: Environment, item: SelectedSync) -
     if latest is not None:
         latest = (await view_run(deps, latest)).run
     count = deps.database.records.count
+    checkpoint = await deps.database.checkpoints.get(
+        sync.connection_key, checkpoint_key(WorkflowType.SYNC, sync.name, sync.variant)
+    )
     return SyncStatus(
         id=sync.id,
         type="INCREMENTAL" if _has_succeeded(sync, latest) else "INITIAL",
@@ -253,6 +258,7 @@ async def _status(deps: Dependencies, caller: Environment, item: SelectedSync) -
             model: await count(RecordSet(sync.connection_key, model, sync.variant))
             for model in declared.output
         },
+        checkpoint=None if checkpoint.value is None else dict(checkpoint.value),
         heldDeletes=HeldDeletes.of(
             await deps.database.delete_tracks.held(sync.connection_key, sync.name, sync.variant)
         ),

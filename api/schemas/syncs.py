@@ -156,7 +156,7 @@ class SyncStatus(Answer):
     latestExecutionStatus: SyncState | None  # noqa: N815 - the name on the wire
     recordCount: dict[str, int]  # noqa: N815 - the name on the wire
     heldDeletes: list[HeldDeletes] = []  # noqa: N815 - as its neighbours
-    checkpoint: None = None
+    checkpoint: dict[str, str | int | float | bool] | None = None
 
 
 class SyncStatusList(Answer):

@@ -54,6 +54,8 @@ UPDATE checkpoints
  WHERE connection_key = $1 AND key = ANY ($2::text[]) AND value IS NOT NULL
 """
 
+_DELETE = "DELETE FROM checkpoints WHERE connection_key = $1 AND key = ANY ($2::text[])"
+
 _MOVE = """
 INSERT INTO checkpoints AS c (connection_key, key, value, run_id, step_id)
 SELECT connection_key, $3, value, run_id, step_id
@@ -190,6 +192,11 @@ class CheckpointStore:
         """Clear checkpoints from outside; a run that is under way can no longer move them."""
         async with borrowed(self._pool, conn) as borrowed_conn:
             await borrowed_conn.execute(_RESET, connection, keys)
+
+    async def delete(self, connection: ConnectionKey, *keys: str) -> None:
+        """Delete checkpoints, versions and all, with the scripts that they belong to."""
+        async with borrowed(self._pool) as conn:
+            await conn.execute(_DELETE, connection, keys)
 
     async def move(
         self, connection: ConnectionKey, key: str, to: str, *, conn: DbConnection

@@ -131,6 +131,40 @@ async def test_run_of_a_variant_that_is_gone_does_not_bring_it_back(
     assert [found["variant"] for found in await status(connected)] == ["base"]
 
 
+SAVES_A_CHECKPOINT = """
+async def fetch_data(nango):
+    found = await nango.get_checkpoint()
+    await nango.batch_save([{"id": "1", "title": str(found)}], "Issue")
+    await nango.save_checkpoint({"page": 2})
+"""
+
+
+async def test_variant_has_a_checkpoint_of_its_own_which_goes_with_it(
+    live: httpx.AsyncClient, source: Source
+) -> None:
+    await deploy(live, project(SAVES_A_CHECKPOINT))
+    await connect(live, source.url)
+    await variant(live, "POST")
+    await command(live, "trigger", syncs=["issues::eu"])
+    await ended(live, 1)
+
+    found = {sync["variant"]: sync["checkpoint"] for sync in await status(live)}
+    assert found == {"base": None, "eu": {"page": 2}}
+
+    await variant(live, "DELETE")
+    await variant(live, "POST")
+    await command(live, "trigger", syncs=["issues::eu"])
+    await ended(live, 2)
+    assert await titles(live, variant="eu") == {"1": "None"}
+
+    await command(live, "trigger", syncs=["issues::eu"])
+    await ended(live, 3)
+    assert await titles(live, variant="eu") == {"1": "{'page': 2}"}
+    await command(live, "trigger", syncs=["issues::eu"], opts={"reset": True})
+    await ended(live, 4)
+    assert await titles(live, variant="eu") == {"1": "None"}
+
+
 @pytest.mark.parametrize("name", ["base", "Base", "a.b", "~base"])
 async def test_name_that_cannot_be_a_variants_is_refused(
     connected: httpx.AsyncClient, name: str
