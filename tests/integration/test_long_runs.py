@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from werkzeug import Request, Response
 
 from config.settings import Settings
 from perdure.app.container import Container, open_container
@@ -221,6 +224,41 @@ async def test_run_without_checkpoints_is_warned_once_and_then_fails_with_what_t
     run = await stack.run(handle)
     assert (run.status, (run.error or {})["type"]) == (RunStatus.FAILED, "history_limit")
     assert (await handle.describe()).history_length < EVENTS
+
+
+async def test_lock_is_held_over_all_executions_and_released_at_the_end(
+    stack: Stack, source: Source
+) -> None:
+    action = """
+    async def run_action(nango, input):
+        place = await nango.get_checkpoint()
+        n = place["n"] if place else 0
+        if n == 0:
+            assert await nango.try_acquire_lock(key="long", ttl_ms=600_000)
+        while n < 30:
+            n += 1
+            await nango.save_checkpoint({"n": n})
+        return (await nango.get("/try")).data
+    """
+    loop = asyncio.get_running_loop()
+    locks = stack.container.database.locks
+
+    async def can_be_taken() -> bool:
+        return await locks.acquire(stack.environment.id, "long", "another", timedelta(hours=1))
+
+    def answer(_: Request) -> Response:
+        taken = asyncio.run_coroutine_threadsafe(can_be_taken(), loop).result(10)
+        return Response(json.dumps({"taken": taken}), content_type="application/json")
+
+    source.server.expect_request("/try").respond_with_handler(answer)
+    await stack.deploy(project(action=action))
+
+    handle = await stack.start_action(await stack.connect(source.url), None)
+    output = (await handle.result())["output"]
+
+    assert len(await executions(stack.container.temporal, handle)) > 1
+    assert output == {"taken": False}
+    assert await can_be_taken()
 
 
 async def test_action_starts_again_at_its_checkpoint(stack: Stack, source: Source) -> None:

@@ -10,7 +10,7 @@ from temporalio.common import Priority
 with workflow.unsafe.imports_passed_through():
     from activities.locks import LockActivities, LockRef, TryAcquire
     from perdure.nango import HelperError
-    from perdure.temporal.payloads import RunContext
+    from perdure.temporal.payloads import RunContext, RunState
     from workflows.nango.steps import HelperSteps
 
 __all__ = ["LockSteps"]
@@ -25,6 +25,11 @@ class LockSteps(HelperSteps):
     def __init__(self, context: RunContext, *, limit: timedelta, priority: Priority) -> None:
         super().__init__(context, limit=limit, priority=priority)
         self._took_locks = False
+
+    def resume(self, state: RunState) -> None:
+        """See base class."""
+        super().resume(state)
+        self._took_locks = True  # perhaps in a former execution
 
     async def end(self) -> None:
         """Release what the run took, and wait for what is written behind."""
