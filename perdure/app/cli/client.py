@@ -250,6 +250,41 @@ class ApiClient:
         path = f"/runs/{quote(run_id, safe='')}/retry"
         return await self._object("POST", path, body={"bundle": bundle}, timeout=_LONG_TIMEOUT)
 
+    async def webhook_settings(self, changes: Mapping[str, str | bool | None]) -> dict[str, Any]:
+        """Return what the environment wants to be told, after changes if there are any."""
+        if not changes:
+            return await self._object("GET", "/environment/webhooks")
+        return await self._object("PATCH", "/environment/webhooks", body=dict(changes))
+
+    async def rotate_webhook_key(self) -> dict[str, Any]:
+        """Make a new signing key."""
+        return await self._object("POST", "/environment/webhook-signing-key/rotate")
+
+    async def list_deliveries(self, query: Query) -> dict[str, Any]:
+        """Return webhooks, the newest first."""
+        return await self._object("GET", "/webhooks/deliveries", query=query)
+
+    async def failed_deliveries(self, page: int) -> list[str]:
+        """Return the ids of all webhooks that failed, the oldest first, read in pages."""
+        ids: list[str] = []
+        cursor: str | None = None
+        while True:
+            query: Query = {"status": "failed", "limit": page, "cursor": cursor}
+            answer = await self.list_deliveries(query)
+            ids += [delivery["id"] for delivery in answer["deliveries"]]
+            cursor = answer["next_cursor"]
+            if cursor is None:
+                return ids[::-1]
+
+    async def get_delivery(self, delivery: str) -> dict[str, Any]:
+        """Return a webhook with what it says and its attempts."""
+        return await self._object("GET", f"/webhooks/deliveries/{quote(delivery, safe='')}")
+
+    async def redeliver(self, delivery: str) -> dict[str, Any]:
+        """Send a webhook again."""
+        path = f"/webhooks/deliveries/{quote(delivery, safe='')}/redeliver"
+        return await self._object("POST", path)
+
     async def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer = await self._call(method, path, **options)
         if not isinstance(answer, dict):

@@ -23,6 +23,7 @@ from perdure.app.cli.commands import (
     records,
     runs,
     syncs,
+    webhooks,
 )
 from perdure.app.cli.commands.compile import compile_
 from perdure.app.cli.commands.dev import dev
@@ -61,6 +62,7 @@ app.command(syncs.app)
 app.command(records.app)
 app.command(actions.app)
 app.command(runs.app)
+app.command(webhooks.app)
 app.command(processes.migrate, group=OPERATE)
 app.command(processes.api, group=OPERATE)
 app.command(processes.worker, group=OPERATE)

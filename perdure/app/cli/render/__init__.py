@@ -21,10 +21,13 @@ from perdure.app.cli.render.plan import (
     warnings,
 )
 from perdure.app.cli.render.terminal import failure, note, print_json, problem, say
+from perdure.app.cli.render.webhooks import deliveries, delivery, webhook_settings
 
 __all__ = [
     "connection",
     "connections",
+    "deliveries",
+    "delivery",
     "deployed",
     "deployment",
     "deployments",
@@ -44,4 +47,5 @@ __all__ = [
     "sync_status",
     "variables",
     "warnings",
+    "webhook_settings",
 ]

@@ -22,10 +22,12 @@ from perdure.clock import utcnow
 from perdure.nango import JsonObject
 
 __all__ = [
+    "clock_time",
     "connection",
     "connections",
     "environment",
     "integrations",
+    "moment",
     "records",
     "retried",
     "run",
@@ -68,7 +70,7 @@ def integrations(answer: JsonObject) -> None:
                 item["unique_key"],
                 item["provider"],
                 item["display_name"],
-                _moment(item["created_at"]),
+                moment(item["created_at"]),
             )
             for item in answer["data"]
         ],
@@ -86,7 +88,7 @@ def connections(answer: JsonObject) -> None:
                 item["connection_id"],
                 item["provider_config_key"],
                 item["provider"],
-                _moment(item["created"]),
+                moment(item["created"]),
                 _value(item["metadata"]),
             )
             for item in answer["connections"]
@@ -104,7 +106,7 @@ def connection(answer: JsonObject, *, shows_credentials: bool) -> None:
             "Connection": answer["connection_id"],
             "Integration": answer["provider_config_key"],
             "Provider": answer["provider"],
-            "Created": _time(answer.get("created_at")),
+            "Created": clock_time(answer.get("created_at")),
             "Configuration": _value(answer.get("connection_config")),
             "Metadata": _value(answer.get("metadata")),
             "Tags": _value(answer.get("tags")),
@@ -126,8 +128,8 @@ def sync_status(answer: JsonObject) -> None:
                 item["connection_id"],
                 styled(item["status"]),
                 item["frequency"],
-                _moment(item.get("finishedAt")),
-                _moment(item.get("nextScheduledSyncAt")),
+                moment(item.get("finishedAt")),
+                moment(item.get("nextScheduledSyncAt")),
                 ", ".join(f"{m} {n:,}" for m, n in (item.get("recordCount") or {}).items()),
                 _counts(item.get("latestResult")),
             )
@@ -162,7 +164,7 @@ def records(answer: JsonObject) -> None:
                 record["id"],
                 *(_value(record.get(name)) for name in names),
                 styled(str(record["_nango_metadata"]["last_action"])),
-                _moment(record["_nango_metadata"]["last_modified_at"]),
+                moment(record["_nango_metadata"]["last_modified_at"]),
             )
             for record in found
         ],
@@ -183,7 +185,7 @@ def runs(answer: JsonObject) -> None:
                 f"{item['kind']} {item['integration']}/{item['script']}",
                 item["connection_id"],
                 styled("waiting" if item.get("waiting") else item["status"]),
-                _moment(item["started_at"]),
+                moment(item["started_at"]),
                 _duration(item["duration_s"]),
                 _result(item),
             )
@@ -212,7 +214,7 @@ def run(answer: JsonObject) -> None:
             "Connection": answer["connection_id"],
             "Status": styled(answer["status"]),
             "Waiting": _waiting(waiting) if waiting else None,
-            "Started": _time(answer["started_at"]),
+            "Started": clock_time(answer["started_at"]),
             "Took": _duration(answer["duration_s"]),
             "Result": _counts(answer.get("counts")),
             "Held deletes": _held(answer.get("held_deletes") or ()) or None,
@@ -230,7 +232,7 @@ def run(answer: JsonObject) -> None:
         show(Text("\nLog", style="bold"))
         for line in answer["logs"]:
             style = {"error": "red", "warn": "yellow"}.get(line["level"], "")
-            stamp = Text(f"  {_time(line['at'])}  {line['level']:<5} ", style="dim")
+            stamp = Text(f"  {clock_time(line['at'])}  {line['level']:<5} ", style="dim")
             show(stamp + plain_lines(line["message"], style))
 
 
@@ -254,7 +256,7 @@ def _result(item: JsonObject) -> str:
 
 
 def _waiting(waiting: JsonObject) -> str:
-    again = _time(waiting.get("next_attempt_at"))
+    again = clock_time(waiting.get("next_attempt_at"))
     return (
         f"{waiting['reason']} (attempt {waiting['attempt']}{f', again {again}' if again else ''})"
     )
@@ -281,16 +283,17 @@ def _value(value: Any) -> str:
     return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
 
 
-def _time(text: str | None) -> str:
+def clock_time(text: str | None) -> str:
+    """Return day and time of a moment in the local zone, nothing where there is none."""
     if not text:
         return ""
     moment = datetime.fromisoformat(text).astimezone()
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def _moment(text: str | None) -> str:
-    """Like `_time`, without the day where it is today."""
-    return _time(text).removeprefix(f"{utcnow().astimezone():%Y-%m-%d} ")
+def moment(text: str | None) -> str:
+    """Like `clock_time`, without the day where it is today."""
+    return clock_time(text).removeprefix(f"{utcnow().astimezone():%Y-%m-%d} ")
 
 
 def _duration(seconds: float | None) -> str:

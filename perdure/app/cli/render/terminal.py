@@ -34,7 +34,9 @@ __all__ = [
 _PIPE_WIDTH = 200
 _STYLES = {
     "success": "green",
+    "delivered": "green",
     "running": "cyan",
+    "pending": "cyan",
     "waiting": "yellow",
     "failed": "red",
     "error": "red",
