@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from uuid import UUID
 
 from temporalio import activity
@@ -22,10 +23,18 @@ from perdure.temporal.payloads import ConnectionInput, DeliveryInput, Payload
 from perdure.webhooks.headers import webhook_headers
 from perdure.webhooks.receipt import Receipt, answered, unanswered
 
-__all__ = ["ATTEMPT_SECONDS", "Deliveries", "StartDeliveriesInput", "WebhookActivities"]
+__all__ = [
+    "ATTEMPT_SECONDS",
+    "Deliveries",
+    "ForgottenDeliveries",
+    "StartDeliveriesInput",
+    "WebhookActivities",
+]
 
 ATTEMPT_SECONDS = 20.0
 """How long a receiver may take to answer."""
+
+_AT_ONCE = 100
 
 _STATUSES: Mapping[str, DeliveryStatus] = {
     "delivered": DeliveryStatus.DELIVERED,
@@ -45,6 +54,16 @@ class StartDeliveriesInput(Payload):
 
     environment: str
     ids: list[str]
+
+
+class ForgottenDeliveries(Payload):
+    """Which deliveries should have been started by now.
+
+    Attributes:
+        age: Seconds since they were written.
+    """
+
+    age: float = 600.0
 
 
 class WebhookActivities:
@@ -97,6 +116,22 @@ class WebhookActivities:
         """Start the workflow of each delivery that has none yet."""
         found = await self._database.deliveries.by_ids([UUID(one) for one in start.ids])
         await self._starter.start(start.environment, found)
+
+    @activity.defn
+    async def start_forgotten_deliveries(self, sweep: ForgottenDeliveries) -> int:
+        """Start deliveries whose run was ended by force before it could; returns how many."""
+        written_before = utcnow() - timedelta(seconds=sweep.age)
+        count = after = 0
+        async with heartbeating():
+            while found := await self._database.deliveries.unstarted(
+                written_before, after_seq=after, limit=_AT_ONCE
+            ):
+                for seq, delivery_id, environment in found:
+                    delivery = await self._database.deliveries.by_ids([delivery_id])
+                    await self._starter.start(environment, delivery)
+                    after = seq
+                count += len(found)
+        return count
 
     @activity.defn
     async def post_webhook(self, target: DeliveryInput) -> None:

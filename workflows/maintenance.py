@@ -6,6 +6,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.maintenance import MaintenanceActivities, Sweep
+    from activities.webhooks import ForgottenDeliveries, WebhookActivities
     from perdure.temporal import policies
     from perdure.temporal.names import WorkflowType
     from workflows.steps import run_step
@@ -15,14 +16,14 @@ __all__ = ["Maintain"]
 
 @workflow.defn(name=WorkflowType.MAINTENANCE)
 class Maintain:
-    """Gives up what need not be kept; see `PERDURE_RECORDS_*` of the settings."""
+    """Gives up what need not be kept (`PERDURE_RECORDS_*`), and starts what was forgotten."""
 
     @workflow.run
     async def run(self, sweep: Sweep) -> dict[str, int]:
         """Do everything once.
 
         Returns:
-            How much was given up, by kind.
+            How much was done, by kind.
         """
         pruned = await run_step(
             MaintenanceActivities.prune_old_records,
@@ -36,4 +37,14 @@ class Maintain:
             summary="remove records of syncs that did not run for long",
             policy=policies.SCHEDULES,
         )
-        return {"pruned_records": pruned.count, "dropped_records": dropped.count}
+        started = await run_step(
+            WebhookActivities.start_forgotten_deliveries,
+            ForgottenDeliveries(),
+            summary="start webhooks of runs that were ended by force",
+            policy=policies.SCHEDULES,
+        )
+        return {
+            "pruned_records": pruned.count,
+            "dropped_records": dropped.count,
+            "started_webhooks": started,
+        }

@@ -188,6 +188,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         RecordReadActivities(database).read_records,
         webhooks.tell_of_connection,
         webhooks.start_deliveries,
+        webhooks.start_forgotten_deliveries,
         webhooks.post_webhook,
         webhooks.give_up_webhook,
         each.item_result,

@@ -91,6 +91,14 @@ SELECT d.id, d.seq, d.environment_id, d.type, d.subject, d.integration, d.connec
  LIMIT $8
 """
 
+_UNSTARTED = """
+SELECT d.seq, d.id, e.name
+  FROM webhook_deliveries d JOIN environments e ON e.id = d.environment_id
+ WHERE d.status = 'pending' AND d.attempts = 0 AND d.created_at < $1 AND d.seq > $2
+ ORDER BY d.seq
+ LIMIT $3
+"""
+
 _NOTE_ATTEMPT = """
 INSERT INTO webhook_attempts (delivery_id, at, status, error)
 SELECT id, $2, $3, $4 FROM webhook_deliveries WHERE id = $1
@@ -312,6 +320,23 @@ class DeliveryStore:
                 limit,
             )
         return [_delivery(row) for row in rows]
+
+    async def unstarted(
+        self, before: datetime, *, after_seq: int, limit: int
+    ) -> Sequence[tuple[int, UUID, str]]:
+        """Return deliveries of all environments that nobody has tried yet, in order.
+
+        Args:
+            before: Only those that were written before this moment.
+            after_seq: Only those that were written after this one; 0 begins.
+            limit: Most deliveries to return.
+
+        Returns:
+            `seq`, id and name of the environment of each.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_UNSTARTED, before, after_seq, limit)
+        return [tuple(row.values()) for row in rows]
 
     async def note_attempt(
         self,

@@ -10,8 +10,12 @@ from temporalio.worker import Worker
 
 from activities.maintenance import MaintenanceActivities, Retention, Sweep
 from activities.maintenance_schedule import ensure_maintenance
+from activities.webhook_starts import DeliveryStarter
+from activities.webhooks import WebhookActivities
 from perdure.db.connections import Connection
 from perdure.db.records import RecordSet
+from perdure.proxy.ssrf import AddressGuard
+from perdure.proxy.transport import HttpTransport
 from perdure.temporal.names import TaskQueue, WorkflowType
 from tests.support.project import project
 from tests.support.source import Source
@@ -43,15 +47,27 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
     container = stack.container
     steps = MaintenanceActivities(container.database, container.bundles, retention)
     queue = f"maintenance-{uuid.uuid4()}"
-    async with Worker(
-        container.temporal,
-        task_queue=queue,
-        workflows=[Maintain],
-        activities=[steps.prune_old_records, steps.drop_idle_records],
-    ):
-        result: dict[str, int] = await container.temporal.execute_workflow(
-            WorkflowType.MAINTENANCE, Sweep(batch=70), id=queue, task_queue=queue
+    async with HttpTransport(AddressGuard()) as transport:
+        webhooks = WebhookActivities(
+            container.database,
+            container.catalog,
+            transport,
+            DeliveryStarter(container.temporal, container.settings.webhook_patience),
         )
+        worker = Worker(
+            container.temporal,
+            task_queue=queue,
+            workflows=[Maintain],
+            activities=[
+                steps.prune_old_records,
+                steps.drop_idle_records,
+                webhooks.start_forgotten_deliveries,
+            ],
+        )
+        async with worker:
+            result: dict[str, int] = await container.temporal.execute_workflow(
+                WorkflowType.MAINTENANCE, Sweep(batch=70), id=queue, task_queue=queue
+            )
     return result
 
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from pytest_httpserver import HTTPServer
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from werkzeug import Response
 
+from activities.maintenance import Sweep
 from perdure.db.connections import Connection
-from perdure.db.webhook_deliveries import Delivery, DeliveryStatus
+from perdure.db.webhook_deliveries import Delivery, DeliveryStatus, NewDelivery
 from perdure.ids import delivery_workflow_id
 from perdure.temporal.failures import describe_failure
 from perdure.temporal.names import TaskQueue, WorkflowType
@@ -405,3 +407,42 @@ async def test_one_step_starts_the_deliveries_of_a_run_and_none_where_there_are_
 
     assert "start_deliveries" not in await steps(silent)
     assert (await steps(telling)).count("start_deliveries") == 1
+
+
+async def test_webhook_of_a_run_that_was_ended_by_force_is_started_by_the_maintenance(
+    stack: Stack, source: Source, receiver: Receiver
+) -> None:
+    await settings(stack, primary_url=receiver.url)
+    database = stack.container.database
+    connection = await stack.connect(source.url)
+    new = NewDelivery(
+        type="sync",
+        subject="issues: Issue",
+        integration="tracker",
+        connection_id="acme",
+        connection_key=connection.key,
+        target="primary",
+        url=receiver.url,
+        body=b"{}",
+    )
+    async with database.transaction() as conn:
+        step = uuid.uuid4().hex
+        old, young = await database.deliveries.add(
+            stack.environment.id, step, [new, new], conn=conn
+        )
+    await database.pool.execute(
+        "UPDATE webhook_deliveries SET created_at = now() - interval '1 hour' WHERE id = $1", old
+    )
+
+    await stack.container.temporal.execute_workflow(
+        WorkflowType.MAINTENANCE,
+        Sweep(),
+        id=f"maintenance/{stack.environment.name}",
+        task_queue=TaskQueue.ACTIONS,
+    )
+
+    (received,) = await receiver.until(1)
+    assert received.delivery == str(old)
+    (pending,) = (one for one in await deliveries(stack) if one.status == "pending")
+    assert pending.id == young, "its run is about to start it"
+    await database.deliveries.give_up(young, "the test is over")
