@@ -26,9 +26,11 @@ from perdure.records.delete_guard import must_be_confirmed
 __all__ = ["DeleteTrack", "DeleteTrackStore", "Weighed"]
 
 _PLACE = """
-SELECT coalesce(max(change_seq), 0)
+SELECT change_seq
   FROM records
- WHERE connection_key = $1 AND model = $2 AND variant = $3
+ WHERE connection_key = $1 AND model = $2 AND variant = $3 AND change_seq > 0
+ ORDER BY change_seq DESC
+ LIMIT 1
 """
 
 _DROP_OF_OTHER_RUNS = """
@@ -40,9 +42,12 @@ DELETE FROM delete_tracks
 _BEGIN_RUN = """
 INSERT INTO delete_tracks (connection_key, sync, model, variant, run_id, after_seq)
 SELECT $1, $2, wanted.model, $3, $4, coalesce(
-           (SELECT max(r.change_seq)
-              FROM records r
-             WHERE r.connection_key = $1 AND r.model = wanted.model AND r.variant = $3), 0)
+           (SELECT change_seq
+              FROM records
+             WHERE connection_key = $1 AND records.model = wanted.model AND variant = $3
+               AND change_seq > 0
+             ORDER BY change_seq DESC
+             LIMIT 1), 0)
   FROM unnest($5::text[]) AS wanted (model)
 ON CONFLICT (run_id, model) WHERE run_id IS NOT NULL DO NOTHING
 """
@@ -50,9 +55,12 @@ ON CONFLICT (run_id, model) WHERE run_id IS NOT NULL DO NOTHING
 _BEGIN_SCRIPT = """
 INSERT INTO delete_tracks (connection_key, sync, model, variant, after_seq)
 SELECT $1, $2, $3, $4, coalesce(
-           (SELECT max(r.change_seq)
-              FROM records r
-             WHERE r.connection_key = $1 AND r.model = $3 AND r.variant = $4), 0)
+           (SELECT change_seq
+              FROM records
+             WHERE connection_key = $1 AND records.model = $3 AND variant = $4
+               AND change_seq > 0
+             ORDER BY change_seq DESC
+             LIMIT 1), 0)
 ON CONFLICT (connection_key, sync, model, variant) WHERE run_id IS NULL AND held_at IS NULL
    DO NOTHING
 RETURNING id
@@ -141,7 +149,9 @@ SELECT r.external_id
 # While it lasts nobody can drop the track, and with it the notes that protect records.
 _KEEP_TRACK = "SELECT FROM delete_tracks WHERE id = $1 FOR SHARE"
 
-# Only under the turn. What was written or seen since it was found absent stays.
+# Only under the turn. What was written or seen since it was found absent stays. OFFSET 0 has each
+# record looked up by its key: of sets that have just been written Postgres knows no statistics,
+# and might go through all of them for each.
 _DELETE_ABSENT = """
 WITH moment AS MATERIALIZED (
     SELECT clock_timestamp() AS at
@@ -152,11 +162,17 @@ WITH moment AS MATERIALIZED (
            change_seq = nextval('record_changes'),
            last_run_id = $7
       FROM moment
-     WHERE r.connection_key = $1 AND r.model = $2 AND r.variant = $3
-       AND r.external_id = ANY ($6::text[])
-       AND r.deleted_at IS NULL AND r.change_seq <= $5
-       AND NOT EXISTS (SELECT FROM seen_records s
-                        WHERE s.track_id = $4 AND s.external_id = r.external_id)
+     WHERE r.ctid = ANY (ARRAY(
+         SELECT found.ctid
+           FROM unnest($6::text[]) AS wanted (id), LATERAL (
+               SELECT ctid, deleted_at, change_seq
+                 FROM records
+                WHERE connection_key = $1 AND model = $2 AND variant = $3
+                  AND external_id = wanted.id
+               OFFSET 0) found
+          WHERE found.deleted_at IS NULL AND found.change_seq <= $5
+            AND NOT EXISTS (SELECT FROM seen_records s
+                             WHERE s.track_id = $4 AND s.external_id = wanted.id)))
     RETURNING 1
 ), counted AS (
     UPDATE record_counts SET live = live - (SELECT count(*) FROM gone)
@@ -169,14 +185,14 @@ _COUNT_DELETED = """
 SELECT count(*)
   FROM records
  WHERE connection_key = $1 AND model = $2 AND variant = $3
-   AND change_seq > $4 AND deleted_at IS NOT NULL AND last_run_id = $5
+   AND change_seq > 0 AND change_seq > $4 AND deleted_at IS NOT NULL AND last_run_id = $5
 """
 
 _DELETED_IDS = """
 SELECT external_id
   FROM records
  WHERE connection_key = $1 AND model = $2 AND variant = $3
-   AND change_seq > $4 AND deleted_at IS NOT NULL AND last_run_id = $5
+   AND change_seq > 0 AND change_seq > $4 AND deleted_at IS NOT NULL AND last_run_id = $5
  ORDER BY change_seq
  LIMIT $6
 """
@@ -274,10 +290,10 @@ class DeleteTrackStore:
     async def place(self, target: RecordSet) -> int:
         """Return a set's last place in the stream, 0 where it is empty."""
         async with borrowed(self._pool) as conn:
-            place: int = await conn.fetchval(
+            place: int | None = await conn.fetchval(
                 _PLACE, target.connection_key, target.model, target.variant
             )
-        return place
+        return place or 0
 
     async def begin_run(
         self,
@@ -388,7 +404,7 @@ class DeleteTrackStore:
                 *(target.connection_key, target.model, target.variant),
                 *(track.sync, track.id),
             )
-        return Weighed(found["live"], found["absent"], held, place)
+        return Weighed(found["live"], found["absent"], held, place or 0)
 
     async def absent(self, track: DeleteTrack, *, after_id: str, limit: int) -> Sequence[str]:
         """Return ids that are absent, in order.

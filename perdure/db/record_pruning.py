@@ -20,6 +20,8 @@ __all__ = ["Pruned", "RecordPruning", "UntouchedSet"]
 
 _LAST_PLACE = 2**63 - 1
 
+# By their very rows: of sets that have just been written Postgres knows no statistics, and might
+# go through all of them for each record. A row that was written meanwhile is another one.
 _PRUNE = """
 WITH turn AS MATERIALIZED (
     SELECT pg_advisory_xact_lock(
@@ -27,10 +29,10 @@ WITH turn AS MATERIALIZED (
 ), moment AS MATERIALIZED (
     SELECT clock_timestamp() AS at FROM turn
 ), chosen AS MATERIALIZED (
-    SELECT r.external_id, r.change_seq
+    SELECT r.ctid AS row
       FROM moment, records r
      WHERE r.connection_key = $1 AND r.model = $2 AND r.variant = $3
-       AND r.change_seq > $4 AND r.change_seq <= $5
+       AND r.change_seq > 0 AND r.change_seq > $4 AND r.change_seq <= $5
        AND ($6::timestamptz IS NULL OR r.last_modified_at < $6)
        AND r.pruned_at IS NULL
      ORDER BY r.change_seq
@@ -38,9 +40,8 @@ WITH turn AS MATERIALIZED (
 ), pruned AS (
     UPDATE records r
        SET payload = json_build_object('id', r.external_id), pruned_at = moment.at
-      FROM chosen, moment
-     WHERE r.connection_key = $1 AND r.model = $2 AND r.variant = $3
-       AND r.external_id = chosen.external_id AND r.change_seq = chosen.change_seq
+      FROM moment
+     WHERE r.ctid = ANY (ARRAY(SELECT chosen.row FROM chosen))
     RETURNING r.change_seq
 ), noted AS (
     UPDATE record_counts
@@ -55,7 +56,7 @@ _HAS_MORE = """
 SELECT EXISTS (
     SELECT FROM records
      WHERE connection_key = $1 AND model = $2 AND variant = $3
-       AND change_seq > $4 AND change_seq <= $5 AND pruned_at IS NULL)
+       AND change_seq > 0 AND change_seq > $4 AND change_seq <= $5 AND pruned_at IS NULL)
 """
 
 # The oldest record after the watermark tells whether a set has anything to prune.
@@ -65,7 +66,7 @@ SELECT c.connection_key, c.model, c.variant, c.pruned_to
       SELECT r.last_modified_at
         FROM records r
        WHERE r.connection_key = c.connection_key AND r.model = c.model AND r.variant = c.variant
-         AND r.change_seq > c.pruned_to
+         AND r.change_seq > 0 AND r.change_seq > c.pruned_to
        ORDER BY r.change_seq
        LIMIT 1) oldest
  WHERE (c.connection_key, c.model, c.variant) > ($1, $2, $3) AND oldest.last_modified_at < $4
@@ -83,6 +84,7 @@ SELECT c.connection_key, c.model, c.variant, e.active_bundle, i.unique_key AS in
       SELECT r.last_modified_at
         FROM records r
        WHERE r.connection_key = c.connection_key AND r.model = c.model AND r.variant = c.variant
+         AND r.change_seq > 0
        ORDER BY r.change_seq DESC
        LIMIT 1) newest
  WHERE (c.connection_key, c.model, c.variant) > ($1, $2, $3) AND newest.last_modified_at < $4
@@ -97,13 +99,12 @@ WITH turn AS MATERIALIZED (
         hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
 ), dropped AS (
     DELETE FROM records
-     WHERE connection_key = $1 AND model = $2 AND variant = $3 AND last_modified_at < $4
-       AND external_id IN (
-           SELECT r.external_id
-             FROM turn, records r
-            WHERE r.connection_key = $1 AND r.model = $2 AND r.variant = $3
-              AND r.last_modified_at < $4
-            LIMIT $5)
+     WHERE ctid = ANY (ARRAY(
+         SELECT r.ctid
+           FROM turn, records r
+          WHERE r.connection_key = $1 AND r.model = $2 AND r.variant = $3
+            AND r.last_modified_at < $4
+          LIMIT $5))
     RETURNING deleted_at IS NULL AS live
 ), counted AS (
     UPDATE record_counts

@@ -41,11 +41,10 @@ SELECT connection_key, model, variant FROM held
 _ERASE = """
 WITH erased AS (
     DELETE FROM records
-     WHERE connection_key = $1 AND model = $2 AND variant = $3
-       AND external_id IN (
-           SELECT external_id FROM records
-            WHERE connection_key = $1 AND model = $2 AND variant = $3
-            LIMIT $4)
+     WHERE ctid = ANY (ARRAY(
+         SELECT ctid FROM records
+          WHERE connection_key = $1 AND model = $2 AND variant = $3
+          LIMIT $4))
        AND ($5::text IS NULL OR EXISTS (
            SELECT FROM connections c JOIN environments e ON e.id = c.environment_id
             WHERE c.id = $1 AND e.active_bundle = $5))

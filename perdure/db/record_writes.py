@@ -113,15 +113,20 @@ WITH turn AS MATERIALIZED (
 SELECT external_id, added FROM written WHERE changed
 """
 
-# Only under the turn: `gone` is what the statement's snapshot has.
+# Only under the turn: `gone` is what the statement's snapshot has. OFFSET 0, here and below, has
+# each record looked up by its key: of sets that have just been written Postgres knows no
+# statistics, and might go through all of them for each.
 _DELETE = """
 WITH moment AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), gone AS MATERIALIZED (
-    SELECT external_id
-      FROM records
-     WHERE connection_key = $1 AND model = $2 AND variant = $3
-       AND external_id = ANY ($4::text[]) AND deleted_at IS NOT NULL
+    SELECT found.external_id
+      FROM unnest($4::text[]) AS u (id), LATERAL (
+          SELECT external_id, deleted_at
+            FROM records
+           WHERE connection_key = $1 AND model = $2 AND variant = $3 AND external_id = u.id
+          OFFSET 0) found
+     WHERE found.deleted_at IS NOT NULL
 ), written AS (
     INSERT INTO records AS r (
         connection_key, model, variant, external_id, payload, payload_hash,
@@ -158,18 +163,23 @@ SELECT external_id, unknown, was_gone FROM written
 """
 
 _LIVE_PAYLOADS = """
-SELECT external_id, payload
-  FROM records
- WHERE connection_key = $1 AND model = $2 AND variant = $3
-   AND external_id = ANY ($4::text[]) AND deleted_at IS NULL
+SELECT found.external_id, found.payload
+  FROM unnest($4::text[]) AS u (id), LATERAL (
+      SELECT external_id, payload, deleted_at
+        FROM records
+       WHERE connection_key = $1 AND model = $2 AND variant = $3 AND external_id = u.id
+      OFFSET 0) found
+ WHERE found.deleted_at IS NULL
 """
 
 # Of records that a write left as they were: those that are not as it would have left them.
 _PROTECTED = """
 SELECT u.id
-  FROM unnest($4::text[], $5::bytea[]) AS u (id, hash)
-  JOIN records r ON r.connection_key = $1 AND r.model = $2 AND r.variant = $3
-                AND r.external_id = u.id
+  FROM unnest($4::text[], $5::bytea[]) AS u (id, hash), LATERAL (
+      SELECT payload_hash, deleted_at
+        FROM records
+       WHERE connection_key = $1 AND model = $2 AND variant = $3 AND external_id = u.id
+      OFFSET 0) r
  WHERE (r.deleted_at IS NULL) = $6
     OR (NOT $6 AND r.payload_hash <> u.hash)
 """

@@ -25,11 +25,12 @@ __all__ = [
     "Writer",
 ]
 
+# `change_seq > 0`, here and elsewhere, has Postgres go by the index of the stream.
 _LIST = """
 SELECT external_id, payload, first_seen_at, last_modified_at, deleted_at, pruned_at, change_seq
   FROM records
  WHERE connection_key = $1 AND model = $2 AND variant = $3
-   AND change_seq > $4
+   AND change_seq > 0 AND change_seq > $4
    AND ($5::timestamptz IS NULL OR last_modified_at >= $5)
    AND ( ($6 AND deleted_at IS NULL AND last_modified_at = first_seen_at)
       OR ($7 AND deleted_at IS NULL AND last_modified_at > first_seen_at)

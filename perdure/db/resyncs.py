@@ -76,12 +76,11 @@ SELECT EXISTS (
 _DROP_SHADOW = """
 WITH dropped AS (
     DELETE FROM records
-     WHERE connection_key = $1 AND model = ANY ($2::text[]) AND variant = $3
-       AND (model, external_id) IN (
-           SELECT model, external_id FROM records
-            WHERE connection_key = $1 AND model = ANY ($2::text[]) AND variant = $3
-              AND last_run_id IS DISTINCT FROM $4
-            LIMIT $5)
+     WHERE ctid = ANY (ARRAY(
+         SELECT ctid FROM records
+          WHERE connection_key = $1 AND model = ANY ($2::text[]) AND variant = $3
+            AND last_run_id IS DISTINCT FROM $4
+          LIMIT $5))
     RETURNING model, deleted_at
 ), counted AS (
     UPDATE record_counts c
