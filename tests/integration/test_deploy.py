@@ -49,7 +49,7 @@ async def test_changed_interval_moves_every_schedule_but_those_that_override_it(
     acme, bolt = await env.connect("acme"), await env.connect("bolt")
     await env.deploy(files("issues: Issue, auto_start false, runs every 1h"))
     syncs = env.stack.container.database.syncs
-    await syncs.create(acme.key, "issues", "big")
+    await syncs.create_variant(acme.key, "issues", "big", most=100)
     await syncs.set_frequency(bolt.key, "issues", "every 7h")
 
     done = await env.deploy(files("issues: Issue, auto_start false, runs every 2h"))
@@ -89,7 +89,7 @@ async def test_removed_sync_ends_its_run_and_takes_schedules_and_records_along(
 async def test_run_that_will_not_be_cancelled_is_ended_all_the_same(
     env: Deploys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.reconciliation._END_PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr("activities.sync_runs._PATIENCE", timedelta(seconds=0.5))
     acme = await env.connect()
     await env.deploy(files("issues: Issue", issues=STUBBORN))
     await env.saved(acme)

@@ -80,9 +80,6 @@ async def sync(db: Database, connection: Connection) -> Rebuild:
     row = await db.syncs.ensure(connection.key, "issues")
     return Rebuild(db, connection, row)
 
-    """Ids of runs, which no other test uses."""
-    return iter(lambda: str(uuid4()), None)
-
 
 async def test_reset_is_taken_by_one_run_which_may_begin_twice(
     db: Database, connection: Connection, sync: Rebuild
