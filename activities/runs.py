@@ -224,7 +224,6 @@ class RunActivities:
         """
         context = finish.context
         await self._erase_what_is_declared_no_more(context)
-        ended_at = utcnow()
         async with self._database.transaction() as conn:
             await self._database.locks.release_all(context.run_id, conn=conn)
             await self._database.runs.moved(
@@ -233,7 +232,7 @@ class RunActivities:
             await self._database.runs.finish(
                 context.run_id,
                 finish.status,
-                finished_at=ended_at,
+                finished_at=utcnow(),
                 error=finish.error,
                 conn=conn,
             )
@@ -246,11 +245,14 @@ class RunActivities:
                     models=context.models,
                     conn=conn,
                 )
-            counts = await self._database.runs.counts(context.run_id, conn=conn)
-            told = await self._outbox.sync_ended(
-                context, finish.status, counts, finish.error, ended_at=ended_at, conn=conn
+            run = await self._database.runs.get(
+                EnvironmentId(context.environment_id), context.run_id, conn=conn
             )
-        return FinishedRun(counts=counts, deliveries=[str(delivery) for delivery in told])
+            told = await self._outbox.sync_ended(context, run, conn=conn)
+        return FinishedRun(
+            counts={model: dict(counts) for model, counts in run.counts.items()},
+            deliveries=[str(delivery) for delivery in told],
+        )
 
     @activity.defn
     async def start_run(self, context: RunContext) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from temporalio import activity
 
+from perdure.clock import utcnow
 from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
-from perdure.db.runs import RunStatus
+from perdure.db.runs import Run, RunStatus
 from perdure.db.webhook_deliveries import NewDelivery
 from perdure.ids import ConnectionKey, EnvironmentId
 from perdure.providers.provider import AuthMode
@@ -51,25 +51,15 @@ class WebhookOutbox:
         self._database = database
 
     async def sync_ended(
-        self,
-        context: RunContext,
-        status: RunStatus,
-        counts: Mapping[str, Mapping[str, int]],
-        error: Mapping[str, Any] | None,
-        *,
-        ended_at: datetime,
-        conn: DbConnection,
+        self, context: RunContext, ended: Run, *, conn: DbConnection
     ) -> list[UUID]:
         """Write what is to be told of a sync run that ended: a success by model, or a failure.
 
         Nothing is told of a run that was cancelled.
 
         Args:
-            context: The run.
-            status: How it ended.
-            counts: What it did to records, by model.
-            error: Why it failed, as `describe_failure` gives it.
-            ended_at: When it ended.
+            context: The run as it began.
+            ended: The run as it ended.
             conn: Connection in the transaction that ends the run.
 
         Returns:
@@ -86,15 +76,22 @@ class WebhookOutbox:
             started_at=context.started_at,
         )
         told: list[tuple[str, Any]] = []
-        if status is RunStatus.SUCCESS:
+        if ended.status is RunStatus.SUCCESS:
             told = [
-                (f"{context.script}: {model}", sync_success_payload(run, model, changes))
+                (
+                    f"{context.script}: {model}",
+                    sync_success_payload(run, model, changes, ended.checkpoints),
+                )
                 for model in context.models
-                if wants_sync_success(settings, changes := counts.get(model, {}))
+                if wants_sync_success(settings, changes := _changes(ended, model))
             ]
-        elif status in (RunStatus.FAILED, RunStatus.TIMEOUT) and settings.on_sync_error:
-            failure = webhook_error(error or _NO_REASON)
-            payload = sync_error_payload(run, context.models, failure, failed_at=ended_at)
+        elif ended.status in (RunStatus.FAILED, RunStatus.TIMEOUT) and settings.on_sync_error:
+            payload = sync_error_payload(
+                run,
+                context.models,
+                webhook_error(ended.error or _NO_REASON),
+                failed_at=ended.finished_at or utcnow(),
+            )
             told = [(f"{context.script} failed", payload)]
         if not told:
             return await self._database.deliveries.add(environment_id, _step(), [], conn=conn)
@@ -170,3 +167,8 @@ class WebhookOutbox:
         return await self._database.deliveries.add(
             connection.environment_id, _step(), deliveries, conn=conn
         )
+
+
+def _changes(run: Run, model: str) -> Mapping[str, int]:
+    counts = run.counts.get(model)
+    return {} if counts is None else dict(counts)  # type: ignore[arg-type]  # a TypedDict of integers

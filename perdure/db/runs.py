@@ -88,8 +88,6 @@ UPDATE runs
  WHERE id = $1
 """
 
-_COUNTS = "SELECT counts FROM runs WHERE id = $1"
-
 _GET = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
@@ -376,27 +374,21 @@ class RunStore:
                 counts["unchanged"],
             )
 
-    async def counts(
-        self, run_id: str, *, conn: DbConnection | None = None
-    ) -> dict[str, dict[str, int]]:
-        """Return what a run did to records so far, by model.
+    async def get(
+        self, environment_id: EnvironmentId, run_id: str, *, conn: DbConnection | None = None
+    ) -> Run:
+        """Return a run.
 
         Args:
-            run_id: Which run; one that is not known did nothing.
+            environment_id: Where it belongs.
+            run_id: Which run.
             conn: Connection whose transaction this joins.
-        """
-        async with borrowed(self._pool, conn) as connection:
-            counts: dict[str, dict[str, int]] | None = await connection.fetchval(_COUNTS, run_id)
-        return counts or {}
-
-    async def get(self, environment_id: EnvironmentId, run_id: str) -> Run:
-        """Return a run.
 
         Raises:
             NotFoundError: `unknown_run`.
         """
-        async with borrowed(self._pool) as conn:
-            row = await conn.fetchrow(_GET, run_id, environment_id)
+        async with borrowed(self._pool, conn) as connection:
+            row = await connection.fetchrow(_GET, run_id, environment_id)
         if row is None:
             msg = f"There is no run {run_id!r} in this environment."
             raise NotFoundError(msg, code="unknown_run")

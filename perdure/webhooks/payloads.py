@@ -69,13 +69,20 @@ class AuthSubject:
     end_user: JsonObject | None
 
 
-def sync_success_payload(run: SyncSubject, model: str, changes: Mapping[str, int]) -> JsonObject:
+def sync_success_payload(
+    run: SyncSubject,
+    model: str,
+    changes: Mapping[str, int],
+    checkpoints: JsonObject | None = None,
+) -> JsonObject:
     """Say that a sync succeeded, for one of its models.
 
     Args:
         run: The run.
         model: Name of the model.
         changes: `added`, `updated` and `deleted` records; what is missing is 0.
+        checkpoints: `from` and `to`, the checkpoint that the run found and the one it left; None
+            where it wrote none.
     """
     started_at = _iso(run.started_at)
     return {
@@ -84,6 +91,7 @@ def sync_success_payload(run: SyncSubject, model: str, changes: Mapping[str, int
         "modifiedAfter": started_at,
         "queryTimeStamp": started_at if run.incremental else None,
         "responseResults": {name: changes.get(name, 0) for name in ("added", "updated", "deleted")},
+        **({} if checkpoints is None else {"checkpoints": checkpoints}),
     }
 
 

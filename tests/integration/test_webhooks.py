@@ -117,6 +117,23 @@ async def test_successful_sync_is_told_signed_and_once(
     assert len(receiver.asked) == 1
 
 
+async def test_success_tells_where_the_script_will_go_on(
+    stack: Stack, source: Source, receiver: Receiver
+) -> None:
+    script = """
+    async def fetch_data(nango):
+        await nango.batch_save([{"id": "1", "title": "x"}], "Issue")
+        await nango.save_checkpoint({"page": 7})
+    """
+    await settings(stack, primary_url=receiver.url)
+    await stack.deploy(project(script))
+
+    await stack.run_sync(await stack.connect(source.url))
+
+    (received,) = await receiver.until(1)
+    assert received.payload["checkpoints"] == {"from": None, "to": {"page": 7}}
+
+
 async def test_sync_that_changed_nothing_is_told_only_where_that_is_wanted(
     stack: Stack, source: Source, receiver: Receiver
 ) -> None:

@@ -68,6 +68,12 @@ def test_first_success_of_a_sync() -> None:
     assert (payload["syncType"], payload["queryTimeStamp"]) == ("INITIAL", None)
 
 
+def test_success_of_a_sync_that_wrote_checkpoints() -> None:
+    checkpoints = {"from": None, "to": {"page": 7}}
+    payload = sync_success_payload(RUN, "Issue", {"added": 1}, checkpoints)
+    assert payload["checkpoints"] == checkpoints
+
+
 def test_failure_of_a_sync() -> None:
     failure = {
         "type": "script_http_error",
