@@ -1,7 +1,8 @@
-"""What is done from time to time: giving up what need not be kept."""
+"""What is done from time to time: settling what nobody settled, giving up what need not be kept."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,15 +10,20 @@ from temporalio import activity
 
 from activities.bundles import BundleCache
 from activities.heartbeat import heartbeating
+from activities.run_settling import RunSettling
 from perdure.clock import utcnow
 from perdure.db.database import Database
 from perdure.db.record_pruning import UntouchedSet
 from perdure.db.records import RecordSet
+from perdure.db.runs import Run
 from perdure.temporal.payloads import Payload
 
 __all__ = ["MaintenanceActivities", "Retention", "Sweep", "Swept"]
 
 _SETS_AT_ONCE = 100
+_CONCURRENCY = 8
+# A run that just began, or just ended, is about to say so itself.
+_YOUNG = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,11 @@ class Sweep(Payload):
 
     Attributes:
         batch: Most records in one transaction.
+        runs: Most runs that are looked at together.
     """
 
     batch: int = 5_000
+    runs: int = 500
 
 
 class Swept(Payload):
@@ -56,12 +64,37 @@ class MaintenanceActivities:
         database: Our own data.
         bundles: Bundles by hash.
         retention: How long things are kept.
+        settling: Ends the rows of runs.
     """
 
-    def __init__(self, database: Database, bundles: BundleCache, retention: Retention) -> None:
+    def __init__(
+        self,
+        database: Database,
+        bundles: BundleCache,
+        retention: Retention,
+        settling: RunSettling,
+    ) -> None:
         self._database = database
         self._bundles = bundles
         self._retention = retention
+        self._settling = settling
+
+    @activity.defn
+    async def settle_runs(self, sweep: Sweep) -> Swept:
+        """End the rows of runs that Temporal ended, and that could not do so themselves."""
+        before, count, after = utcnow() - _YOUNG, 0, None
+        runs = self._database.runs
+        async with heartbeating():
+            while found := await runs.unsettled(before, after=after, limit=sweep.runs):
+                limit = asyncio.Semaphore(_CONCURRENCY)
+
+                async def settle(run: Run, limit: asyncio.Semaphore = limit) -> bool:
+                    async with limit:
+                        return await self._settling.settle(run) is not None
+
+                count += sum(await asyncio.gather(*(settle(run) for run in found)))
+                after = found[-1]
+        return Swept(count=count)
 
     @activity.defn
     async def prune_old_records(self, sweep: Sweep) -> Swept:

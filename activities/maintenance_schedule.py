@@ -21,7 +21,7 @@ from perdure.temporal.names import TaskQueue, WorkflowType
 
 __all__ = ["ensure_maintenance"]
 
-_EVERY = timedelta(hours=1)
+_EVERY = timedelta(minutes=5)
 _RPC_TIMEOUT = timedelta(seconds=10)
 
 
@@ -33,7 +33,7 @@ async def ensure_maintenance(client: Client) -> None:
             Sweep(),
             id=WorkflowType.MAINTENANCE,
             task_queue=TaskQueue.ACTIONS,
-            static_summary="give up what need not be kept",
+            static_summary="settle and tidy up",
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=_EVERY)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_EVERY),

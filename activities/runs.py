@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic import model_validator
 from temporalio import activity
-from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
 from activities.bundles import BundleCache, script_files
 from activities.erasure import Erasure
+from activities.run_settling import RunSettling
 from activities.webhook_outbox import WebhookOutbox
 from config.project import Sync as DeclaredSync
 from perdure.clock import utcnow
@@ -49,12 +48,6 @@ _NEEDS_NOTES = "delete_records_from_previous_executions"
 
 
 _LOG_LEVEL_VARIABLE = "NANGO_LOGGER_LEVEL"
-_ENDS: Mapping[WorkflowExecutionStatus, RunStatus | None] = {
-    WorkflowExecutionStatus.RUNNING: None,
-    WorkflowExecutionStatus.COMPLETED: RunStatus.SUCCESS,
-    WorkflowExecutionStatus.CANCELED: RunStatus.CANCELLED,
-    WorkflowExecutionStatus.TIMED_OUT: RunStatus.TIMEOUT,
-}
 
 
 class StartSyncInput(Payload):
@@ -171,6 +164,7 @@ class RunActivities:
         self._erasure = erasure
         self._client = client
         self._outbox = WebhookOutbox(database)
+        self._settling = RunSettling(database, bundles, client)
         self._history = history
 
     @activity.defn
@@ -201,10 +195,8 @@ class RunActivities:
             # run that is retried. Rows of runs that nobody could end are ended here.
             if other is None:
                 return context
-            status = await self._ended_as(other)
-            if status is None:
+            if await self._settling.settle(other) is None:
                 return context.model_copy(update={"blocked_by": other.id})
-            await self._database.runs.finish(other.id, status, finished_at=utcnow())
 
     @activity.defn
     async def cancel_start(self, start: StartSyncInput) -> None:
@@ -367,16 +359,6 @@ class RunActivities:
             context.variant,
             conn=conn,
         )
-
-    async def _ended_as(self, run: Run) -> RunStatus | None:
-        """Return how a run ended whose row does not say so, None where it is under way."""
-        try:
-            found = await self._client.get_workflow_handle(run.workflow_id).describe()
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return RunStatus.FAILED
-            raise
-        return _ENDS.get(found.status, RunStatus.FAILED) if found.status else RunStatus.FAILED
 
     async def _erase_what_is_declared_no_more(self, context: RunContext) -> None:
         """Erase what a run saved after a deploy had erased the model: it kept its old bundle."""

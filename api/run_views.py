@@ -2,8 +2,8 @@
 
 A row says `running` until whoever ends the run says otherwise, and nobody does when a run is
 terminated, or when the process that waited for it dies. So rows that say so are held against
-Temporal before they are shown, and mended for good where the run has ended. Without Temporal rows
-are shown as they are.
+Temporal before they are shown; those of actions are mended for good, those of syncs are left to
+`activities.run_settling`, which has more to do. Without Temporal rows are shown as they are.
 """
 
 from __future__ import annotations
@@ -15,26 +15,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from temporalio.client import (
-    WorkflowContinuedAsNewError,
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-    WorkflowFailureError,
-    WorkflowHandle,
-)
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.exceptions import FailureError
-from temporalio.service import RPCError, RPCStatusCode
 
+from activities.executions import execution_of, outcome_of
 from api.dependencies import Dependencies
-from api.outcomes import failed_outcome
 from api.temporal import temporal_answers
 from config.settings import Settings
 from perdure.clock import utcnow
 from perdure.db.runs import Run, RunStatus
 from perdure.errors import UnavailableError
 from perdure.temporal.failures import leaf_failure
+from perdure.temporal.names import WorkflowType
 
-__all__ = ["RunView", "Waiting", "execution_of", "temporal_url", "view_run", "view_runs"]
+__all__ = ["RunView", "Waiting", "temporal_url", "view_run", "view_runs"]
 
 # Reading is never held up for long by a Temporal that is slow or away.
 _PATIENCE = timedelta(seconds=2)
@@ -99,34 +93,9 @@ async def view_runs(deps: Dependencies, runs: Sequence[Run]) -> list[RunView]:
     return await asyncio.gather(*(view(run) for run in runs))
 
 
-async def execution_of(
-    deps: Dependencies, run: Run, limit: timedelta
-) -> WorkflowExecutionDescription | None:
-    """Return the execution in which a run goes on, or ended; None where Temporal knows none.
-
-    It is found by its workflow id: a run that continues as new or is retried goes on as another
-    execution. Another run may have the id since, that of an action with the same key for example.
-
-    Raises:
-        RPCError: Temporal does not answer.
-    """
-    try:
-        found = await deps.temporal.get_workflow_handle(run.workflow_id).describe(rpc_timeout=limit)
-        first = found.raw_description.workflow_execution_info.first_run_id
-        if run.id not in (first, found.run_id) and run.temporal_run_id != found.run_id:
-            found = await deps.temporal.get_workflow_handle(
-                run.workflow_id, run_id=run.temporal_run_id
-            ).describe(rpc_timeout=limit)
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return None
-        raise
-    return found
-
-
 async def _view_running(deps: Dependencies, run: Run, limit: timedelta) -> RunView:
     async with temporal_answers(limit):
-        found = await execution_of(deps, run, limit)
+        found = await execution_of(deps.temporal, run, limit)
         if found is None:
             return RunView(_lost(run))
         if found.run_id != run.temporal_run_id:
@@ -134,30 +103,24 @@ async def _view_running(deps: Dependencies, run: Run, limit: timedelta) -> RunVi
             run = replace(run, temporal_run_id=found.run_id)
         if found.status is WorkflowExecutionStatus.RUNNING:
             return RunView(run, await _waiting(found))
-        handle = deps.temporal.get_workflow_handle(run.workflow_id, run_id=found.run_id)
-        ended = await _ended(handle, found, limit)
-    if ended is None:
+        outcome = await outcome_of(deps.temporal, found, limit)
+    if outcome is None:
         return RunView(run)
-    status, reason = ended
+    ended_at = found.close_time or utcnow()
+    if run.kind == WorkflowType.SYNC:
+        # Whoever settles it has more to do than to end the row; until then it is shown so.
+        ended = replace(
+            run, status=outcome.status, finished_at=ended_at, error=_as_object(outcome.error)
+        )
+        return RunView(ended)
     await deps.database.runs.finish(
-        run.id, status, finished_at=found.close_time or utcnow(), error=reason
+        run.id, outcome.status, finished_at=ended_at, error=outcome.error
     )
     return RunView(await deps.database.runs.get(run.environment_id, run.id))
 
 
-async def _ended(
-    handle: WorkflowHandle[Any, Any], found: WorkflowExecutionDescription, limit: timedelta
-) -> tuple[RunStatus, Mapping[str, Any] | None] | None:
-    if found.status is WorkflowExecutionStatus.COMPLETED:
-        return RunStatus.SUCCESS, None
-    try:
-        await handle.result(follow_runs=False, rpc_timeout=limit)
-    except WorkflowFailureError as failure:
-        outcome = failed_outcome(failure)
-        return outcome.status, outcome.error
-    except WorkflowContinuedAsNewError:
-        return None
-    return RunStatus.SUCCESS, None
+def _as_object(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if error is None else dict(error)
 
 
 def _lost(run: Run) -> Run:

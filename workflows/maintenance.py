@@ -1,4 +1,4 @@
-"""The `maintenance` workflow, which a schedule starts every hour."""
+"""The `maintenance` workflow, which a schedule starts every few minutes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Maintain"]
 
 @workflow.defn(name=WorkflowType.MAINTENANCE)
 class Maintain:
-    """Gives up what need not be kept (`PERDURE_RECORDS_*`), and starts what was forgotten."""
+    """Settles what nobody settled, and gives up what need not be kept (`PERDURE_RECORDS_*`)."""
 
     @workflow.run
     async def run(self, sweep: Sweep) -> dict[str, int]:
@@ -25,6 +25,12 @@ class Maintain:
         Returns:
             How much was done, by kind.
         """
+        settled = await run_step(
+            MaintenanceActivities.settle_runs,
+            sweep,
+            summary="settle runs that were ended by force",
+            policy=policies.SCHEDULES,
+        )
         pruned = await run_step(
             MaintenanceActivities.prune_old_records,
             sweep,
@@ -44,6 +50,7 @@ class Maintain:
             policy=policies.SCHEDULES,
         )
         return {
+            "settled_runs": settled.count,
             "pruned_records": pruned.count,
             "dropped_records": dropped.count,
             "started_webhooks": started,

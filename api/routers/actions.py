@@ -14,11 +14,11 @@ from temporalio.service import RPCError
 
 from activities.actions import action_context, declared_action
 from activities.bundles import script_files
+from activities.outcomes import failed_outcome
 from activities.runs import log_level_of, run_start
 from api.background import AppTasks
 from api.dependencies import Background, Caller, Dependencies, Deps
 from api.errors import ApiError
-from api.outcomes import failed_outcome
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.schemas.actions import ActionCall
 from api.temporal import start_workflow

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Query
 from temporalio.client import WorkflowFailureError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.executions import execution_of
 from api.dependencies import Caller, Dependencies, Deps
-from api.run_views import execution_of, view_run, view_runs
+from api.run_views import view_run, view_runs
 from api.schemas.runs import RunDetail, RunList, RunSummary
 from api.temporal import RPC_TIMEOUT, temporal_answers
 from perdure.db.environments import Environment
@@ -85,7 +86,7 @@ async def cancel_run(deps: Deps, caller: Caller, run_id: str) -> RunSummary:
 
 async def _cancel(deps: Dependencies, run: Run) -> None:
     """Ask a run to stop and wait a while for it to do so."""
-    found = await execution_of(deps, run, RPC_TIMEOUT)
+    found = await execution_of(deps.temporal, run, RPC_TIMEOUT)
     if found is None:
         return
     handle = deps.temporal.get_workflow_handle(run.workflow_id, run_id=found.run_id)

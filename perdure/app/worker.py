@@ -34,6 +34,7 @@ from activities.record_reads import RecordReadActivities
 from activities.records import RecordActivities
 from activities.resyncs import ResyncActivities
 from activities.retries import RetryActivities
+from activities.run_settling import RunSettling
 from activities.runs import RunActivities
 from activities.schedules import ScheduleActivities
 from activities.steps import StepActivities
@@ -128,7 +129,12 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     integrations = IntegrationActivities(database, container.settings.server_url)
     schedules = ScheduleActivities(database, container.schedules, reconciler)
     deployments = DeploymentActivities(database, bundles, reconciler, container.temporal)
-    maintenance = MaintenanceActivities(database, bundles, _retention(container.settings))
+    maintenance = MaintenanceActivities(
+        database,
+        bundles,
+        _retention(container.settings),
+        RunSettling(database, bundles, container.temporal),
+    )
     retries = RetryActivities(
         database, bundles, container.temporal, partial(replayer_of, container)
     )
@@ -183,6 +189,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         deployments.activate_bundle,
         deployments.reconcile_connections,
         retries.retry_run,
+        maintenance.settle_runs,
         maintenance.prune_old_records,
         maintenance.drop_idle_records,
         RecordReadActivities(database).read_records,

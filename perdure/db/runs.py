@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
@@ -32,6 +32,16 @@ INSERT INTO runs (
 )
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (id) DO NOTHING
+"""
+
+_UNSETTLED = """
+SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error,
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
+  FROM runs
+ WHERE status = 'running' AND started_at < $1 AND (started_at, id) > ($2, $3)
+ ORDER BY started_at, id
+ LIMIT $4
 """
 
 _TAKE_TURN = """
@@ -447,6 +457,22 @@ class RunStore:
                 before and before.id,
                 limit,
             )
+        return [_run(row) for row in rows]
+
+    async def unsettled(
+        self, before: datetime, *, after: Run | None = None, limit: int
+    ) -> Sequence[Run]:
+        """Return runs of all environments whose rows say that they are under way, oldest first.
+
+        Args:
+            before: Only those that started before this moment.
+            after: The last run of the page before.
+            limit: Most runs to return.
+        """
+        start = (datetime.min.replace(tzinfo=UTC), "")
+        place = (after.started_at, after.id) if after else start
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_UNSETTLED, before, *place, limit)
         return [_run(row) for row in rows]
 
     async def append_logs(

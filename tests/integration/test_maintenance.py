@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import timedelta
 
 import pytest
+from pytest_httpserver import HTTPServer
+from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
 from activities.maintenance import MaintenanceActivities, Retention, Sweep
 from activities.maintenance_schedule import ensure_maintenance
+from activities.run_settling import RunSettling
 from activities.webhook_starts import DeliveryStarter
 from activities.webhooks import WebhookActivities
 from perdure.db.connections import Connection
 from perdure.db.records import RecordSet
+from perdure.db.runs import RunStatus
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.names import TaskQueue, WorkflowType
 from tests.support.project import project
+from tests.support.receiver import Receiver
 from tests.support.source import Source
 from tests.support.stack import Stack
 from workflows.maintenance import Maintain
@@ -45,7 +51,8 @@ async def age(stack: Stack, connection: Connection, days: int, *, runs: bool = T
 async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
     """Run the maintenance once, on a worker with these settings."""
     container = stack.container
-    steps = MaintenanceActivities(container.database, container.bundles, retention)
+    settling = RunSettling(container.database, container.bundles, container.temporal)
+    steps = MaintenanceActivities(container.database, container.bundles, retention, settling)
     queue = f"maintenance-{uuid.uuid4()}"
     async with HttpTransport(AddressGuard()) as transport:
         webhooks = WebhookActivities(
@@ -59,6 +66,7 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
             task_queue=queue,
             workflows=[Maintain],
             activities=[
+                steps.settle_runs,
                 steps.prune_old_records,
                 steps.drop_idle_records,
                 webhooks.start_forgotten_deliveries,
@@ -132,3 +140,54 @@ async def test_maintenance_has_one_schedule(stack: Stack) -> None:
     found = await client.get_schedule_handle(WorkflowType.MAINTENANCE).describe()
     assert found.schedule.action.task_queue == TaskQueue.ACTIONS  # type: ignore[union-attr]
     await client.get_schedule_handle(WorkflowType.MAINTENANCE).delete()
+
+
+SLEEPS = """
+import asyncio
+
+async def fetch_data(nango):
+    assert await nango.try_acquire_lock(key="mine", ttl_ms=600_000)
+    await nango.batch_save([{"id": "1", "title": "saved"}], "Issue")
+    await asyncio.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "code"),
+    [("terminate", RunStatus.FAILED, "run_terminated"), ("time", RunStatus.TIMEOUT, "run_timeout")],
+)
+async def test_run_that_temporal_ended_is_settled_and_told(
+    stack: Stack, source: Source, httpserver: HTTPServer, end: str, status: RunStatus, code: str
+) -> None:
+    receiver = Receiver(httpserver)
+    database = stack.container.database
+    await database.webhook_settings.change(stack.environment.id, {"primary_url": receiver.url})
+    await stack.deploy(project(SLEEPS))
+    connection = await stack.connect(source.url)
+    handle = await stack.container.temporal.start_workflow(
+        WorkflowType.SYNC,
+        stack.sync_input(connection),
+        id=f"sync/{stack.environment.name}/{uuid.uuid4()}",
+        task_queue=TaskQueue.SYNCS,
+        execution_timeout=timedelta(seconds=5) if end == "time" else None,
+    )
+    async with asyncio.timeout(30):
+        while not await stack.records(connection):
+            await asyncio.sleep(0.05)
+    if end == "terminate":
+        await handle.terminate()
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    await age(stack, connection, 1)
+
+    await maintain(stack, Retention(payloads=None, idle_records=None))
+
+    run = await stack.run(handle)
+    assert (run.status, run.error and run.error["type"]) == (status, code)
+    [delivery] = await database.deliveries.list(stack.environment.id)
+    assert delivery.run_id == run.id
+    taken = await database.locks.acquire(
+        stack.environment.id, "mine", "another", timedelta(minutes=1)
+    )
+    assert taken, "its locks are free"
+    assert len(await stack.records(connection)) == 1

@@ -1,0 +1,112 @@
+"""Ends the rows of runs that could not do so themselves.
+
+A run that Temporal ended (its time was over, or somebody terminated it) never came to write how.
+Whoever finds it settles it: the row ends, its locks are released, and what is to be told of it is
+written, as if the run had done so.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.client import Client
+
+from activities.bundles import BundleCache
+from activities.executions import execution_of, outcome_of
+from activities.outcomes import Outcome
+from activities.webhook_outbox import WebhookOutbox
+from perdure.clock import utcnow
+from perdure.db.database import Database
+from perdure.db.pool import DbConnection
+from perdure.db.runs import Run, RunStatus
+from perdure.errors import NotFoundError
+from perdure.ids import BundleHash
+from perdure.temporal.names import WorkflowType
+from perdure.temporal.payloads import RunContext
+
+__all__ = ["RunSettling"]
+
+_RPC_TIMEOUT = timedelta(seconds=10)
+
+
+class RunSettling:
+    """Settles runs, from inside a step.
+
+    Args:
+        database: Our own data.
+        bundles: What was deployed when the run began.
+        client: Says how runs stand.
+    """
+
+    def __init__(self, database: Database, bundles: BundleCache, client: Client) -> None:
+        self._database = database
+        self._bundles = bundles
+        self._client = client
+        self._outbox = WebhookOutbox(database)
+
+    async def settle(self, run: Run) -> RunStatus | None:
+        """End a run's row if the run has ended.
+
+        Returns:
+            How it ended, None where it is under way.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        found = await execution_of(self._client, run, _RPC_TIMEOUT)
+        if found is None:
+            error = {"type": "run_lost", "message": "Temporal does not know this run any more."}
+            outcome: Outcome | None = Outcome(RunStatus.FAILED, error)
+        else:
+            outcome = await outcome_of(self._client, found, _RPC_TIMEOUT)
+        if outcome is None:
+            return None
+        ended_at = (found and found.close_time) or utcnow()
+        async with self._database.transaction() as conn:
+            first = await self._database.runs.finish(
+                run.id, outcome.status, finished_at=ended_at, error=outcome.error, conn=conn
+            )
+            if first:
+                await self._database.locks.release_all(run.id, conn=conn)
+                if run.kind == WorkflowType.SYNC:
+                    await self._tell(run, conn)
+        return outcome.status
+
+    async def _tell(self, run: Run, conn: DbConnection) -> None:
+        """Write what is to be told; the maintenance sends what nobody sent."""
+        context = await self._context(run)
+        if context is not None:
+            ended = await self._database.runs.get(run.environment_id, run.id, conn=conn)
+            await self._outbox.sync_ended(context, ended, conn=conn)
+
+    async def _context(self, run: Run) -> RunContext | None:
+        if run.bundle_hash is None or run.integration is None or run.connection_key is None:
+            return None
+        integration = (await self._bundles.config(BundleHash(run.bundle_hash))).integration(
+            run.integration
+        )
+        declared = integration.sync(run.script) if integration else None
+        try:
+            connection = await self._database.connections.by_key(run.connection_key)
+            environment = await self._database.environments.by_id(run.environment_id)
+        except NotFoundError:
+            return None
+        if declared is None:
+            return None
+        return RunContext(
+            run_id=run.id,
+            workflow_id=run.workflow_id,
+            started_at=run.started_at,
+            environment=environment.name,
+            environment_id=run.environment_id,
+            integration=run.integration,
+            provider=connection.provider,
+            connection_id=connection.connection_id,
+            connection_key=run.connection_key,
+            kind=run.kind,
+            script=run.script,
+            variant=run.variant,
+            bundle=run.bundle_hash,
+            models=declared.output,
+            full=declared.sync_type == "full",
+        )
