@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
+from activities.exchanges import ExchangeLog
 from activities.heartbeat import heartbeating
 from perdure.proxy.plain import FetchRequest, PlainClient
 from perdure.proxy.requests import HttpResponse
@@ -19,10 +20,12 @@ class FetchInput(Payload):
 
     Attributes:
         sealed: Whether it carries a secret.
+        kept_for: As of `ProxyInput`.
     """
 
     request: FetchRequest
     sealed: bool = False
+    kept_for: str | None = None
 
     def holds_secret(self) -> bool:
         """See base class."""
@@ -45,10 +48,12 @@ class FetchActivities:
 
     Args:
         client: Makes the requests.
+        exchanges: Keeps those of dry runs.
     """
 
-    def __init__(self, client: PlainClient) -> None:
+    def __init__(self, client: PlainClient, exchanges: ExchangeLog) -> None:
         self._client = client
+        self._exchanges = exchanges
 
     @activity.defn
     async def uncontrolled_fetch(self, call: FetchInput) -> FetchAnswer:
@@ -60,4 +65,5 @@ class FetchActivities:
         """
         async with heartbeating():
             response = await self._client.fetch(call.request)
+            await self._exchanges.keep_fetch(call.kept_for, call.request, response)
         return FetchAnswer(response=response, sealed=call.sealed)

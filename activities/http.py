@@ -7,6 +7,7 @@ from typing import Any
 from temporalio import activity
 
 from activities.connections import ConnectionRef, ConnectionResolver, ResolvedConnection
+from activities.exchanges import ExchangeLog
 from activities.heartbeat import heartbeating
 from perdure.errors import UpstreamError
 from perdure.proxy.client import ProxyClient
@@ -25,11 +26,13 @@ class ProxyInput(Payload):
     Attributes:
         connection: Whose credentials it is made with.
         sealed: Whether the request itself carries a secret.
+        kept_for: The dry run that keeps request and answer for a test, None where none does.
     """
 
     connection: ConnectionRef
     request: HttpRequest
     sealed: bool = False
+    kept_for: str | None = None
 
     def holds_secret(self) -> bool:
         """See base class."""
@@ -89,11 +92,15 @@ class HttpActivities:
     Args:
         connections: Finds credentials.
         client: Makes the requests.
+        exchanges: Keeps those of dry runs.
     """
 
-    def __init__(self, connections: ConnectionResolver, client: ProxyClient) -> None:
+    def __init__(
+        self, connections: ConnectionResolver, client: ProxyClient, exchanges: ExchangeLog
+    ) -> None:
         self._connections = connections
         self._client = client
+        self._exchanges = exchanges
 
     @activity.defn
     async def proxy(self, call: ProxyInput) -> ProxyAnswer:
@@ -103,13 +110,14 @@ class HttpActivities:
             UpstreamError: It failed; the error says whether and when to try again.
         """
         target = await self._connections.resolve(call.connection)
-        async with heartbeating():
+        async with heartbeating(), self._exchanges.keeping(call, target) as observe:
             try:
                 response = await self._client.send(
                     call.request,
                     provider=target.provider,
                     credentials=target.credentials,
                     connection_config=target.connection.connection_config,
+                    observe=observe,
                 )
             except UpstreamError as error:
                 self._note(error, call, target)
@@ -125,7 +133,7 @@ class HttpActivities:
             InvalidInputError: Nothing says how the endpoint is paginated.
         """
         target = await self._connections.resolve(call.connection)
-        async with heartbeating():
+        async with heartbeating(), self._exchanges.keeping(call, target) as observe:
             try:
                 page = await self._client.fetch_page(
                     call.request,
@@ -134,6 +142,7 @@ class HttpActivities:
                     provider=target.provider,
                     credentials=target.credentials,
                     connection_config=target.connection.connection_config,
+                    observe=observe,
                 )
             except UpstreamError as error:
                 self._note(error, call, target)

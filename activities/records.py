@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from temporalio import activity
@@ -71,12 +72,13 @@ class RecordActivities:
             InvalidInputError: A record has no usable id; nothing is saved.
         """
         prepared = prepare_batch(batch.records)
-        async with heartbeating(), self._database.transaction() as conn:
-            result = await self._database.records.save(
+
+        async def write(conn: DbConnection) -> BatchResult:
+            return await self._database.records.save(
                 _target(batch), prepared, by=_writer(batch), conn=conn
             )
-            await self._count(batch, result, conn)
-        return _outcome(result)
+
+        return await self._write(batch, prepared.ids, write)
 
     @activity.defn
     async def batch_delete(self, batch: BatchInput) -> BatchOutcome:
@@ -86,12 +88,13 @@ class RecordActivities:
             InvalidInputError: A record has no usable id or `deletedAt`; nothing is deleted.
         """
         prepared = prepare_deletion(batch.records)
-        async with heartbeating(), self._database.transaction() as conn:
-            result = await self._database.records.delete(
+
+        async def write(conn: DbConnection) -> BatchResult:
+            return await self._database.records.delete(
                 _target(batch), prepared, by=_writer(batch), conn=conn
             )
-            await self._count(batch, result, conn)
-        return _outcome(result)
+
+        return await self._write(batch, prepared.batch.ids, write)
 
     @activity.defn
     async def batch_update(self, batch: BatchInput) -> BatchOutcome:
@@ -101,17 +104,34 @@ class RecordActivities:
             InvalidInputError: A record has no usable id; nothing is updated.
         """
         prepared = prepare_update(batch.records)
-        async with heartbeating(), self._database.transaction() as conn:
-            result = await self._database.records.update(
+
+        async def write(conn: DbConnection) -> BatchResult:
+            return await self._database.records.update(
                 _target(batch), prepared, by=_writer(batch), conn=conn
             )
-            await self._count(batch, result, conn)
-        return _outcome(result)
 
-    async def _count(self, batch: BatchInput, result: BatchResult, conn: DbConnection) -> None:
-        await self._database.runs.add_counts(
-            batch.context.run_id, batch.model, result.counts, conn=conn
-        )
+        return await self._write(batch, tuple(prepared.partials), write, merges=True)
+
+    async def _write(
+        self,
+        batch: BatchInput,
+        ids: Sequence[str],
+        write: Callable[[DbConnection], Awaitable[BatchResult]],
+        *,
+        merges: bool = False,
+    ) -> BatchOutcome:
+        context = batch.context
+        async with heartbeating(), self._database.transaction() as conn:
+            if context.dry_run:
+                result = await self._database.dry_runs.preview(
+                    context.run_id, _target(batch), ids, write, merges=merges, conn=conn
+                )
+            else:
+                result = await write(conn)
+            await self._database.runs.add_counts(
+                context.run_id, batch.model, result.counts, conn=conn
+            )
+        return _outcome(result)
 
 
 def _target(batch: BatchInput) -> RecordSet:

@@ -127,9 +127,10 @@ def run_start(context: RunContext) -> RunStart:
         started_at=context.started_at,
         integration=context.integration,
         connection_id=context.connection_id,
-        connection_key=ConnectionKey(context.connection_key),
+        connection_key=None if context.dry_run else ConnectionKey(context.connection_key),
         variant=context.variant,
         bundle_hash=context.bundle,
+        dry_run=context.dry_run,
     )
 
 

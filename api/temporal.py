@@ -64,8 +64,9 @@ async def start_workflow(
     summary: str,
     attributes: TypedSearchAttributes,
     result_type: type | None = None,
+    queue: TaskQueue = TaskQueue.ACTIONS,
 ) -> WorkflowHandle[Any, Any]:
-    """Start a workflow on the queue of short ones, or join the one that runs under this id.
+    """Start a workflow, or join the one that runs under this id.
 
     Args:
         client: A client.
@@ -75,6 +76,7 @@ async def start_workflow(
         summary: A sentence for people who look at the run; cut where it is too long.
         attributes: See `perdure.temporal.names.search_attributes`.
         result_type: What it returns.
+        queue: Where it runs.
 
     Raises:
         UnavailableError: `temporal_unavailable`.
@@ -84,7 +86,7 @@ async def start_workflow(
             workflow,
             args=args,
             id=workflow_id,
-            task_queue=TaskQueue.ACTIONS,
+            task_queue=queue,
             result_type=result_type,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

@@ -11,6 +11,7 @@ __all__ = [
     "EnvironmentId",
     "action_workflow_id",
     "delivery_workflow_id",
+    "dry_run_workflow_id",
     "shadow_variant",
     "sync_workflow_id",
 ]
@@ -51,6 +52,11 @@ def action_workflow_id(environment: str, key: str) -> str:
         key: A fresh UUID, or the caller's idempotency key.
     """
     return f"action/{environment}/{key}"
+
+
+def dry_run_workflow_id(environment: str, key: str) -> str:
+    """Return the workflow id of a dry run; `key` is a fresh UUID."""
+    return f"dry-run/{environment}/{key}"
 
 
 def delivery_workflow_id(environment: str, delivery_id: str) -> str:

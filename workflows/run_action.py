@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         RunProgress,
         ScriptFiles,
     )
+    from workflows.dry_run import begin_dry_run, finish_dry_run
     from workflows.nango import DurableAction
     from workflows.scripts import EntryPoint, as_json, load_entry_point, script_border
     from workflows.steps import run_step
@@ -62,10 +63,10 @@ class RunAction:
         self._nango = nango = DurableAction(context, limit=policies.ACTION_LIMIT, priority=priority)
         if call.sealed:
             nango.secrets.learn(call.input)
-        record = _Record(context, priority) if call.keeps_record else None
+        record = _Record(context, nango, priority) if call.keeps_record else None
         if call.state is not None:
             nango.resume(call.state)
-        elif record is not None:
+        if record is not None and (call.state is None or context.dry_run):
             await record.start()
         try:
             execution = self._execute(context, nango, script, call.input)
@@ -100,11 +101,15 @@ class RunAction:
 class _Record:
     """The run's own row, for runs that nobody waits for outside of Temporal."""
 
-    def __init__(self, context: RunContext, priority: Priority) -> None:
+    def __init__(self, context: RunContext, nango: DurableAction, priority: Priority) -> None:
         self._context = context
+        self._nango = nango
         self._priority = priority
 
     async def start(self) -> None:
+        if self._context.dry_run:
+            await begin_dry_run(self._context)
+            return
         await run_step(
             RunActivities.start_run,
             self._context,
@@ -114,6 +119,12 @@ class _Record:
         )
 
     async def finish(self, error: BaseException | None) -> None:
+        if self._context.dry_run:
+            status = RunStatus.SUCCESS if error is None else RunStatus.FAILED
+            if error is not None and is_cancelled_exception(error):
+                status = RunStatus.CANCELLED
+            await finish_dry_run(self._context, self._nango.state(), status, error)
+            return
         finish = FinishRunInput(context=self._context, status=RunStatus.SUCCESS)
         if error is not None and is_cancelled_exception(error):
             finish = FinishRunInput(context=self._context, status=RunStatus.CANCELLED)

@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         SyncInput,
         SyncResult,
     )
+    from workflows.dry_run import begin_dry_run, finish_dry_run
     from workflows.nango import DurableSync
     from workflows.resync import drop_leftovers, swap_records
     from workflows.scripts import load_entry_point, script_border
@@ -55,6 +56,13 @@ class RunSync:
             ScriptError: The script failed; the failure names its file and line.
         """
         priority = Priority(fairness_key=f"{sync.environment}/{sync.connection_id}"[:64])
+        if sync.dry_run is not None:
+            own = {"run_id": workflow.info().first_execution_run_id}
+            begun = sync.dry_run.model_copy(
+                update={"context": sync.dry_run.context.model_copy(update=own)}
+            )
+            await begin_dry_run(begun.context)
+            sync = sync.model_copy(update={"dry_run": None, "continued": begun})
         if sync.continued is not None:
             return await self._run(sync, sync.continued.context, priority)
         context = await self._start(sync, priority)
@@ -164,6 +172,9 @@ class RunSync:
         except ActivityError as failed:
             # Lost log lines are no reason to lose how the run ended.
             workflow.logger.warning("log lines were not written", exc_info=failed)
+        if context.dry_run:
+            counts = await finish_dry_run(context, nango.state(), status, error)
+            return SyncResult(counts=counts)
         finished = await run_step(
             RunActivities.finish_sync,
             FinishRunInput(

@@ -77,6 +77,9 @@ def _refuse_what_needs_no_retry(run: Run) -> None:
     if run.kind not in _RETRIED:
         msg = f"Runs of the kind {run.kind!r} cannot be retried."
         raise ConflictError(msg, code="run_not_retryable")
+    if run.dry_run:
+        msg = f"The run {run.id} is a dry run; make another one instead."
+        raise ConflictError(msg, code="run_not_retryable")
     if run.status is RunStatus.RUNNING:
         msg = f"The run {run.id} has not ended."
         raise ConflictError(msg, code="run_not_ended")

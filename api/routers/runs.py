@@ -19,7 +19,7 @@ from perdure.db.environments import Environment
 from perdure.db.runs import Run, RunStatus
 from perdure.errors import ConflictError, InvalidInputError, NotFoundError
 
-__all__ = ["router"]
+__all__ = ["detail_of", "router"]
 
 _SHOWN_LOG_LINES = 10_000
 _STOPPING = timedelta(seconds=8)
@@ -65,6 +65,15 @@ async def list_runs(
 @router.get("/runs/{run_id}")
 async def get_run(deps: Deps, caller: Caller, run_id: str) -> RunDetail:
     """Return a run with its log."""
+    return await detail_of(deps, caller, run_id)
+
+
+async def detail_of(deps: Dependencies, caller: Environment, run_id: str) -> RunDetail:
+    """Return a run of the caller's environment with its log.
+
+    Raises:
+        NotFoundError: `unknown_run`.
+    """
     view = await view_run(deps, await deps.database.runs.get(caller.id, run_id))
     lines = await deps.database.runs.logs(run_id, limit=_SHOWN_LOG_LINES)
     held = await deps.database.delete_tracks.held_by(run_id)

@@ -54,6 +54,7 @@ class RunSummary(Answer):
         error: Why it failed: `type`, `message` and where known `file`, `line`, `traceback`.
         temporal_url: Its history in the Temporal UI.
         waiting: Why it makes no progress at present, None where it does.
+        dry_run: Whether it only shows what it would do.
     """
 
     id: str
@@ -72,6 +73,7 @@ class RunSummary(Answer):
     error: dict[str, Any] | None
     temporal_url: str | None
     waiting: WaitingView | None
+    dry_run: bool
 
     @classmethod
     def of(cls, view: RunView, settings: Settings) -> RunSummary:
@@ -141,6 +143,7 @@ def _facts(view: RunView, settings: Settings) -> dict[str, Any]:
         "error": run.error,
         "temporal_url": temporal_url(settings, run),
         "waiting": _waiting(view.waiting),
+        "dry_run": run.dry_run,
     }
 
 

@@ -21,8 +21,10 @@ from activities.checkpoints import CheckpointActivities
 from activities.connections import ConnectionActivities, ConnectionResolver
 from activities.delete_tracks import DeleteTrackActivities
 from activities.deployments import DeploymentActivities
+from activities.dry_runs import DryRunActivities
 from activities.each import EachActivities
 from activities.erasure import Erasure
+from activities.exchanges import ExchangeLog
 from activities.fetch import FetchActivities
 from activities.http import HttpActivities
 from activities.integrations import IntegrationActivities
@@ -110,7 +112,9 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     """Return every activity, bound to what it needs."""
     database, bundles = container.database, container.bundles
     resolver = ConnectionResolver(database.connections, container.catalog)
-    http = HttpActivities(resolver, ProxyClient(transport))
+    exchanges = ExchangeLog(database.dry_runs)
+    http = HttpActivities(resolver, ProxyClient(transport), exchanges)
+    dry_runs = DryRunActivities(database)
     records = RecordActivities(database)
     tracks = DeleteTrackActivities(database)
     erasure = Erasure(database, bundles)
@@ -156,6 +160,9 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         tracks.drop_delete_tracks,
         tracks.held_deletes,
         tracks.last_place,
+        dry_runs.begin_dry_run,
+        dry_runs.preview_absent,
+        dry_runs.finish_dry_run,
         checkpoints.get_checkpoint,
         checkpoints.save_checkpoint,
         runs.start_sync,
@@ -175,7 +182,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         connections.set_metadata,
         connections.update_metadata,
         connections.delete_connection,
-        FetchActivities(PlainClient(transport)).uncontrolled_fetch,
+        FetchActivities(PlainClient(transport), exchanges).uncontrolled_fetch,
         locks.try_acquire_lock,
         locks.release_lock,
         locks.release_all_locks,

@@ -12,6 +12,7 @@ from perdure.db.bundles import BundleStore
 from perdure.db.checkpoints import CheckpointStore
 from perdure.db.connections import ConnectionStore
 from perdure.db.delete_tracks import DeleteTrackStore
+from perdure.db.dry_runs import DryRunStore
 from perdure.db.environments import EnvironmentStore
 from perdure.db.integrations import IntegrationStore
 from perdure.db.locks import LockStore
@@ -55,6 +56,7 @@ class Database:
     locks: LockStore
     webhook_settings: WebhookSettingsStore
     deliveries: DeliveryStore
+    dry_runs: DryRunStore
 
     @classmethod
     @asynccontextmanager
@@ -81,6 +83,7 @@ class Database:
         """
         pool = await create_pool(database_url, pool_size, application_name=application_name)
         changes = RecordChanges(database_url, application_name=application_name)
+        records = RecordStore(pool)
         async with pool, changes:
             yield cls(
                 pool=pool,
@@ -91,7 +94,7 @@ class Database:
                 syncs=SyncStore(pool),
                 resyncs=ResyncStore(pool),
                 runs=RunStore(pool),
-                records=RecordStore(pool),
+                records=records,
                 record_sets=RecordSetStore(pool),
                 delete_tracks=DeleteTrackStore(pool),
                 record_changes=changes,
@@ -103,6 +106,7 @@ class Database:
                 locks=LockStore(pool),
                 webhook_settings=WebhookSettingsStore(pool, keyring),
                 deliveries=DeliveryStore(pool),
+                dry_runs=DryRunStore(pool, records),
             )
 
     @asynccontextmanager

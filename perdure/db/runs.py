@@ -28,9 +28,9 @@ LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
 _START = """
 INSERT INTO runs (
     id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
-    script, variant, bundle_hash, started_at
+    script, variant, bundle_hash, started_at, dry_run
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -52,7 +52,7 @@ SELECT pg_advisory_xact_lock(
 _UNDER_WAY = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM runs
  WHERE connection_key = $1 AND script = $2 AND variant = $3 AND status = 'running' AND id <> $4
  ORDER BY started_at DESC
@@ -81,7 +81,7 @@ _MOVED = "UPDATE runs SET temporal_run_id = $2 WHERE id = $1"
 _RUNNING = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM runs
  WHERE connection_key = $1 AND script = $2 AND variant = $3 AND kind = $4
    AND status = 'running'
@@ -101,7 +101,7 @@ UPDATE runs
 _GET = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM runs
  WHERE id = $1 AND environment_id = $2
 """
@@ -109,7 +109,7 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
 _LIST = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM runs
  WHERE environment_id = $1
    AND ($2::text IS NULL OR kind = $2)
@@ -125,7 +125,7 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
 _LATEST = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM runs
  WHERE connection_key = $1 AND script = $2 AND variant = $3
  ORDER BY started_at DESC
@@ -172,9 +172,11 @@ class RunStart:
         started_at: When it started.
         integration: Key of the integration, None where it has none.
         connection_id: Name of the connection, None where it has none.
-        connection_key: Row id of the connection, None where it has none.
+        connection_key: Row id of the connection, None where it has none, or only looks what it
+            would do: such a run counts for no sync.
         variant: Variant of the sync.
         bundle_hash: The bundle the run is pinned to, None where it executes no script.
+        dry_run: Whether it only shows what it would do.
     """
 
     id: str
@@ -188,6 +190,7 @@ class RunStart:
     connection_key: ConnectionKey | None = None
     variant: str = BASE_VARIANT
     bundle_hash: str | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +225,7 @@ class Run:
     error: JsonObject | None
     temporal_run_id: str
     checkpoints: JsonObject | None
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +286,7 @@ class RunStore:
                 run.variant,
                 run.bundle_hash,
                 run.started_at,
+                run.dry_run,
             )
 
     async def moved(

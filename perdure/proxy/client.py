@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from pydantic import JsonValue
 
@@ -27,7 +27,10 @@ from perdure.proxy.requests import HttpRequest, HttpResponse, LinkPaginate, Pagi
 from perdure.proxy.retry import NetworkFailure, Outcome, decide
 from perdure.proxy.urls import Target, add_query, check_base_url, query_names, resolve
 
-__all__ = ["DEFAULT_HEADERS", "ProxyClient"]
+__all__ = ["DEFAULT_HEADERS", "Observer", "ProxyClient"]
+
+Observer: TypeAlias = Callable[[HttpRequest, RawResponse], None]
+"""Sees what was asked, without credentials, and what came back, with whatever it repeats."""
 
 DEFAULT_HEADERS: Mapping[str, str] = {
     "accept": "application/json, text/plain, */*",
@@ -59,6 +62,7 @@ class ProxyClient:
         provider: Provider,
         credentials: Credentials,
         connection_config: Mapping[str, JsonValue],
+        observe: Observer | None = None,
     ) -> HttpResponse:
         """Make one attempt at a request.
 
@@ -67,6 +71,7 @@ class ProxyClient:
             provider: Entry of the connection's provider.
             credentials: Credentials of the connection.
             connection_config: Parameters of the connection.
+            observe: Told of the request and its answer, whatever its status.
 
         Returns:
             The answer; its status is 2xx.
@@ -77,7 +82,7 @@ class ProxyClient:
             InvalidInputError: If the request cannot be made as it is, or its host is in a private
                 network (code `url_not_allowed`).
         """
-        raw = await self._exchange(request, provider, credentials, connection_config)
+        raw = await self._exchange(request, provider, credentials, connection_config, observe)
         data, is_base64 = decode_body(raw.content, raw.headers, request.response_type)
         # The data was just decoded from JSON: to validate it again would cost more than that did.
         return HttpResponse.model_construct(
@@ -97,6 +102,7 @@ class ProxyClient:
         provider: Provider,
         credentials: Credentials,
         connection_config: Mapping[str, JsonValue],
+        observe: Observer | None = None,
     ) -> Page:
         """Make one attempt at a page of a paginated read.
 
@@ -107,6 +113,7 @@ class ProxyClient:
             provider: Entry of the connection's provider.
             credentials: Credentials of the connection.
             connection_config: Parameters of the connection.
+            observe: Told of the request and its answer, whatever its status.
 
         Raises:
             UpstreamError: As `send`; also with code `unexpected_response` if the page is not as
@@ -114,7 +121,7 @@ class ProxyClient:
             InvalidInputError: If the request cannot be made as it is.
         """
         asked = page_request(request, paginate, state)
-        raw = await self._exchange(asked, provider, credentials, connection_config)
+        raw = await self._exchange(asked, provider, credentials, connection_config, observe)
         body, _ = decode_body(raw.content, raw.headers, "json")
         items = extract_items(body, paginate)
         following = next_page(
@@ -141,6 +148,7 @@ class ProxyClient:
         provider: Provider,
         credentials: Credentials,
         connection_config: Mapping[str, JsonValue],
+        observe: Observer | None,
     ) -> RawResponse:
         variables = template_variables(credentials, connection_config)
         base_url = request.base_url_override or provider_base_url(provider, variables)
@@ -152,6 +160,8 @@ class ProxyClient:
         except NetworkError as error:
             redactor = Redactor(secrets_of(credentials))
             self._raise_unanswered(error, request, provider, outgoing, redactor)
+        if observe is not None:
+            observe(request, raw)
         if not 200 <= raw.status < 300:
             redactor = Redactor(secrets_of(credentials))
             self._raise_refused(raw, request, provider, outgoing, redactor)

@@ -66,6 +66,7 @@ class SyncInput(Payload):
 
     Attributes:
         continued: The run that goes on in a new execution, None where one begins.
+        dry_run: The dry run that begins; its `run_id` is empty, the workflow knows it.
     """
 
     environment: str
@@ -76,6 +77,7 @@ class SyncInput(Payload):
     sync: str
     variant: str = BASE_VARIANT
     continued: ContinuedRun | None = None
+    dry_run: ContinuedRun | None = None
 
 
 class HistoryLimits(Payload):
@@ -110,6 +112,8 @@ class RunContext(Payload):
         leftovers: Whether an earlier run left records that were built and never shown.
         notes_seen: Whether the run notes which records it sees, from its start on.
         history: Limits of the run's history; None where nobody watches it.
+        dry_run: Whether it only shows what it would do to our own data.
+        keeps_requests: Whether a dry run keeps its requests and their answers, for a test.
     """
 
     run_id: str
@@ -141,6 +145,13 @@ class RunContext(Payload):
     leftovers: bool = False
     notes_seen: bool = False
     history: HistoryLimits | None = None
+    dry_run: bool = False
+    keeps_requests: bool = False
+
+    @property
+    def requests_kept_for(self) -> str | None:
+        """The run that requests are kept for, None where they are not."""
+        return self.run_id if self.keeps_requests else None
 
     @property
     def record_variant(self) -> str:
@@ -192,7 +203,9 @@ class RunState(Payload):
     Attributes:
         progress: How far it is.
         each_calls: How often the script called `nango.each`.
-        checkpoint: That of an item of `nango.each`; a script's own lies in the database.
+        checkpoint: That of an item of `nango.each`, or of a dry run; any other script's lies in the
+            database.
+        metadata: What a dry run has in place of the connection's, None where it has nothing.
         resumes: Whether it goes on from a checkpoint of an earlier run.
         not_after: By model that has a merging strategy, the place after which what others wrote
             is left alone, None where it is not.
@@ -201,6 +214,7 @@ class RunState(Payload):
     progress: RunProgress = RunProgress()
     each_calls: int = 0
     checkpoint: dict[str, str | int | float | bool] | None = None
+    metadata: dict[str, Any] | None = None
     resumes: bool = False
     not_after: dict[str, int | None] = {}
 

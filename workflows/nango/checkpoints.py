@@ -29,12 +29,18 @@ class CheckpointSteps(HelperSteps):
         super().__init__(context, limit=limit, priority=priority)
         self._version: int | None = None
         self._one_at_a_time = asyncio.Lock()
-        self._is_items = False
-        self._of_item: dict[str, CheckpointValue] | None = None
+        # A dry run changes none, and an item's own lasts as long as the work on it.
+        self._is_kept_here = context.dry_run
+        self._kept: dict[str, CheckpointValue] | None = None
 
     def state(self) -> RunState:
         """See base class."""
-        return super().state().model_copy(update={"checkpoint": self._of_item})
+        return super().state().model_copy(update={"checkpoint": self._kept})
+
+    def resume(self, state: RunState) -> None:
+        """See base class."""
+        super().resume(state)
+        self._kept = state.checkpoint
 
     def keep_checkpoint_of_item(self, checkpoint: dict[str, CheckpointValue] | None) -> None:
         """Let the script have a checkpoint that lasts as long as the work on its item.
@@ -42,12 +48,12 @@ class CheckpointSteps(HelperSteps):
         Args:
             checkpoint: What a former execution saved.
         """
-        self._is_items, self._of_item = True, checkpoint
+        self._is_kept_here, self._kept = True, checkpoint
 
     async def get_checkpoint(self) -> dict[str, CheckpointValue] | None:
         """See base class."""
-        if self._is_items:
-            return self._of_item and dict(self._of_item)
+        if self._is_kept_here:
+            return self._kept and dict(self._kept)
         async with self._one_at_a_time:
             found = await self._lookup(
                 CheckpointActivities.get_checkpoint, self._context, "checkpoint"
@@ -59,7 +65,7 @@ class CheckpointSteps(HelperSteps):
     async def save_checkpoint(self, checkpoint: Mapping[str, CheckpointValue]) -> None:
         """See base class."""
         await self._save(_flat(checkpoint), "save the checkpoint")
-        if self.history is not None and self.history.is_long:
+        if self.history is not None and self.history.is_long and not self._context.dry_run:
             self.halt()
             await self._unhalted()
 
@@ -75,8 +81,8 @@ class CheckpointSteps(HelperSteps):
             )
             raise HelperError(msg, code="invalid_checkpoint")
         await self._all_written()
-        if self._is_items:
-            self._of_item = value
+        if self._is_kept_here:
+            self._kept = value
             return
         async with self._one_at_a_time:
             self._version = await self._lookup(

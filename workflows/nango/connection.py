@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.connections import ConnectionActivities, MetadataInput
     from activities.integrations import EnvironmentRef, IntegrationActivities, IntegrationRef
     from perdure.nango import EnvironmentVariable, HelperError, Record
+    from perdure.temporal.payloads import RunState
     from workflows.nango.steps import HelperSteps
     from workflows.scripts import as_json
 
@@ -24,7 +25,22 @@ _PLAIN_VALUES = frozenset({"true", "false"})
 
 
 class ConnectionSteps(HelperSteps):
-    """What scripts ask about their connection. Nothing is kept: each answer is of its moment."""
+    """What scripts ask about their connection. Nothing is kept: each answer is of its moment.
+
+    Only a dry run has metadata of its own once it was given some, or has set some.
+    """
+
+    _own_metadata: dict[str, Any] | None = None
+
+    def state(self) -> RunState:
+        """See base class."""
+        own = None if self.secrets.within(self._own_metadata) else self._own_metadata
+        return super().state().model_copy(update={"metadata": own})
+
+    def resume(self, state: RunState) -> None:
+        """See base class."""
+        super().resume(state)
+        self._own_metadata = state.metadata
 
     async def get_connection(
         self,
@@ -41,7 +57,10 @@ class ConnectionSteps(HelperSteps):
             ConnectionActivities.get_connection, ref, f"connection {ref.connection_id}"
         )
         self.secrets.learn({k: v for k, v in view.credentials.items() if k != "type"})
-        return dict(view.connection, credentials=view.credentials)
+        found = dict(view.connection, credentials=view.credentials)
+        if self._own_metadata is not None and ref == self._ref_of(None, None):
+            found["metadata"] = dict(self._own_metadata)
+        return found
 
     async def get_token(self) -> str | dict[str, Any]:
         """See base class."""
@@ -57,6 +76,8 @@ class ConnectionSteps(HelperSteps):
 
     async def get_metadata(self) -> dict[str, Any]:
         """See base class."""
+        if self._own_metadata is not None:
+            return dict(self._own_metadata)
         ref = self._ref_of(None, None)
         found = await self._lookup(
             ConnectionActivities.get_metadata, ref, f"metadata of {ref.connection_id}"
@@ -65,17 +86,25 @@ class ConnectionSteps(HelperSteps):
 
     async def set_metadata(self, metadata: Record) -> None:
         """See base class."""
+        given = self._metadata_input(metadata)
+        if self._context.dry_run:
+            self._own_metadata = given.metadata
+            return
         await self._lookup(
             ConnectionActivities.set_metadata,
-            self._metadata_input(metadata),
+            given,
             f"set metadata of {self.connection_id}",
         )
 
     async def update_metadata(self, metadata: Record) -> None:
         """See base class."""
+        given = self._metadata_input(metadata)
+        if self._context.dry_run:
+            self._own_metadata = await self.get_metadata() | given.metadata
+            return
         await self._lookup(
             ConnectionActivities.update_metadata,
-            self._metadata_input(metadata),
+            given,
             f"update metadata of {self.connection_id}",
         )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from temporalio import workflow
+from temporalio.common import Priority
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
@@ -13,9 +16,11 @@ with workflow.unsafe.imports_passed_through():
         TrackOf,
         Weighed,
     )
+    from activities.dry_runs import DryRunActivities
     from perdure.ids import BASE_VARIANT
     from perdure.nango import DeletedKeys, HelperError
     from perdure.temporal import policies
+    from perdure.temporal.payloads import RunContext
     from workflows.helper_errors import raise_helper_error
     from workflows.nango.records import RecordSteps
 
@@ -30,10 +35,18 @@ _LEFT_TO_THE_SWAP = DeletedKeys(deletedKeys=[], deletedCount=0, held=False)
 class DeleteTrackSteps(RecordSteps):
     """`track_deletes_start`, `track_deletes_end`, `delete_records_from_previous_executions`."""
 
+    def __init__(self, context: RunContext, *, limit: timedelta, priority: Priority) -> None:
+        super().__init__(context, limit=limit, priority=priority)
+        # Models that a dry run tracks.
+        self._tracked: set[str] = set()
+
     async def track_deletes_start(self, model: str) -> None:
         """See base class."""
         self._check_model(model)
         if self._context.empty_cache:
+            return
+        if self._context.dry_run:
+            self._tracked.add(model)
             return
         begun = await self._lookup(
             DeleteTrackActivities.start_delete_track,
@@ -49,7 +62,10 @@ class DeleteTrackSteps(RecordSteps):
         if self._context.empty_cache:
             return _LEFT_TO_THE_SWAP
         track = TrackOf(context=self._context, model=model)
-        weighed = await self._weigh(track)
+        if self._context.dry_run and model in self._tracked:
+            self._tracked.discard(model)
+            return await self._preview(track)
+        weighed = None if self._context.dry_run else await self._weigh(track)
         if weighed is None:
             msg = (
                 f"No deletes of {model!r} are tracked; call `track_deletes_start` before the first "
@@ -69,6 +85,8 @@ class DeleteTrackSteps(RecordSteps):
         if self.resumes:
             await self._tell_resumed(model)
             return DeletedKeys(deletedKeys=[], deletedCount=0, held=False)
+        if self._context.dry_run:
+            return await self._preview(TrackOf(context=self._context, model=model))
         weighed = await self._weigh(TrackOf(context=self._context, model=model, of_run=True))
         if weighed is None:
             msg = (
@@ -81,6 +99,13 @@ class DeleteTrackSteps(RecordSteps):
     async def finish_deletes(self) -> None:
         """Delete what a full run that succeeded did not see, and forget what was noted for it."""
         context = self._context
+        if context.dry_run:
+            for model in context.models if context.track_deletes else ():
+                if self.resumes:
+                    await self._tell_resumed(model)
+                else:
+                    await self._preview(TrackOf(context=context, model=model))
+            return
         if not context.notes_seen:
             return
         if context.track_deletes:
@@ -131,6 +156,25 @@ class DeleteTrackSteps(RecordSteps):
         if done.dropped:
             await self.warn(f"Not all {model} were deleted: a later run of the sync has begun.")
         return DeletedKeys(deletedKeys=done.ids, deletedCount=done.deleted, held=False)
+
+    async def _preview(self, of: TrackOf) -> DeletedKeys:
+        try:
+            found = await self._step(
+                DryRunActivities.preview_absent,
+                of,
+                f"count the {of.model} that were not seen",
+                policies.WHOLE_SET,
+            )
+        except ActivityError as error:
+            raise_helper_error(error)
+        if found.held:
+            await self.warn(
+                f"{found.absent:,} of {found.live:,} {of.model} were not seen. That is so many "
+                "that a real run would delete none of them until somebody confirms it."
+            )
+            return DeletedKeys(deletedKeys=[], deletedCount=0, held=True)
+        self.progress.records(of.model, {"deleted": found.absent})
+        return DeletedKeys(deletedKeys=found.ids, deletedCount=found.absent, held=False)
 
     async def _tell_resumed(self, model: str) -> None:
         await self.warn(

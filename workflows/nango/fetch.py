@@ -42,7 +42,9 @@ class FetchSteps(HelperSteps):
         try:
             answer = await self._step(
                 FetchActivities.uncontrolled_fetch,
-                FetchInput(request=request, sealed=sealed),
+                FetchInput(
+                    request=request, sealed=sealed, kept_for=self._context.requests_kept_for
+                ),
                 f"{request.method} {_shown_url(url)}",
                 policies.http_until(self._limit, seconds)
                 if request.method in IDEMPOTENT

@@ -45,7 +45,10 @@ class HttpSteps(HelperSteps):
             # The same for every attempt, so that a provider that knows such keys acts once.
             request = request.model_copy(update={"idempotency_key": str(workflow.uuid4())})
         call = ProxyInput(
-            connection=self._ref(request), request=request, sealed=self._is_secret(request)
+            connection=self._ref(request),
+            request=request,
+            sealed=self._is_secret(request),
+            kept_for=self._context.requests_kept_for,
         )
         summary = f"{method} {endpoint}"
         if method in IDEMPOTENT:
@@ -82,6 +85,7 @@ class HttpSteps(HelperSteps):
             paginate=dict(paginate),
             state=state,
             sealed=self._is_secret(request) or self.secrets.within(state),
+            kept_for=self._context.requests_kept_for,
         )
         summary = f"{request.method} {request.endpoint} · page {number}"
         page = await self._repeatable(HttpActivities.fetch_page, call, summary, request)

@@ -25,6 +25,8 @@ class LockSteps(HelperSteps):
     def __init__(self, context: RunContext, *, limit: timedelta, priority: Priority) -> None:
         super().__init__(context, limit=limit, priority=priority)
         self._took_locks = False
+        # A dry run keeps nobody out.
+        self._own_locks: set[str] = set()
 
     def resume(self, state: RunState) -> None:
         """See base class."""
@@ -46,18 +48,26 @@ class LockSteps(HelperSteps):
             msg = f"ttl_ms must be above 0 and at most ten years, not {ttl_ms}"
             raise HelperError(msg, code="invalid_options")
         wanted = TryAcquire(lock=self._lock(key), ttl_ms=ttl_ms)
+        if self._context.dry_run:
+            self._own_locks.add(key)
+            return True
         self._took_locks = True
         return await self._lookup(LockActivities.try_acquire_lock, wanted, f"take the lock {key}")
 
     async def release_lock(self, *, key: str) -> bool:
         """See base class."""
-        return await self._lookup(
-            LockActivities.release_lock, self._lock(key), f"release the lock {key}"
-        )
+        lock = self._lock(key)
+        if self._context.dry_run:
+            held = key in self._own_locks
+            self._own_locks.discard(key)
+            return held
+        return await self._lookup(LockActivities.release_lock, lock, f"release the lock {key}")
 
     async def release_all_locks(self) -> None:
         """See base class."""
-        await self._lookup(LockActivities.release_all_locks, self.run_id, "release all locks")
+        self._own_locks.clear()
+        if not self._context.dry_run:
+            await self._lookup(LockActivities.release_all_locks, self.run_id, "release all locks")
         self._took_locks = False
 
     def _lock(self, key: str) -> LockRef:

@@ -114,6 +114,10 @@ class HelperSteps(NangoAction):
         """Write a warning of the engine's own to the run's log."""
         self._write_line(message, "warn")
 
+    async def tell(self, message: str) -> None:
+        """Write a line of the engine's own to the run's log."""
+        self._write_line(message, "info")
+
     async def log(self, *args: Any, level: LogLevel = "info") -> None:
         """See base class."""
         known = _known_level(level)

@@ -95,7 +95,11 @@ class TriggerSteps(HelperSteps):
     ) -> None:
         names = ", ".join(sync.name for sync in command.syncs) or "all syncs"
         whose = command.connection_id or "all connections"
-        await self._lookup(activity, command, f"{verb} {command.integration} / {names} for {whose}")
+        summary = f"{verb} {command.integration} / {names} for {whose}"
+        if self._context.dry_run:
+            await self.tell(f"A real run would {summary}.")
+            return
+        await self._lookup(activity, command, summary)
 
     async def _action(self, integration: str, connection_id: str, name: str, value: Any) -> Any:
         wanted = ActionRef(
@@ -115,7 +119,11 @@ class TriggerSteps(HelperSteps):
         workflow_id = action_workflow_id(self.environment_name, str(workflow.uuid4()))
         call = ActionInput(
             context=prepared.context.model_copy(
-                update={"workflow_id": workflow_id, "started_at": workflow.now()}
+                update={
+                    "workflow_id": workflow_id,
+                    "started_at": workflow.now(),
+                    "dry_run": self._context.dry_run,
+                }
             ),
             input=plain,
             sealed=self.secrets.within(plain),
