@@ -28,7 +28,7 @@ from perdure.errors import UnavailableError
 from perdure.temporal.failures import leaf_failure
 from perdure.temporal.names import WorkflowType
 
-__all__ = ["RunView", "Waiting", "temporal_url", "view_run", "view_runs"]
+__all__ = ["RunView", "Waiting", "temporal_url", "view_run", "view_runs", "waiting_of"]
 
 # Reading is never held up for long by a Temporal that is slow or away.
 _PATIENCE = timedelta(seconds=2)
@@ -52,10 +52,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run, and what it waits for."""
+    """A run, and what it waits for.
+
+    Attributes:
+        execution: Its present execution, None where it has ended or Temporal is away.
+    """
 
     run: Run
     waiting: Waiting | None = None
+    execution: WorkflowExecutionDescription | None = None
 
 
 def temporal_url(settings: Settings, run: Run) -> str | None:
@@ -102,7 +107,7 @@ async def _view_running(deps: Dependencies, run: Run, limit: timedelta) -> RunVi
             await deps.database.runs.moved(run.id, found.run_id)
             run = replace(run, temporal_run_id=found.run_id)
         if found.status is WorkflowExecutionStatus.RUNNING:
-            return RunView(run, await _waiting(found))
+            return RunView(run, await waiting_of(found), found)
         outcome = await outcome_of(deps.temporal, found, limit)
     if outcome is None:
         return RunView(run)
@@ -132,7 +137,8 @@ def _lost(run: Run) -> Run:
     return replace(run, status=RunStatus.FAILED, error=error)
 
 
-async def _waiting(found: WorkflowExecutionDescription) -> Waiting | None:
+async def waiting_of(found: WorkflowExecutionDescription) -> Waiting | None:
+    """Return what an execution waits for, None where all its steps are in their first attempt."""
     retried = [step for step in found.raw_description.pending_activities if step.attempt > 1]
     if not retried:
         return None

@@ -76,9 +76,9 @@ class Progress:
             self.records(model, counts)
 
     @contextmanager
-    def waiting(self, reason: str, until: datetime) -> Iterator[None]:
+    def waiting(self, reason: str, until: datetime, attempt: int) -> Iterator[None]:
         """Tell what the script waits for while the block runs."""
-        self._set(wait=Wait(reason=self._mask(reason), until=until))
+        self._set(wait=Wait(reason=self._mask(reason), until=until, attempt=attempt))
         try:
             yield
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -11,18 +11,22 @@ from temporalio.client import WorkflowFailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.executions import execution_of
+from activities.sync_schedules import sync_input
 from api.dependencies import Caller, Dependencies, Deps
+from api.run_progress import progress_of
 from api.run_views import view_run, view_runs
 from api.schemas.runs import RunDetail, RunList, RunSummary
 from api.temporal import RPC_TIMEOUT, temporal_answers
 from perdure.db.environments import Environment
 from perdure.db.runs import Run, RunStatus
-from perdure.errors import ConflictError, InvalidInputError, NotFoundError
+from perdure.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from perdure.temporal.names import WorkflowType
 
 __all__ = ["detail_of", "router"]
 
 _SHOWN_LOG_LINES = 10_000
 _STOPPING = timedelta(seconds=8)
+_PATIENCE = timedelta(seconds=2)
 
 router = APIRouter(tags=["runs"])
 
@@ -77,7 +81,10 @@ async def detail_of(deps: Dependencies, caller: Environment, run_id: str) -> Run
     view = await view_run(deps, await deps.database.runs.get(caller.id, run_id))
     lines = await deps.database.runs.logs(run_id, limit=_SHOWN_LOG_LINES)
     held = await deps.database.delete_tracks.held_by(run_id)
-    return RunDetail.with_logs(view, lines, held, deps.settings)
+    seen, next_run_at = await asyncio.gather(
+        progress_of(deps, view), _next_run_at(deps, caller, view.run)
+    )
+    return RunDetail.with_logs(seen, lines, held, deps.settings, next_run_at)
 
 
 @router.post("/runs/{run_id}/cancel")
@@ -91,6 +98,18 @@ async def cancel_run(deps: Deps, caller: Caller, run_id: str) -> RunSummary:
         await _cancel(deps, run)
     run = await deps.database.runs.get(caller.id, run_id)
     return RunSummary.of(await view_run(deps, run), deps.settings)
+
+
+async def _next_run_at(deps: Dependencies, caller: Environment, run: Run) -> datetime | None:
+    if run.kind != WorkflowType.SYNC or run.connection_key is None:
+        return None
+    try:
+        sync = await deps.database.syncs.get(run.connection_key, run.script, run.variant)
+        async with temporal_answers(_PATIENCE):
+            schedule = await deps.schedules.status(sync_input(caller.name, sync))
+    except (NotFoundError, UnavailableError):
+        return None
+    return schedule.next_run_at if schedule else None
 
 
 async def _cancel(deps: Dependencies, run: Run) -> None:

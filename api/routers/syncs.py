@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated
 
@@ -28,9 +28,11 @@ from api.routers.parameters import (
     OptionalConnectionIdHeader,
     OptionalIntegrationHeader,
 )
+from api.run_progress import PATIENCE, SeenProgress, progress_of
 from api.run_views import view_run
 from api.schemas.base import Success
 from api.schemas.held_deletes import HeldDeletes
+from api.schemas.runs import ProgressView, WaitingView
 from api.schemas.syncs import (
     ChangeCounts,
     Frequency,
@@ -43,6 +45,7 @@ from api.schemas.syncs import (
 )
 from api.temporal import RPC_TIMEOUT, temporal_answers
 from config.intervals import IntervalError, normalised_runs, parse_runs
+from perdure.clock import utcnow
 from perdure.db.checkpoints import checkpoint_key
 from perdure.db.environments import Environment
 from perdure.db.records import RecordSet
@@ -140,9 +143,12 @@ async def get_sync_status(
         )
     limit = asyncio.Semaphore(_CONCURRENCY)
 
+    # All of them together, however many wait for a worker that does not run.
+    progress_until = utcnow() + PATIENCE
+
     async def status(item: SelectedSync) -> SyncStatus:
         async with limit:
-            return await _status(deps, caller, item)
+            return await _status(deps, caller, item, progress_until)
 
     return SyncStatusList(syncs=await asyncio.gather(*(status(item) for item in selected)))
 
@@ -231,17 +237,22 @@ async def _each(
     return Success()
 
 
-async def _status(deps: Dependencies, caller: Environment, item: SelectedSync) -> SyncStatus:
+async def _status(
+    deps: Dependencies, caller: Environment, item: SelectedSync, progress_until: datetime
+) -> SyncStatus:
     sync, declared = item.sync, item.declared
     async with temporal_answers():
         schedule = await deps.schedules.status(sync_input(caller.name, sync))
     latest = await deps.database.runs.latest(sync.connection_key, sync.name, sync.variant)
+    seen: SeenProgress | None = None
     if latest is not None:
-        latest = (await view_run(deps, latest)).run
-    count = deps.database.records.count
+        view = await view_run(deps, latest)
+        seen = await progress_of(deps, view, progress_until - utcnow())
+        latest = seen.view.run
     checkpoint = await deps.database.checkpoints.get(
         sync.connection_key, checkpoint_key(WorkflowType.SYNC, sync.name, sync.variant)
     )
+    count = deps.database.records.count
     return SyncStatus(
         id=sync.id,
         type="INCREMENTAL" if _has_succeeded(sync, latest) else "INITIAL",
@@ -262,6 +273,8 @@ async def _status(deps: Dependencies, caller: Environment, item: SelectedSync) -
         heldDeletes=HeldDeletes.of(
             await deps.database.delete_tracks.held(sync.connection_key, sync.name, sync.variant)
         ),
+        progress=ProgressView.of(seen.progress) if seen else None,
+        waiting=WaitingView.of(seen.view.waiting) if seen else None,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from api.run_progress import SeenProgress
 from api.run_views import RunView, Waiting, temporal_url
 from api.schemas.base import Answer, Body
 from api.schemas.held_deletes import HeldDeletes
@@ -13,8 +14,9 @@ from config.settings import Settings
 from perdure.clock import utcnow
 from perdure.db.delete_tracks import DeleteTrack
 from perdure.db.runs import RunStatus, StoredLogLine
+from perdure.temporal.payloads import RunProgress
 
-__all__ = ["RetryBody", "RunDetail", "RunList", "RunSummary"]
+__all__ = ["RetryBody", "RunDetail", "RunList", "RunSummary", "WaitingView"]
 
 
 class RetryBody(Body):
@@ -35,6 +37,15 @@ class WaitingView(Answer):
     attempt: int
     next_attempt_at: datetime | None
 
+    @classmethod
+    def of(cls, waiting: Waiting | None) -> WaitingView | None:
+        """Show it, None where nothing is waited for."""
+        if waiting is None:
+            return None
+        return cls(
+            reason=waiting.reason, attempt=waiting.attempt, next_attempt_at=waiting.next_attempt_at
+        )
+
 
 class RecordCounts(Answer):
     """What a run did to the records of a model."""
@@ -43,6 +54,31 @@ class RecordCounts(Answer):
     updated: int
     deleted: int
     unchanged: int
+
+
+class ProgressView(Answer):
+    """How far a run is; see `perdure.temporal.payloads.RunProgress`."""
+
+    pages: int
+    requests: int
+    cursor: str | None
+    items: int
+    items_done: int
+    items_failed: int
+
+    @classmethod
+    def of(cls, progress: RunProgress | None) -> ProgressView | None:
+        """Show progress, None where nobody tells it."""
+        if progress is None:
+            return None
+        return cls(**progress.model_dump(include=set(cls.model_fields)))
+
+
+class HistoryView(Answer):
+    """How long the history of a run's present execution is."""
+
+    events: int
+    bytes: int
 
 
 class RunSummary(Answer):
@@ -101,26 +137,51 @@ class RunDetail(RunSummary):
     """A run with its log.
 
     Attributes:
+        progress: How far it is, None where it has ended or no worker tells.
+        history: Of a run that is under way, where Temporal tells.
+        checkpoints: `from` and `to`, the checkpoint it found and the one it left; None where it
+            used none.
+        next_run_at: When its sync runs next, None where nothing is scheduled.
         held_deletes: Deletions that it held back and that still wait for somebody's word.
     """
 
+    progress: ProgressView | None
+    history: HistoryView | None
+    checkpoints: dict[str, Any] | None
+    next_run_at: datetime | None
     logs: list[LogLineView]
     held_deletes: list[HeldDeletes]
 
     @classmethod
     def with_logs(
         cls,
-        view: RunView,
+        seen: SeenProgress,
         lines: Sequence[StoredLogLine],
         held: Sequence[DeleteTrack],
         settings: Settings,
+        next_run_at: datetime | None,
     ) -> RunDetail:
         """Show a run with its log."""
         logs = [
             LogLineView(at=line.at, level=line.level, message=line.message, data=line.data)
             for line in lines
         ]
-        return cls(**_facts(view, settings), logs=logs, held_deletes=HeldDeletes.of(held))
+        return cls(
+            **_facts(seen.view, settings),
+            progress=ProgressView.of(seen.progress),
+            history=_history(seen.view),
+            checkpoints=seen.view.run.checkpoints,
+            next_run_at=next_run_at,
+            logs=logs,
+            held_deletes=HeldDeletes.of(held),
+        )
+
+
+def _history(view: RunView) -> HistoryView | None:
+    if view.execution is None:
+        return None
+    info = view.execution.raw_description.workflow_execution_info
+    return HistoryView(events=info.history_length, bytes=info.history_size_bytes)
 
 
 def _facts(view: RunView, settings: Settings) -> dict[str, Any]:
@@ -142,14 +203,6 @@ def _facts(view: RunView, settings: Settings) -> dict[str, Any]:
         "counts": {model: RecordCounts(**counts) for model, counts in run.counts.items()},
         "error": run.error,
         "temporal_url": temporal_url(settings, run),
-        "waiting": _waiting(view.waiting),
+        "waiting": WaitingView.of(view.waiting),
         "dry_run": run.dry_run,
     }
-
-
-def _waiting(waiting: Waiting | None) -> WaitingView | None:
-    if waiting is None:
-        return None
-    return WaitingView(
-        reason=waiting.reason, attempt=waiting.attempt, next_attempt_at=waiting.next_attempt_at
-    )

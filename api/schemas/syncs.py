@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas.base import Answer
 from api.schemas.held_deletes import HeldDeletes
+from api.schemas.runs import ProgressView, WaitingView
 from perdure.db.resyncs import Restart
 from perdure.ids import BASE_VARIANT
 
@@ -141,7 +142,13 @@ class ChangeCounts(Answer):
 
 
 class SyncStatus(Answer):
-    """How a sync of a connection stands."""
+    """How a sync of a connection stands.
+
+    Attributes:
+        checkpoint: Where its next run goes on from, None where it begins at the beginning.
+        progress: How far its run is that is under way, where a worker tells.
+        waiting: Why that run makes no progress at present, None where it does.
+    """
 
     id: UUID
     type: Literal["INITIAL", "INCREMENTAL"]
@@ -157,6 +164,8 @@ class SyncStatus(Answer):
     recordCount: dict[str, int]  # noqa: N815 - the name on the wire
     heldDeletes: list[HeldDeletes] = []  # noqa: N815 - as its neighbours
     checkpoint: dict[str, str | int | float | bool] | None = None
+    progress: ProgressView | None = None
+    waiting: WaitingView | None = None
 
 
 class SyncStatusList(Answer):

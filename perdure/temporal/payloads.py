@@ -165,10 +165,12 @@ class Wait(Payload):
     Attributes:
         reason: Why, without secrets.
         until: When it ends.
+        attempt: Number of the attempt that is due then, counted from 1.
     """
 
     reason: str
     until: datetime
+    attempt: int = 1
 
 
 class RunProgress(Payload):

@@ -89,6 +89,10 @@ async def test_run_is_shown_with_its_log(api: httpx.AsyncClient, environment: St
             f"sync%2Fdev%2Fgit%20hub%2Fa%2Fb%2Fissues%2Fbase/{run_id}/history"
         ),
         "waiting": None,
+        "progress": None,
+        "history": None,
+        "checkpoints": None,
+        "next_run_at": None,
         "held_deletes": [],
         "logs": [
             {"at": "2026-01-01T00:00:00Z", "level": "warn", "message": "careful", "data": {"a": 1}},
@@ -272,3 +276,15 @@ async def test_sync_run_has_its_counts(connected: httpx.AsyncClient) -> None:
 
     assert run["counts"] == {"Issue": {"added": 250, "updated": 0, "deleted": 0, "unchanged": 0}}
     assert run["workflow_id"].startswith("sync/")
+
+
+async def test_run_without_a_worker_is_shown_within_seconds(
+    api: httpx.AsyncClient, environment: Stack
+) -> None:
+    _, run_id = await started(environment)
+
+    async with asyncio.timeout(4):
+        run = (await api.get(f"/runs/{run_id}")).json()
+
+    assert (run["status"], run["progress"]) == ("running", None)
+    assert run["history"]["events"] >= 2

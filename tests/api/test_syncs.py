@@ -68,6 +68,8 @@ async def test_sync_that_never_ran_is_paused_without_auto_start(
         "recordCount": {"Issue": 0},
         "heldDeletes": [],
         "checkpoint": None,
+        "progress": None,
+        "waiting": None,
     }
 
 

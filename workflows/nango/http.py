@@ -130,7 +130,7 @@ class HttpSteps(HelperSteps):
                 wait = wait_before_repeating(error, attempt)
                 if wait is None or workflow.now() + wait > deadline:
                     raise_http_error(error)
-            with self.progress.waiting(reason, workflow.now() + wait):
+            with self.progress.waiting(reason, workflow.now() + wait, attempt + 1):
                 await workflow.sleep(
                     wait, summary=shortened(self.secrets.mask(f"wait before repeating {summary}"))
                 )

@@ -292,6 +292,28 @@ def test_failed_run_shows_place_traceback_and_log(server: HTTPServer, run: Run) 
     assert str(RUN["temporal_url"]) in result.out
 
 
+def test_run_under_way_shows_how_far_it_is(server: HTTPServer, run: Run) -> None:
+    progress = {"pages": 31, "requests": 0, "cursor": "c32"}
+    progress |= {"items": 300, "items_done": 12, "items_failed": 1}
+    server.expect_request(f"/runs/{RUN['id']}").respond_with_json(
+        {
+            **RUN,
+            "progress": progress,
+            "history": {"events": 1234, "bytes": 2**20},
+            "checkpoints": {"from": None, "to": {"page": 31}},
+            "next_run_at": "2026-11-23T06:27:11Z",
+            "logs": [],
+        }
+    )
+
+    result = run("runs", "show", str(RUN["id"]))
+
+    assert "31 pages, next page c32, 12 of 300 items (1 failed)" in result.out
+    assert "1,234 events, 1.0 MB" in result.out
+    assert '{"page": 31}' in result.out
+    assert "Next run" in result.out
+
+
 def test_text_of_others_does_not_control_the_terminal(server: HTTPServer, run: Run) -> None:
     server.expect_request(f"/runs/{RUN['id']}").respond_with_json(
         {**RUN, "error": {"message": "\x1b[2Jgone [red]x[/red]"}, "logs": []}

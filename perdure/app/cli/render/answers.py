@@ -139,6 +139,11 @@ def sync_status(answer: JsonObject) -> None:
         empty="There are no syncs of this connection. `perdure deploy` deploys a project's syncs.",
     )
     for item in answer["syncs"]:
+        about = [_progress(item.get("progress"))]
+        if item.get("waiting"):
+            about.append(f"waits: {_waiting(item['waiting'])}")
+        if any(about):
+            note(f"{_sync_name(item)} of {item['connection_id']}: {'; '.join(filter(None, about))}")
         if item.get("heldDeletes"):
             note(
                 f"{_sync_name(item)} of {item['connection_id']}: "
@@ -216,7 +221,11 @@ def run(answer: JsonObject) -> None:
             "Waiting": _waiting(waiting) if waiting else None,
             "Started": clock_time(answer["started_at"]),
             "Took": _duration(answer["duration_s"]),
+            "Progress": _progress(answer.get("progress")),
             "Result": _counts(answer.get("counts")),
+            "Checkpoint": _value((answer.get("checkpoints") or {}).get("to")),
+            "History": _history(answer.get("history")),
+            "Next run": clock_time(answer.get("next_run_at")),
             "Held deletes": _held(answer.get("held_deletes") or ()) or None,
             "Bundle": str(answer["bundle"])[:12] if answer["bundle"] else None,
             "Temporal UI": answer.get("temporal_url"),
@@ -260,6 +269,25 @@ def _waiting(waiting: JsonObject) -> str:
     return (
         f"{waiting['reason']} (attempt {waiting['attempt']}{f', again {again}' if again else ''})"
     )
+
+
+def _progress(progress: JsonObject | None) -> str:
+    """Return how far a run is: `31 pages, next page c32; 12 of 300 items`."""
+    if not progress:
+        return ""
+    facts = [f"{progress[name]:,} {name}" for name in ("pages", "requests") if progress[name]]
+    if progress["cursor"]:
+        facts.append(f"next page {_value(progress['cursor'])}")
+    if progress["items"]:
+        failed = f" ({progress['items_failed']:,} failed)" if progress["items_failed"] else ""
+        facts.append(f"{progress['items_done']:,} of {progress['items']:,} items{failed}")
+    return ", ".join(facts)
+
+
+def _history(history: JsonObject | None) -> str:
+    if not history:
+        return ""
+    return f"{history['events']:,} events, {history['bytes'] / 2**20:.1f} MB"
 
 
 def _sync_name(item: JsonObject) -> str:

@@ -1,0 +1,121 @@
+"""How far runs are that are under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from werkzeug import Request, Response
+
+from tests.api.calls import connect, deploy
+from tests.support.project import project
+from tests.support.source import Source
+
+TARGET = {"provider_config_key": "tracker", "connection_id": "acme", "syncs": []}
+
+EACH = """
+async def one(nango, n):
+    await nango.get(endpoint="/issues", params={"cursor": str(n)})
+
+async def fetch_data(nango):
+    await nango.each([1, 2, 3], one, concurrency=1)
+"""
+
+POSTING = """
+async def fetch_data(nango):
+    await nango.save_checkpoint({"page": 7})
+    await nango.post(endpoint="/orders", data={})
+"""
+
+
+async def running(
+    client: httpx.AsyncClient, condition: Callable[[dict[str, Any]], Any]
+) -> dict[str, Any]:
+    """Trigger the sync and return its run as soon as it is as wanted."""
+    await client.post("/sync/trigger", json=TARGET)
+
+    async def poll() -> dict[str, Any]:
+        while True:
+            for run in (await client.get("/runs", params={"kind": "sync"})).json()["runs"]:
+                detail = (await client.get(f"/runs/{run['id']}")).json()
+                if condition(detail):
+                    return detail
+            await asyncio.sleep(0.05)
+
+    return await asyncio.wait_for(poll(), 40)
+
+
+async def status(client: httpx.AsyncClient) -> dict[str, Any]:
+    query = {"provider_config_key": "tracker", "syncs": "*"}
+    answer = await client.get("/sync/status", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["syncs"][0]
+
+
+async def end(client: httpx.AsyncClient) -> None:
+    await client.delete("/connections/acme", params={"provider_config_key": "tracker"})
+
+
+async def test_run_under_way_tells_pages_cursor_counts_and_history(
+    live: httpx.AsyncClient, source: Source
+) -> None:
+    source.before = lambda page: Response("busy", 503) if page == 3 else None
+    await deploy(live, project())
+    await connect(live, source.url)
+
+    run = await running(live, lambda r: r["progress"] and r["progress"]["pages"] and r["waiting"])
+
+    assert (run["progress"]["pages"], run["progress"]["cursor"]) == (2, "3")
+    assert run["counts"]["Issue"]["added"] == 200
+    assert "503" in run["waiting"]["reason"]
+    assert run["history"]["events"] > 10
+    assert run["history"]["bytes"] > 1000
+    assert run["next_run_at"] is None  # the schedule is paused
+    sync = await status(live)
+    assert sync["progress"]["pages"] == 2
+    assert "503" in sync["waiting"]["reason"]
+    await end(live)
+
+
+async def test_wait_of_an_item_is_told_with_the_run(
+    live: httpx.AsyncClient, source: Source
+) -> None:
+    source.before = lambda page: Response("slow down", 429) if page == 2 else None
+    await deploy(live, project(EACH))
+    await connect(live, source.url)
+
+    run = await running(live, lambda r: r["waiting"])
+
+    progress = run["progress"]
+    assert (progress["items"], progress["items_done"], progress["requests"]) == (3, 1, 1)
+    assert "429" in run["waiting"]["reason"]
+    await end(live)
+
+
+async def test_wait_before_a_write_is_repeated_is_told_with_its_end(
+    live: httpx.AsyncClient, source: Source
+) -> None:
+    def answer(_: Request) -> Response:
+        return Response("later", 429, headers={"Retry-After": "300"})
+
+    source.server.expect_request("/orders").respond_with_handler(answer)
+    await deploy(live, project(POSTING))
+    await connect(live, source.url)
+
+    run = await running(live, lambda r: r["waiting"])
+
+    assert "429" in run["waiting"]["reason"]
+    assert run["waiting"]["attempt"] == 2
+    assert run["waiting"]["next_attempt_at"] > run["started_at"]
+    assert run["checkpoints"] == {"from": None, "to": {"page": 7}}
+    assert (await status(live))["checkpoint"] == {"page": 7}
+    await end(live)
+
+
+async def test_run_that_has_ended_tells_no_progress(connected: httpx.AsyncClient) -> None:
+    run = await running(connected, lambda r: r["status"] == "success")
+
+    assert (run["progress"], run["history"], run["waiting"]) == (None, None, None)
+    assert (await status(connected))["progress"] is None
