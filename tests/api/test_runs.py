@@ -89,6 +89,7 @@ async def test_run_is_shown_with_its_log(api: httpx.AsyncClient, environment: St
             f"sync%2Fdev%2Fgit%20hub%2Fa%2Fb%2Fissues%2Fbase/{run_id}/history"
         ),
         "waiting": None,
+        "dry_run": False,
         "progress": None,
         "history": None,
         "checkpoints": None,
