@@ -14,12 +14,14 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from werkzeug import Request, Response
 
 from activities.retries import RetryInput
+from perdure.app.worker import replayer_of
 from perdure.db.runs import RunStatus
 from perdure.temporal.failures import describe_failure
 from perdure.temporal.names import TaskQueue, WorkflowType
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
+from workflows.nango import each
 
 TYPED = """
 from datetime import date
@@ -92,6 +94,14 @@ def items() -> Iterator[Items]:
         yield Items(server)
 
 
+async def assert_replays(stack: Stack, *ids: str) -> None:
+    """Replay workflows, as a worker does that takes them over."""
+    replayer = replayer_of(stack.container)
+    for workflow_id in ids:
+        handle = stack.container.temporal.get_workflow_handle(workflow_id)
+        await replayer.replay_workflow(await handle.fetch_history())
+
+
 async def failure_of(handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
     with pytest.raises(WorkflowFailureError) as caught:
         await handle.result()
@@ -119,6 +129,7 @@ async def test_items_run_in_executions_of_their_own_and_belong_to_one_run(
     description = await child.describe()
     assert description.parent_id == handle.id
     assert await description.static_summary() == "sync_repo r3 · 4 of 12 · issues for acme"
+    await assert_replays(stack, handle.id, child.id)
 
 
 async def test_no_more_items_than_asked_for_are_worked_on_at_a_time(
@@ -158,6 +169,7 @@ async def test_failing_items_do_not_stop_the_others_and_the_first_is_named(
     assert error["failed_items"] == [3, 5]
     run = await stack.run(handle)
     assert (run.status, run.counts) == (RunStatus.FAILED, {})
+    await assert_replays(stack, handle.id, f"each/{run.id}/1/4")
 
 
 async def test_script_may_catch_failed_items(stack: Stack, items: Items) -> None:
@@ -203,6 +215,7 @@ async def test_retried_run_repeats_only_the_items_that_failed(stack: Stack, item
     assert sorted(items.served) == [3, 5]
     squares = sorted((r["id"], r["title"]) for r in await stack.records(connection))
     assert squares == [(str(n), str(n * n)) for n in range(8)]
+    await assert_replays(stack, handle.id)
 
 
 @pytest.mark.timeout(60)
@@ -237,6 +250,53 @@ async def test_cancelling_the_run_cancels_its_items_within_seconds(
         child = await client.get_workflow_handle(f"each/{handle.result_run_id}/1/{n}").describe()
         assert child.status is not None
         assert child.status.name == "CANCELED"
+    await assert_replays(stack, handle.id, f"each/{handle.result_run_id}/1/1")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_many_items_go_through_workflows_in_between(
+    stack: Stack, source: Source, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    script = """
+    async def one(nango, n):
+        if n in (4, 7) and (await nango.get_metadata()).get("fail"):
+            raise ValueError(f"bad {n}")
+        await nango.batch_save([{"id": str(n), "title": "t"}], "Issue")
+        return n * n
+
+    async def fetch_data(nango):
+        squares = await nango.each(range(10), one, concurrency=5)
+        assert squares == [n * n for n in range(10)], squares
+    """
+    monkeypatch.setattr(each, "_BATCH_ITEMS", 3)
+    await stack.deploy(project(script))
+    connection = await stack.connect(source.url, metadata={"fail": fails})
+    client = stack.container.temporal
+
+    handle = await stack.start_sync(connection)
+    if fails:
+        error = await failure_of(handle)
+        assert "items[4] of 10: tracker/syncs/issues.py:4: ValueError: bad 4" in error["message"]
+        assert error["failed_items"] == [4, 7]
+        await stack.connect(source.url, metadata={"fail": False})
+        await client.execute_workflow(
+            WorkflowType.RETRY,
+            RetryInput(environment_id=stack.environment.id, run_id=handle.result_run_id or ""),
+            id=f"retry/{handle.id}",
+            task_queue=TaskQueue.ACTIONS,
+        )
+    await client.get_workflow_handle(handle.id).result()
+
+    assert (await stack.run(handle)).counts["Issue"]["added"] == 10
+    events = (await client.get_workflow_handle(handle.id).fetch_history()).events
+    asked = [
+        e.start_child_workflow_execution_initiated_event_attributes.workflow_id
+        for e in events
+        if e.HasField("start_child_workflow_execution_initiated_event_attributes")
+    ]
+    prefix = f"each/{handle.result_run_id}/1/"
+    assert {*asked} == {f"{prefix}{name}" for name in ("1-3", "4-6", "7-9", "10-10")}
+    await assert_replays(stack, handle.id, f"{prefix}4-6")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from werkzeug import Request, Response
 
 from config.settings import Settings
 from perdure.app.container import Container, open_container
-from perdure.app.worker import workers
+from perdure.app.worker import replayer_of, workers
 from perdure.db.runs import RunStatus, StoredLogLine
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
@@ -111,6 +111,13 @@ async def executions(client: Client, handle: WorkflowHandle[Any, Any]) -> list[l
     return histories
 
 
+async def assert_replays(stack: Stack, handle: WorkflowHandle[Any, Any]) -> None:
+    """Replay every execution of a run, as a worker does that takes it over."""
+    replayer = replayer_of(stack.container)
+    for events in await executions(stack.container.temporal, handle):
+        await replayer.replay_workflow(WorkflowHistory(handle.id, events))
+
+
 async def log_of(stack: Stack, handle: WorkflowHandle[Any, Any]) -> list[StoredLogLine]:
     assert handle.result_run_id is not None
     return list(await stack.container.database.runs.logs(handle.result_run_id))
@@ -139,6 +146,7 @@ async def test_loop_with_checkpoints_starts_again_and_stays_one_run(
     assert [r.id for r in runs] == [run.id]
     row = await stack.container.database.syncs.ensure(connection.key, "issues", "base")
     assert row.last_sync_date == run.started_at
+    await assert_replays(stack, handle)
 
 
 async def test_script_that_catches_everything_starts_again_all_the_same(
@@ -153,6 +161,7 @@ async def test_script_that_catches_everything_starts_again_all_the_same(
     assert result.counts["Issue"]["added"] == 40
     assert await log_of(stack, handle) == []
     assert len(await executions(stack.container.temporal, handle)) > 2
+    await assert_replays(stack, handle)
 
 
 async def test_steps_beside_a_checkpoint_have_ended_before_the_script_starts_again(
@@ -170,6 +179,7 @@ async def test_steps_beside_a_checkpoint_have_ended_before_the_script_starts_aga
         scheduled = sum(e.HasField("activity_task_scheduled_event_attributes") for e in events)
         completed = sum(e.HasField("activity_task_completed_event_attributes") for e in events)
         assert scheduled == completed
+    await assert_replays(stack, handle)
 
 
 async def test_cancelling_reaches_a_run_that_has_started_again(
@@ -200,6 +210,7 @@ async def test_cancelling_reaches_a_run_that_has_started_again(
     run = await stack.run(handle)
     assert run.status is RunStatus.CANCELLED
     assert (run.checkpoints or {})["to"]["n"] > 5
+    await assert_replays(stack, handle)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +235,7 @@ async def test_run_without_checkpoints_is_warned_once_and_then_fails_with_what_t
     run = await stack.run(handle)
     assert (run.status, (run.error or {})["type"]) == (RunStatus.FAILED, "history_limit")
     assert (await handle.describe()).history_length < EVENTS
+    await assert_replays(stack, handle)
 
 
 async def test_lock_is_held_over_all_executions_and_released_at_the_end(
@@ -278,4 +290,35 @@ async def test_action_starts_again_at_its_checkpoint(stack: Stack, source: Sourc
     output = (await handle.result())["output"]
 
     assert output == {"input": "in", "n": 30, "run": handle.result_run_id}
+    await assert_replays(stack, handle)
     assert len(await executions(stack.container.temporal, handle)) > 1
+
+
+async def test_item_starts_again_at_its_own_checkpoint(stack: Stack, source: Source) -> None:
+    script = """
+    async def one(nango, name):
+        place = await nango.get_checkpoint()
+        n = place["n"] if place else 0
+        while n < 30:
+            n += 1
+            await nango.batch_save([{"id": f"{name}{n}", "title": "t"}], "Issue")
+            await nango.save_checkpoint({"n": n})
+        return f"{name}{n}"
+
+    async def fetch_data(nango):
+        assert await nango.each(["a", "b"], one) == ["a30", "b30"]
+        assert await nango.get_checkpoint() is None
+    """
+    await stack.deploy(project(script))
+
+    handle = await stack.start_sync(await stack.connect(source.url))
+    result = await handle.result()
+
+    assert result.counts["Issue"]["added"] == 60
+    client = stack.container.temporal
+    child = client.get_workflow_handle(f"each/{handle.result_run_id}/1/2")
+    last = await child.fetch_history()
+    started = last.events[0].workflow_execution_started_event_attributes
+    assert started.continued_execution_run_id
+    await replayer_of(stack.container).replay_workflow(last)
+    await assert_replays(stack, handle)
