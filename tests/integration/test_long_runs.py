@@ -15,6 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from werkzeug import Request, Response
 
+from activities.retries import RetryInput
 from config.settings import Settings
 from perdure.app.container import Container, open_container
 from perdure.app.worker import replayer_of, workers
@@ -23,6 +24,7 @@ from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.client import register_search_attributes
 from perdure.temporal.failures import describe_failure
+from perdure.temporal.names import TaskQueue, WorkflowType
 from tests.support.project import project
 from tests.support.source import Source, issues
 from tests.support.stack import Stack, namespaced
@@ -322,3 +324,44 @@ async def test_item_starts_again_at_its_own_checkpoint(stack: Stack, source: Sou
     assert started.continued_execution_run_id
     await replayer_of(stack.container).replay_workflow(last)
     await assert_replays(stack, handle)
+
+
+async def test_run_that_failed_after_it_had_started_again_is_retried(
+    stack: Stack, source: Source
+) -> None:
+    script = """
+    async def fetch_data(nango):
+        place = await nango.get_checkpoint()
+        n = place["n"] if place else 0
+        while n < 30:
+            n += 1
+            await nango.batch_save([{"id": str(n), "title": "t"}], "Issue")
+            if n == 25 and (await nango.get_metadata()).get("fail"):
+                raise ValueError("as the metadata asks")
+            await nango.save_checkpoint({"n": n})
+        await nango.clear_checkpoint()
+    """
+    await stack.deploy(project(script))
+    connection = await stack.connect(source.url, metadata={"fail": True})
+    handle = await stack.start_sync(connection)
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    mended = project(script.replace("raise ValueError", "await nango.log"))
+    bundle = await stack.deploy(mended)
+
+    client = stack.container.temporal
+    await client.execute_workflow(
+        WorkflowType.RETRY,
+        RetryInput(
+            environment_id=stack.environment.id, run_id=handle.result_run_id or "", bundle=bundle
+        ),
+        id=f"retry/{handle.id}",
+        task_queue=TaskQueue.ACTIONS,
+    )
+    await client.get_workflow_handle(handle.id).result()
+
+    run = await stack.run(handle)
+    assert (run.status, run.counts["Issue"]) == (
+        RunStatus.SUCCESS,
+        {"added": 30, "updated": 0, "deleted": 0, "unchanged": 0},
+    )
