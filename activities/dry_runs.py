@@ -16,6 +16,7 @@ from perdure.db.database import Database
 from perdure.db.dry_runs import PreviewedRecord
 from perdure.db.records import ModelCounts
 from perdure.ids import ConnectionKey
+from perdure.providers.provider_catalog import ProviderCatalog
 from perdure.records.canonical import to_json
 from perdure.records.delete_guard import must_be_confirmed
 from perdure.temporal.payloads import Payload, RunContext
@@ -56,10 +57,16 @@ class FinishDryRunInput(FinishRunInput):
 
 
 class DryRunActivities:
-    """Steps of dry runs. All of them may be repeated."""
+    """Steps of dry runs. All of them may be repeated.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Our own data.
+        catalog: Providers.
+    """
+
+    def __init__(self, database: Database, catalog: ProviderCatalog) -> None:
         self._database = database
+        self._catalog = catalog
 
     @activity.defn
     async def begin_dry_run(self, context: RunContext) -> None:
@@ -114,6 +121,7 @@ class DryRunActivities:
                         context,
                         checkpoint=finish.checkpoint,
                         metadata=finish.metadata,
+                        paginate=self._paginate(context.provider),
                     )
                 except FixtureTooLargeError as error:
                     report["fixture_refused"] = str(error)
@@ -126,6 +134,9 @@ class DryRunActivities:
                 context.run_id, finish.status, finished_at=utcnow(), error=finish.error
             )
         return {model: entry["counts"] for model, entry in records.items()}
+
+    def _paginate(self, provider: str) -> Mapping[str, Any] | None:
+        return self._catalog.get(provider).proxy.paginate if provider in self._catalog else None
 
 
 def _by_model(rows: Sequence[PreviewedRecord]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ async def fixture_of(
     *,
     checkpoint: Mapping[str, Any] | None,
     metadata: Mapping[str, Any] | None,
+    paginate: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the fixture of a dry run that succeeded, but for its input and output.
 
@@ -40,6 +41,7 @@ async def fixture_of(
         context: The run.
         checkpoint: The one it left.
         metadata: What it had in place of the connection's.
+        paginate: How the provider paginates by itself.
 
     Raises:
         FixtureTooLargeError: Told in a sentence.
@@ -67,6 +69,7 @@ async def fixture_of(
                 for name, value in connection.connection_config.items()
             },
         },
+        "paginate": paginate,
         "getMetadata": metadata if metadata is not None else connection.metadata or {},
     }
     nango |= _records(touched)

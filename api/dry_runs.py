@@ -3,89 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from activities.actions import action_context
 from api.schemas.dry_runs import NewDryRun
-from config.project import Action, Integration, NangoConfig, Sync
+from config.project import Action
+from config.script_lookup import FoundScript
 from perdure.clock import utcnow
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
-from perdure.errors import InvalidInputError, NotFoundError
+from perdure.errors import InvalidInputError
 from perdure.ids import BASE_VARIANT, BundleHash, dry_run_workflow_id
-from perdure.scripts.bundle import ScriptKind, ScriptPlaces
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import HistoryLimits, RunContext
 
-__all__ = ["Tried", "context_of", "find_script"]
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """The script that is to be tried.
-
-    Attributes:
-        integration: Key of its integration.
-        path: Its file.
-        declared: What `nango.yaml` says of it.
-    """
-
-    integration: str
-    path: str
-    declared: Sync | Action
-
-    @property
-    def kind(self) -> ScriptKind:
-        """What it is."""
-        return ScriptKind.SYNC if isinstance(self.declared, Sync) else ScriptKind.ACTION
-
-
-def find_script(
-    config: NangoConfig, places: ScriptPlaces, name: str, integration: str | None
-) -> Tried:
-    """Return the script that is meant.
-
-    Args:
-        config: The project.
-        places: Where its scripts lie.
-        name: Name of the script, or the path of its file.
-        integration: Only of this integration.
-
-    Raises:
-        NotFoundError: `script_not_found`.
-        InvalidInputError: `ambiguous_script`, several are meant.
-    """
-    found = [
-        tried
-        for item in config.integrations
-        if integration is None or item.key == integration
-        for tried in _scripts(item, places)
-        if name in (tried.declared.name, tried.path)
-    ]
-    if not found:
-        where = f" of {integration}" if integration else ""
-        msg = f"nango.yaml names no sync and no action {name!r}{where} that has a file."
-        raise NotFoundError(msg, code="script_not_found")
-    if len(found) > 1:
-        paths = ", ".join(tried.path for tried in found)
-        msg = f"Several scripts are called {name!r}; name one by its file: {paths}"
-        raise InvalidInputError(msg, code="ambiguous_script")
-    return found[0]
-
-
-def _scripts(item: Integration, places: ScriptPlaces) -> Iterator[Tried]:
-    declared_scripts: tuple[Sync | Action, ...] = (*item.syncs, *item.actions)
-    for declared in declared_scripts:
-        kind = ScriptKind.SYNC if isinstance(declared, Sync) else ScriptKind.ACTION
-        path = places.find(item.key, kind, declared.name)
-        if path is not None:
-            yield Tried(item.key, path, declared)
+__all__ = ["context_of"]
 
 
 def context_of(
     wanted: NewDryRun,
-    tried: Tried,
+    tried: FoundScript,
     *,
     environment: Environment,
     connection: Connection,

@@ -10,11 +10,12 @@ from temporalio.client import WorkflowHandle
 from activities.bundles import script_files
 from activities.runs import run_start
 from api.dependencies import Caller, Dependencies, Deps
-from api.dry_runs import Tried, context_of, find_script
+from api.dry_runs import context_of
 from api.routers.runs import detail_of
 from api.schemas.dry_runs import DryRunStarted, DryRunView, NewDryRun
 from api.temporal import RPC_TIMEOUT, start_workflow, temporal_answers
 from config.compile import compile_project
+from config.script_lookup import FoundScript, find_script
 from perdure.db.runs import Run, RunStatus
 from perdure.errors import NotFoundError
 from perdure.ids import BundleHash
@@ -106,7 +107,7 @@ async def get_dry_run(deps: Deps, caller: Caller, run_id: str) -> DryRunView:
 
 
 async def _start(
-    deps: Dependencies, context: RunContext, state: RunState, tried: Tried, *, value: Any
+    deps: Dependencies, context: RunContext, state: RunState, tried: FoundScript, *, value: Any
 ) -> WorkflowHandle[Any, Any]:
     summary = f"dry run: {tried.integration} / {tried.declared.name} for {context.connection_id}"
     attributes = search_attributes(

@@ -114,7 +114,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     resolver = ConnectionResolver(database.connections, container.catalog)
     exchanges = ExchangeLog(database.dry_runs)
     http = HttpActivities(resolver, ProxyClient(transport), exchanges)
-    dry_runs = DryRunActivities(database)
+    dry_runs = DryRunActivities(database, container.catalog)
     records = RecordActivities(database)
     tracks = DeleteTrackActivities(database)
     erasure = Erasure(database, bundles)

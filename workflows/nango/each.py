@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.nango.steps import HelperSteps
     from workflows.scripts import as_json, type_of
 
-__all__ = ["EachSteps"]
+__all__ = ["EachSteps", "checked_function", "plain_items"]
 
 T = TypeVar("T")
 ItemT = TypeVar("ItemT")
@@ -62,8 +62,8 @@ class EachSteps(HelperSteps):
         concurrency: int = 10,
     ) -> list[T]:
         """See base class."""
-        file, function = _checked(fn, concurrency)
-        values, sizes = _plain_items(items)
+        file, function = checked_function(fn, concurrency)
+        values, sizes = plain_items(items)
         self._calls += 1
         if not values:
             return []
@@ -126,7 +126,7 @@ class EachSteps(HelperSteps):
         return [results[number] for number in range(len(batches))]
 
 
-def _checked(fn: Callable[..., Any], concurrency: int) -> tuple[str, str]:
+def checked_function(fn: Callable[..., Any], concurrency: int) -> tuple[str, str]:
     """Return file and name of the function.
 
     Raises:
@@ -148,7 +148,7 @@ def _checked(fn: Callable[..., Any], concurrency: int) -> tuple[str, str]:
     return file, name
 
 
-def _plain_items(items: Iterable[Any]) -> tuple[list[Any], list[int]]:
+def plain_items(items: Iterable[Any]) -> tuple[list[Any], list[int]]:
     """Return items as JSON, and the length of each in bytes.
 
     Raises:

@@ -250,6 +250,14 @@ class ApiClient:
         path = f"/runs/{quote(run_id, safe='')}/retry"
         return await self._object("POST", path, body={"bundle": bundle}, timeout=_LONG_TIMEOUT)
 
+    async def start_dry_run(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Start a dry run of a script of a project."""
+        return await self._object("POST", "/dry-runs", body=_given(wanted), timeout=_LONG_TIMEOUT)
+
+    async def get_dry_run(self, run_id: str) -> dict[str, Any]:
+        """Return a dry run as it stands, and what it would have done."""
+        return await self._object("GET", f"/dry-runs/{quote(run_id, safe='')}")
+
     async def webhook_settings(self, changes: Mapping[str, str | bool | None]) -> dict[str, Any]:
         """Return what the environment wants to be told, after changes if there are any."""
         if not changes:

@@ -29,6 +29,7 @@ RUN = {
     "error": None,
     "temporal_url": "http://127.0.0.1:8233/namespaces/default/workflows/x",
     "waiting": None,
+    "dry_run": False,
 }
 
 

@@ -6,9 +6,9 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from perdure.app.cli.errors import ExitCode
 from perdure.app.cli.options import BUILD, AsJson
@@ -16,7 +16,7 @@ from perdure.app.cli.options import BUILD, AsJson
 if TYPE_CHECKING:
     from config.nango_yaml import NangoConfig, ParseResult
 
-__all__ = ["app", "generate"]
+__all__ = ["app", "generate", "generate_tests"]
 
 app = App(name="config", group=BUILD, help="Check nango.yaml.")
 
@@ -60,6 +60,32 @@ def generate(*, project: Path = Path()) -> int:
 
         msg = f"{error.filename or project} cannot be written to: {error.strerror}"
         raise StartupError(msg, code="folder_not_writable") from error
+    return ExitCode.OK
+
+
+def generate_tests(
+    *,
+    integration: Annotated[str | None, Parameter(name=["--integration", "-i"])] = None,
+    project: Path = Path(),
+) -> int:
+    """Write a test for each script that `perdure dryrun --save` has recorded; none is overwritten.
+
+    Args:
+        integration: Only of this integration.
+        project: Project folder.
+    """
+    from perdure.app.cli import render
+    from perdure.app.cli.fixtures import write_tests
+
+    result = _read(project)
+    _print_problems(result)
+    if result.config is None:
+        return ExitCode.COMPILE
+    written = list(write_tests(project, result.config, integration))
+    for path in written:
+        render.say(f"Wrote {path}.")
+    if not written:
+        render.say("Nothing to write; `perdure dryrun SCRIPT CONNECTION --save` records for tests.")
     return ExitCode.OK
 
 

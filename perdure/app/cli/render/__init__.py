@@ -12,6 +12,7 @@ from perdure.app.cli.render.answers import (
     sync_status,
     variables,
 )
+from perdure.app.cli.render.dry_run import dry_run, dry_run_started, log_lines
 from perdure.app.cli.render.plan import (
     deployed,
     deployment,
@@ -31,9 +32,12 @@ __all__ = [
     "deployed",
     "deployment",
     "deployments",
+    "dry_run",
+    "dry_run_started",
     "environment",
     "failure",
     "integrations",
+    "log_lines",
     "note",
     "plain_deployment",
     "plan",

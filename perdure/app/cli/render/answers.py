@@ -25,6 +25,7 @@ __all__ = [
     "clock_time",
     "connection",
     "connections",
+    "duration",
     "environment",
     "integrations",
     "moment",
@@ -191,7 +192,7 @@ def runs(answer: JsonObject) -> None:
                 item["connection_id"],
                 styled("waiting" if item.get("waiting") else item["status"]),
                 moment(item["started_at"]),
-                _duration(item["duration_s"]),
+                duration(item["duration_s"]),
                 _result(item),
             )
             for item in answer["runs"]
@@ -220,7 +221,7 @@ def run(answer: JsonObject) -> None:
             "Status": styled(answer["status"]),
             "Waiting": _waiting(waiting) if waiting else None,
             "Started": clock_time(answer["started_at"]),
-            "Took": _duration(answer["duration_s"]),
+            "Took": duration(answer["duration_s"]),
             "Progress": _progress(answer.get("progress")),
             "Result": _counts(answer.get("counts")),
             "Checkpoint": _value((answer.get("checkpoints") or {}).get("to")),
@@ -231,18 +232,23 @@ def run(answer: JsonObject) -> None:
             "Temporal UI": answer.get("temporal_url"),
         }
     )
-    error = answer.get("error")
-    if error:
-        place = f"{error['file']}:{error.get('line')}: " if error.get("file") else ""
-        show(Text("\nError  ", style="red") + plain_lines(f"{place}{error['message']}"))
-        if error.get("traceback"):
-            show(plain_lines(str(error["traceback"]).rstrip()))
+    failure_of_run(answer)
     if answer["logs"]:
         show(Text("\nLog", style="bold"))
         for line in answer["logs"]:
             style = {"error": "red", "warn": "yellow"}.get(line["level"], "")
             stamp = Text(f"  {clock_time(line['at'])}  {line['level']:<5} ", style="dim")
             show(stamp + plain_lines(line["message"], style))
+
+
+def failure_of_run(answer: JsonObject) -> None:
+    """Print why a run failed, if it did."""
+    error = answer.get("error")
+    if error:
+        place = f"{error['file']}:{error.get('line')}: " if error.get("file") else ""
+        show(Text("\nError  ", style="red") + plain_lines(f"{place}{error['message']}"))
+        if error.get("traceback"):
+            show(plain_lines(str(error["traceback"]).rstrip()))
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]] | None) -> str:
@@ -324,7 +330,8 @@ def moment(text: str | None) -> str:
     return clock_time(text).removeprefix(f"{utcnow().astimezone():%Y-%m-%d} ")
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Return seconds in words."""
     if seconds is None:
         return ""
     if seconds < 60:
