@@ -188,7 +188,7 @@ def runs(answer: JsonObject) -> None:
         [
             (
                 item["id"],
-                f"{item['kind']} {item['integration']}/{item['script']}",
+                _what(item),
                 item["connection_id"],
                 styled("waiting" if item.get("waiting") else item["status"]),
                 moment(item["started_at"]),
@@ -216,7 +216,7 @@ def run(answer: JsonObject) -> None:
     print_facts(
         {
             "Run": answer["id"],
-            "What": f"{answer['kind']} {answer['integration']}/{answer['script']}",
+            "What": _what(answer),
             "Connection": answer["connection_id"],
             "Status": styled(answer["status"]),
             "Waiting": _waiting(waiting) if waiting else None,
@@ -239,6 +239,11 @@ def run(answer: JsonObject) -> None:
             style = {"error": "red", "warn": "yellow"}.get(line["level"], "")
             stamp = Text(f"  {clock_time(line['at'])}  {line['level']:<5} ", style="dim")
             show(stamp + plain_lines(line["message"], style))
+
+
+def _what(run: JsonObject) -> str:
+    mark = "dry run: " if run.get("dry_run") else ""
+    return f"{mark}{run['kind']} {run['integration']}/{run['script']}"
 
 
 def failure_of_run(answer: JsonObject) -> None:

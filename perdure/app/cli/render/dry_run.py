@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from rich.text import Text
 
 from perdure.app.cli.render.answers import duration, failure_of_run
-from perdure.app.cli.render.terminal import note, plain_lines, print_table, say, show
+from perdure.app.cli.render.terminal import note, plain_lines, print_json, print_table, say, show
 
 __all__ = ["dry_run", "dry_run_started", "log_lines"]
 
@@ -65,7 +65,7 @@ def dry_run(view: JsonObject, fixture: Path | None) -> None:
         if view[what] is not None:
             say(f"{what.capitalize()}: {_json(view[what])}")
     if run["kind"] == "action" and run["status"] == "success":
-        say(json.dumps(view["output"], indent=2, ensure_ascii=False))
+        print_json(view["output"])
     if fixture is not None:
         say(f"Wrote {fixture}")
     elif view["fixture_refused"]:
