@@ -17,7 +17,7 @@ import asyncpg
 
 from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.db.records import ModelCounts
-from perdure.errors import NotFoundError
+from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import BASE_VARIANT, ConnectionKey, EnvironmentId
 from perdure.records.canonical import JsonObject, to_json
 
@@ -54,7 +54,8 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
        coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM runs
- WHERE connection_key = $1 AND script = $2 AND variant = $3 AND status = 'running' AND id <> $4
+ WHERE connection_key = $1 AND script = $2 AND variant = $3 AND kind = $4
+   AND status = 'running' AND id <> $5
  ORDER BY started_at DESC
  LIMIT 1
 """
@@ -95,7 +96,7 @@ UPDATE runs
        'updated',   coalesce((counts #>> ARRAY[$2, 'updated'])::bigint, 0) + $4,
        'deleted',   coalesce((counts #>> ARRAY[$2, 'deleted'])::bigint, 0) + $5,
        'unchanged', coalesce((counts #>> ARRAY[$2, 'unchanged'])::bigint, 0) + $6))
- WHERE id = $1
+ WHERE id = $1 AND finished_at IS NULL
 """
 
 _GET = """
@@ -127,7 +128,7 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
        coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM runs
- WHERE connection_key = $1 AND script = $2 AND variant = $3
+ WHERE connection_key = $1 AND script = $2 AND variant = $3 AND kind = 'sync'
  ORDER BY started_at DESC
  LIMIT 1
 """
@@ -315,7 +316,7 @@ class RunStore:
         """
         sync = (run.connection_key, run.script, run.variant)
         await conn.execute(_TAKE_TURN, *sync)
-        other = await conn.fetchrow(_UNDER_WAY, *sync, run.id)
+        other = await conn.fetchrow(_UNDER_WAY, *sync, run.kind, run.id)
         if other is not None:
             return _run(other)
         await self.start(run, conn=conn)
@@ -376,10 +377,14 @@ class RunStore:
             model: Name of the model.
             counts: `BatchResult.counts` of one write.
             conn: Connection whose transaction this joins: with the write itself in the same
-                transaction, a retried step counts its changes once.
+                transaction, a retried step counts its changes once, and a step that outlives its
+                run writes nothing.
+
+        Raises:
+            ConflictError: `run_ended`.
         """
         async with borrowed(self._pool, conn) as connection:
-            await connection.execute(
+            tag = await connection.execute(
                 _ADD_COUNTS,
                 run_id,
                 model,
@@ -388,6 +393,9 @@ class RunStore:
                 counts["deleted"],
                 counts["unchanged"],
             )
+        if tag != "UPDATE 1":
+            msg = f"The run {run_id} has ended; what a step of it still meant to write was not."
+            raise ConflictError(msg, code="run_ended")
 
     async def get(
         self, environment_id: EnvironmentId, run_id: str, *, conn: DbConnection | None = None
@@ -410,11 +418,11 @@ class RunStore:
         return _run(row)
 
     async def latest(
-        self, connection_key: ConnectionKey, script: str, variant: str = BASE_VARIANT
+        self, connection_key: ConnectionKey, sync: str, variant: str = BASE_VARIANT
     ) -> Run | None:
-        """Return the newest run of a script for a connection, None before the first."""
+        """Return the newest run of a sync for a connection, None before the first."""
         async with borrowed(self._pool) as conn:
-            row = await conn.fetchrow(_LATEST, connection_key, script, variant)
+            row = await conn.fetchrow(_LATEST, connection_key, sync, variant)
         return None if row is None else _run(row)
 
     async def running(

@@ -13,7 +13,7 @@ from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.records import ModelCounts, RecordSet
 from perdure.db.runs import LogLine, RunStart, RunStatus
-from perdure.errors import NotFoundError
+from perdure.errors import ConflictError, NotFoundError
 from perdure.records.prepare import prepare_batch
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -106,6 +106,23 @@ async def test_a_repeated_step_counts_its_changes_once(
     assert (counts["added"], counts["updated"]) == (1, 0)
 
 
+async def test_a_step_that_outlives_its_run_writes_nothing(
+    db: Database, run: RunStart, issues: RecordSet
+) -> None:
+    async def step() -> None:
+        async with db.transaction() as conn:
+            result = await db.records.save(issues, prepare_batch([{"id": "a"}]), conn=conn)
+            await db.runs.add_counts(run.id, "Issue", result.counts, conn=conn)
+
+    await db.runs.finish(run.id, RunStatus.CANCELLED, finished_at=MOMENT)
+
+    with pytest.raises(ConflictError) as caught:
+        await step()
+
+    assert caught.value.code == "run_ended"
+    assert await db.records.count(issues) == 0
+
+
 async def test_a_run_of_another_environment_is_not_there(db: Database, run: RunStart) -> None:
     other = await db.environments.ensure(f"env-{uuid4().hex}", str(uuid4()))
 
@@ -159,7 +176,23 @@ async def test_runs_are_found_by_what_they_are(db: Database, start: RunStart) ->
     assert await found(status=RunStatus.TIMEOUT) == set()
 
 
-async def test_the_latest_run_of_a_script(db: Database, start: RunStart) -> None:
+async def test_an_action_of_the_same_name_is_no_run_of_a_sync(
+    db: Database, start: RunStart
+) -> None:
+    key = start.connection_key
+    assert key is not None
+    later = MOMENT + timedelta(hours=1)
+    await db.runs.start(replace(start, id=f"{start.id}-action", kind="action", started_at=later))
+
+    async with db.transaction() as conn:
+        assert await db.runs.start_alone(start, conn=conn) is None
+
+    found = await db.runs.latest(key, "issues")
+    assert found is not None
+    assert found.id == start.id
+
+
+async def test_the_latest_run_of_a_sync(db: Database, start: RunStart) -> None:
     key = start.connection_key
     assert key is not None
     assert await db.runs.latest(key, "issues") is None
