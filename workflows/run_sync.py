@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.resync import drop_leftovers, swap_records
     from workflows.scripts import load_entry_point, script_border
     from workflows.steps import run_step
-    from workflows.supervision import StartAgain, stop_if_cancelled, supervised
+    from workflows.supervision import StartAgain, stop_if_cancelled, supervised, to_the_end
     from workflows.validation import Validation
     from workflows.webhooks import start_deliveries
 
@@ -99,11 +99,11 @@ class RunSync:
             workflow.continue_as_new(sync.model_copy(update={"continued": continued}))
         except (Exception, asyncio.CancelledError) as error:
             if is_cancelled_exception(error):
-                await self._finish(context, nango, RunStatus.CANCELLED)
+                await to_the_end(self._finish(context, nango, RunStatus.CANCELLED))
             else:
-                await self._finish(context, nango, RunStatus.FAILED, error)
+                await to_the_end(self._finish(context, nango, RunStatus.FAILED, error))
             raise
-        return await self._finish(context, nango, RunStatus.SUCCESS)
+        return await to_the_end(self._finish(context, nango, RunStatus.SUCCESS))
 
     async def _start(self, sync: SyncInput, priority: Priority) -> RunContext | None:
         start = StartSyncInput(sync=sync, started_at=workflow.now())

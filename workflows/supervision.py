@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.history import History
     from workflows.nango.steps import HelperSteps
 
-__all__ = ["StartAgain", "stop_if_cancelled", "supervised"]
+__all__ = ["StartAgain", "stop_if_cancelled", "supervised", "to_the_end"]
 
 T = TypeVar("T")
 
@@ -83,6 +83,19 @@ async def stop_if_cancelled() -> None:
         # the run does about it.
         await asyncio.sleep(0)
         raise asyncio.CancelledError
+
+
+async def to_the_end(ending: Coroutine[Any, Any, T]) -> T:
+    """Do what a cancellation must not interrupt, such as noting how a run ended.
+
+    Args:
+        ending: What is done, whole.
+    """
+    task = asyncio.ensure_future(ending)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        return await task
 
 
 async def _drained(nango: HelperSteps) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 from temporalio.worker import Worker
@@ -20,6 +21,8 @@ from perdure.temporal.names import WorkflowType
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
+
+_CANCEL_REQUESTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
 
 STUBBORN = """
 async def fetch_data(nango):
@@ -39,6 +42,17 @@ async def until_step(
         while True:
             found = (await handle.describe()).raw_description.pending_activities
             if any(a.activity_type.name == step and state in (None, a.state) for a in found):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def until_heard(handle: WorkflowHandle[Any, Any]) -> None:
+    """Wait until a run has worked off that it is to be cancelled."""
+    async with asyncio.timeout(20):
+        while True:
+            kinds = [event.event_type async for event in handle.fetch_history_events()]
+            since = kinds[kinds.index(_CANCEL_REQUESTED) :] if _CANCEL_REQUESTED in kinds else []
+            if EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED in since:
                 return
             await asyncio.sleep(0.02)
 
@@ -96,6 +110,41 @@ async def test_run_cancelled_while_it_starts_is_shown_as_cancelled(
     assert isinstance(caught.value.cause, CancelledError)
     run = await stack.run(handle)
     assert (run.status, source.served) == (RunStatus.CANCELLED, {})
+
+
+LOCKS = """
+async def fetch_data(nango):
+    await nango.try_acquire_lock(key="k", ttl_ms=60_000)
+    await nango.get(endpoint="/issues")
+"""
+
+
+async def test_cancelling_a_run_that_ends_anyway_leaves_nothing_half_ended(
+    stack: Stack, source: Source
+) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(_: int) -> Response | None:
+        asked.set()
+        release.wait(20)
+        return None
+
+    source.before = hang
+    await stack.deploy(project(LOCKS))
+    handle = await stack.start_sync(await stack.connect(source.url))
+    await asyncio.to_thread(asked.wait, 20)
+    database = stack.container.database
+    async with database.transaction() as conn:
+        await conn.execute("SELECT FROM runs WHERE id = $1 FOR UPDATE", handle.result_run_id)
+        release.set()
+        await until_step(handle, "finish_sync", PendingActivityState.PENDING_ACTIVITY_STATE_STARTED)
+        await handle.cancel()
+        await until_heard(handle)
+
+    await handle.result()
+
+    assert (await stack.run(handle)).status is RunStatus.SUCCESS
+    assert await database.locks.acquire(stack.environment.id, "k", "another", timedelta(seconds=1))
 
 
 async def test_run_cancelled_before_its_start_is_noted_is_shown_as_cancelled(
