@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from temporalio import activity
 
 from activities.heartbeat import heartbeating
+from perdure.clock import utcnow
 from perdure.db.checkpoints import checkpoint_key
 from perdure.db.database import Database
+from perdure.db.pool import DbConnection
 from perdure.db.records import ModelCounts
+from perdure.db.resyncs import Kept
+from perdure.db.runs import LogLine
 from perdure.ids import ConnectionKey
+from perdure.records.delete_guard import held_message
 from perdure.temporal.payloads import RunContext
 
 __all__ = ["ResyncActivities"]
@@ -42,6 +48,8 @@ class ResyncActivities:
     async def swap_records(self, context: RunContext) -> dict[str, int]:
         """Put what the run has built in the place of the records that readers see.
 
+        Records of a model of which the run saw nothing stay until somebody confirms it.
+
         Returns:
             How many records were marked as deleted, by model.
 
@@ -50,12 +58,13 @@ class ResyncActivities:
         """
         key = ConnectionKey(context.connection_key)
         async with heartbeating(), self._database.transaction() as conn:
-            deleted = await self._database.resyncs.swap(
+            swapped = await self._database.resyncs.swap(
                 UUID(context.sync_id),
                 context.run_id,
                 connection_key=key,
                 variant=context.variant,
                 models=context.models,
+                guarded=context.delete_guard is not None,
                 conn=conn,
             )
             await self._database.checkpoints.move(
@@ -64,8 +73,31 @@ class ResyncActivities:
                 to=checkpoint_key(context.kind, context.script, context.variant),
                 conn=conn,
             )
-            for model, number in deleted.items():
+            for model, number in swapped.deleted.items():
                 if number:
                     counts = ModelCounts(added=0, updated=0, deleted=number, unchanged=0)
                     await self._database.runs.add_counts(context.run_id, model, counts, conn=conn)
-        return deleted
+            await self._tell_kept(context, swapped.kept, conn)
+        return swapped.deleted
+
+    async def _tell_kept(
+        self, context: RunContext, kept: Mapping[str, Kept], conn: DbConnection
+    ) -> None:
+        lines = [
+            LogLine(
+                at=utcnow(),
+                level="warn",
+                message=held_message(
+                    f"{records.absent:,} of {records.live:,} {model}",
+                    model,
+                    integration=context.integration,
+                    sync=context.script,
+                    connection_id=context.connection_id,
+                    variant=context.variant,
+                    next_run="the next run that empties the cache",
+                ),
+                step_id=f"kept:{model}",
+            )
+            for model, records in kept.items()
+        ]
+        await self._database.runs.append_logs(context.run_id, lines, conn=conn)

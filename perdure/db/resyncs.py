@@ -23,7 +23,7 @@ from perdure.db.syncs import Sync
 from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import BASE_VARIANT, ConnectionKey, shadow_variant
 
-__all__ = ["Begun", "Restart", "ResyncStore"]
+__all__ = ["Begun", "Kept", "Restart", "ResyncStore", "Swapped"]
 
 Restart: TypeAlias = Literal["reset", "empty_cache"]
 """What a run does first: forget where the sync stands, or also build its records anew."""
@@ -39,7 +39,10 @@ RETURNING id
 """
 
 _LOCK = """
-SELECT restart, last_sync_date, begun_run_id, rebuild_after FROM syncs WHERE id = $1 FOR UPDATE
+SELECT name, restart, last_sync_date, begun_run_id, rebuild_after
+  FROM syncs
+ WHERE id = $1
+   FOR UPDATE
 """
 
 # Once everybody who writes has had his turn, no earlier place can appear below this one.
@@ -94,6 +97,21 @@ SELECT count(*) FROM dropped
 # Of sets that have just been written statistics know nothing: Postgres takes them for a few rows
 # and would go through one of them again and again for each record of the other.
 _JOIN_LARGE_SETS = "SELECT set_config('enable_nestloop', 'off', true)"
+
+# Where the run has built nothing, what was there when it began waits for somebody's word.
+_HOLD_BACK = """
+INSERT INTO delete_tracks (
+    connection_key, sync, model, variant, run_id, after_seq, held_at, held_by, live, absent
+)
+SELECT $1, $5, $2, $3, $6, $7, clock_timestamp(), $6, found.live, found.absent
+  FROM (SELECT count(*) AS live, count(*) FILTER (WHERE change_seq <= $7) AS absent
+          FROM records
+         WHERE connection_key = $1 AND model = $2 AND variant = $3 AND deleted_at IS NULL) found
+ WHERE found.absent > 0
+   AND NOT EXISTS (
+       SELECT FROM records WHERE connection_key = $1 AND model = $2 AND variant = $4)
+RETURNING live, absent
+"""
 
 # What was there when the run began and is not there any more, and what the run deleted itself.
 _MARK_ABSENT = """
@@ -191,6 +209,32 @@ class Begun:
     leftovers: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Records that stay until somebody confirms that they are to go.
+
+    Attributes:
+        live: How many records there are.
+        absent: How many of them would have been deleted.
+    """
+
+    live: int
+    absent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """What a swap did, by model.
+
+    Attributes:
+        deleted: How many records were marked as deleted.
+        kept: Of models of which the run saw nothing at all: what was left.
+    """
+
+    deleted: dict[str, int]
+    kept: dict[str, Kept]
+
+
 class ResyncStore:
     """Notes resets and carries them out."""
 
@@ -285,12 +329,16 @@ class ResyncStore:
         connection_key: ConnectionKey,
         variant: str,
         models: Sequence[str],
+        guarded: bool,
         conn: DbConnection,
-    ) -> dict[str, int]:
+    ) -> Swapped:
         """Put what a run has built in the place of the records that readers see.
 
         Every record the run saved stands in the stream as added; what was there before and is not
         there any more stands in it as deleted. Done again, it does nothing.
+
+        A run that saw nothing at all of a model leaves its records as they are, and a delete track
+        that is held back (`perdure.db.delete_tracks`).
 
         Args:
             sync_id: Which sync.
@@ -298,10 +346,8 @@ class ResyncStore:
             connection_key: Whose records.
             variant: Variant of the sync.
             models: Models that the sync saves.
+            guarded: Whether all records of a model may go only when somebody confirms it.
             conn: Connection of the transaction; writers of these records wait until it ends.
-
-        Returns:
-            How many records were marked as deleted, by model.
 
         Raises:
             ConflictError: `rebuild_replaced`, another run has begun since.
@@ -314,19 +360,25 @@ class ResyncStore:
             )
             raise ConflictError(msg, code="rebuild_replaced")
         if row["rebuild_after"] is None:
-            return {}
+            return Swapped({}, {})
         shadow = shadow_variant(variant)
         await conn.execute(_TURNS, connection_key, models, [variant, shadow])
         await conn.execute(_JOIN_LARGE_SETS)
-        deleted = {}
+        deleted: dict[str, int] = {}
+        kept: dict[str, Kept] = {}
         for model in models:
-            sets = (connection_key, model, variant, shadow)
-            tag = await conn.execute(
-                _MARK_ABSENT, *sets, row["rebuild_after"], run_id, timeout=_SWAP_TIMEOUT
-            )
+            sets, place = (connection_key, model, variant, shadow), row["rebuild_after"]
+            held = None
+            if guarded:
+                held = await conn.fetchrow(
+                    _HOLD_BACK, *sets, row["name"], run_id, place, timeout=_SWAP_TIMEOUT
+                )
+            if held is not None:
+                kept[model], place = Kept(held["live"], held["absent"]), 0
+            tag = await conn.execute(_MARK_ABSENT, *sets, place, run_id, timeout=_SWAP_TIMEOUT)
             deleted[model] = int(tag.removeprefix("UPDATE "))
             for statement in (_DROP_EARLIER, _DROP_REPLACED, _MOVE, _COUNT_ANEW):
                 await conn.execute(statement, *sets, timeout=_SWAP_TIMEOUT)
             await announce(conn, RecordSet(connection_key, model, variant))
         await conn.execute(_SWAPPED, sync_id)
-        return deleted
+        return Swapped(deleted, kept)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["SMALL_MODEL", "must_be_confirmed"]
+from perdure.ids import BASE_VARIANT
+
+__all__ = ["SMALL_MODEL", "held_message", "must_be_confirmed"]
 
 SMALL_MODEL = 100
 """Up to so many records, any share of them may go."""
@@ -23,3 +25,34 @@ def must_be_confirmed(*, live: int, absent: int, saw_any: bool, share: float | N
     if not saw_any:
         return True
     return live > SMALL_MODEL and absent > share * live
+
+
+def held_message(
+    what: str,
+    model: str,
+    *,
+    integration: str,
+    sync: str,
+    connection_id: str,
+    variant: str,
+    next_run: str = "the next run that succeeds",
+) -> str:
+    """Say that a deletion waits for somebody's word, and how to give it.
+
+    Args:
+        what: How many records of how many.
+        model: Name of the model.
+        integration: Key of the integration.
+        sync: Name of the sync.
+        connection_id: Name of the connection.
+        variant: Variant of the sync.
+        next_run: Which run decides anew.
+    """
+    command = f"perdure syncs confirm-deletes {integration} {sync} {connection_id} --model {model}"
+    if variant != BASE_VARIANT:
+        command += f" --variant {variant}"
+    return (
+        f"{what} were not seen and would have been deleted. That is so many that nothing was. "
+        f"`{command}` deletes them, with `--dismiss` they stay; {next_run} decides "
+        "anew."
+    )

@@ -370,3 +370,25 @@ async def test_a_run_that_empties_the_cache_leaves_absence_to_the_swap(
     assert await held(stack, connection) == [], "whoever starts over forgets what was held back"
     source.records = everything[1:5]
     assert (await stack.run_sync(connection)).counts["Issue"]["deleted"] == 1
+
+
+async def test_a_run_that_empties_the_cache_and_sees_nothing_waits_for_somebody_s_word(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    await stack.run_sync(connection)
+    everything, source.records = source_ids(source), []
+    await stack.container.database.resyncs.request(connection.key, "issues", "empty_cache")
+
+    handle = await stack.start_sync(connection)
+    await handle.result()
+
+    assert await live(stack, connection) == everything
+    (said,) = await messages(stack, handle.result_run_id or "", "warn")
+    assert said.startswith("250 of 250 Issue were not seen")
+    async with client_of(create_app(stack.container), stack.secret_key) as client:
+        body = {"provider_config_key": "tracker", "connection_id": "acme", "sync": "issues"}
+        answer = await client.post("/sync/confirm-deletes", json=body)
+    assert answer.json()["deleted"] == {"Issue": 250}
+    assert await live(stack, connection) == set()

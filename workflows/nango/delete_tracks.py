@@ -17,8 +17,8 @@ with workflow.unsafe.imports_passed_through():
         Weighed,
     )
     from activities.dry_runs import DryRunActivities
-    from perdure.ids import BASE_VARIANT
     from perdure.nango import DeletedKeys, HelperError
+    from perdure.records.delete_guard import held_message
     from perdure.temporal import policies
     from perdure.temporal.payloads import RunContext
     from workflows.helper_errors import raise_helper_error
@@ -186,14 +186,15 @@ class DeleteTrackSteps(RecordSteps):
     async def _tell_held(self, weighed: Weighed, model: str) -> None:
         context = self._context
         what = f"{weighed.absent:,} of {weighed.live:,} {model}"
-        command = f"perdure syncs confirm-deletes {context.integration} {context.script} "
-        command += f"{context.connection_id} --model {model}"
-        if context.variant != BASE_VARIANT:
-            command += f" --variant {context.variant}"
         await self.warn(
-            f"{what} were not seen and would have been deleted. That is so many that nothing was. "
-            f"`{command}` deletes them, with `--dismiss` they stay; the next run that succeeds "
-            "decides anew."
+            held_message(
+                what,
+                model,
+                integration=context.integration,
+                sync=context.script,
+                connection_id=context.connection_id,
+                variant=context.variant,
+            )
         )
         self.progress.remark(model, f"{what} were not seen; their deletion waits to be confirmed")
 

@@ -13,7 +13,7 @@ import pytest
 from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.records import RecordFilter, RecordSet, Writer
-from perdure.db.resyncs import Begun
+from perdure.db.resyncs import Begun, Kept, Swapped
 from perdure.db.runs import RunStart
 from perdure.db.syncs import Sync
 from perdure.errors import ConflictError, NotFoundError
@@ -52,7 +52,7 @@ class Rebuild:
     async def delete(self, target: RecordSet, *ids: str) -> None:
         await self._db.records.delete(target, prepare_deletion([{"id": i} for i in ids]))
 
-    async def swap(self, run_id: str) -> dict[str, int]:
+    async def swap(self, run_id: str, *, guarded: bool = True) -> Swapped:
         async with self._db.transaction() as conn:
             return await self._db.resyncs.swap(
                 self._row.id,
@@ -60,6 +60,7 @@ class Rebuild:
                 connection_key=self._connection.key,
                 variant="base",
                 models=MODELS,
+                guarded=guarded,
                 conn=conn,
             )
 
@@ -124,10 +125,43 @@ async def test_readers_see_the_old_records_until_the_swap(sync: Rebuild) -> None
     await sync.save(sync.shadow, "2", "3", "4", title="b")
     assert await sync.live() == {"1": "a", "2": "a", "3": "a"}
 
-    assert await sync.swap(run) == {"Issue": 1, "Label": 0}
+    assert await sync.swap(run) == Swapped({"Issue": 1, "Label": 0}, {})
 
     assert await sync.live() == {"2": "b", "3": "b", "4": "b"}
     assert await sync.live(sync.shadow) == {}
+
+
+async def test_of_a_model_that_the_run_saw_nothing_of_the_records_stay_until_it_is_confirmed(
+    db: Database, connection: Connection, sync: Rebuild
+) -> None:
+    run = str(uuid4())
+    labels = RecordSet(connection.key, "Label")
+    new = RecordSet(connection.key, "Label", shadow_variant("base"))
+    await sync.save(sync.shown, "1", "2")
+    await sync.save(labels, "1", "2")
+    await sync.rebuild(run)
+    await sync.save(sync.shown, "3")
+    await sync.save(new, "2", title="b")
+
+    swapped = await sync.swap(run)
+
+    assert swapped == Swapped({"Issue": 0, "Label": 1}, {"Issue": Kept(live=3, absent=2)})
+    assert await sync.live() == {"1": "a", "2": "a", "3": "a"}
+    assert await sync.live(labels) == {"2": "b"}
+    (held,) = await db.delete_tracks.held(connection.key, "issues")
+    assert (held.held_by, held.live, held.absent) == (run, 3, 2)
+    await sync.save(sync.shown, "2")
+    assert await db.delete_tracks.absent(held, after_id="", limit=10) == ["1"]
+
+
+async def test_without_a_guard_a_run_that_saw_nothing_leaves_nothing(sync: Rebuild) -> None:
+    run = str(uuid4())
+    await sync.save(sync.shown, "1", "2")
+    await sync.rebuild(run)
+
+    assert await sync.swap(run, guarded=False) == Swapped({"Issue": 2, "Label": 0}, {})
+
+    assert await sync.live() == {}
 
 
 async def test_what_is_shown_anew_is_added_in_the_order_in_which_it_was_saved(
@@ -156,7 +190,7 @@ async def test_swap_done_again_changes_nothing(sync: Rebuild) -> None:
     await sync.save(sync.shadow, "1", "2", title="b")
     await sync.swap(run)
 
-    assert await sync.swap(run) == {}
+    assert await sync.swap(run) == Swapped({}, {})
 
     assert await sync.live() == {"1": "b", "2": "b"}
 
@@ -172,7 +206,7 @@ async def test_of_an_id_that_somebody_else_wrote_meanwhile_the_later_write_stays
     await sync.save(sync.shown, "twice", title="pushed")
     await sync.delete(sync.shown, "deleted later")
 
-    assert (await sync.swap(run))["Issue"] == 1
+    assert (await sync.swap(run)).deleted["Issue"] == 1
 
     assert await sync.live() == {
         "before": "fetched",
@@ -191,7 +225,7 @@ async def test_what_the_run_deletes_itself_keeps_its_last_payload(
     await sync.rebuild(run)
     await sync.delete(sync.shadow, "1", "3", "unknown")
 
-    assert (await sync.swap(run))["Issue"] == 2
+    assert (await sync.swap(run)).deleted["Issue"] == 2
 
     page = await db.records.list(sync.shown)
     records = {record["id"]: record for record in map(json.loads, page.records)}
