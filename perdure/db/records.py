@@ -39,6 +39,31 @@ SELECT external_id, payload, first_seen_at, last_modified_at, deleted_at, pruned
  LIMIT $9
 """
 
+# Moments follow the stream, but for clocks that are set right, by less than an hour: so a place
+# before everything that changed since a moment is found by halving, whatever lies before it.
+_PLACE_BEFORE = """
+WITH RECURSIVE search AS (
+    SELECT $4::bigint AS low, coalesce((
+               SELECT change_seq
+                 FROM records
+                WHERE connection_key = $1 AND model = $2 AND variant = $3 AND change_seq > 0
+                ORDER BY change_seq DESC
+                LIMIT 1), 0) AS high
+    UNION ALL
+    SELECT CASE WHEN following.is_older THEN following.change_seq ELSE s.low END,
+           CASE WHEN following.is_older THEN s.high ELSE s.low + (s.high - s.low) / 2 END
+      FROM search s LEFT JOIN LATERAL (
+          SELECT r.change_seq, r.last_modified_at < $5::timestamptz - interval '1 hour' AS is_older
+            FROM records r
+           WHERE r.connection_key = $1 AND r.model = $2 AND r.variant = $3
+             AND r.change_seq > 0 AND r.change_seq > s.low + (s.high - s.low) / 2
+           ORDER BY r.change_seq
+           LIMIT 1) following ON true
+     WHERE s.low < s.high
+)
+SELECT max(low) FROM search
+"""
+
 _LIST_BY_IDS = """
 SELECT external_id, payload, first_seen_at, last_modified_at, deleted_at, pruned_at, change_seq
   FROM records
@@ -127,6 +152,8 @@ class RecordStore(RecordWriter):
         ]
         async with borrowed(self._pool) as conn:
             if ids is None:
+                if modified_after is not None:
+                    arguments[3] = await conn.fetchval(_PLACE_BEFORE, *arguments[:5])
                 rows = await conn.fetch(_LIST, *arguments)
             else:
                 rows = await conn.fetch(_LIST_BY_IDS, *arguments, ids)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
+from perdure.clock import utcnow
+from perdure.crypto.keyring import KeyRing
 from perdure.db.database import Database
-from perdure.db.records import RecordFilter, RecordPage, RecordSet
+from perdure.db.migrate import migrate
+from perdure.db.pool import create_pool
+from perdure.db.records import RecordFilter, RecordPage, RecordSet, RecordStore
 from perdure.errors import InvalidInputError
 from perdure.records.cursor import encode_cursor
 from perdure.records.prepare import prepare_batch, prepare_deletion
+
+from .conftest import NewDatabase
 
 
 def ids(page: RecordPage) -> list[str]:
@@ -177,3 +184,42 @@ async def test_following_the_stream_needs_no_sort(db: Database, issues: RecordSe
     text = "\n".join(line[0] for line in plan)
     assert "records_stream" in text
     assert "Sort" not in text
+
+
+_FETCHED = """
+SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'records'
+"""
+
+
+async def test_what_changed_lately_is_read_without_what_changed_long_ago(
+    new_database: NewDatabase, keyring: KeyRing
+) -> None:
+    url = await new_database()
+    await migrate(url)
+    async with Database.open(url, keyring=keyring) as database, await create_pool(url, 1) as pool:
+        environment = await database.environments.ensure("dev", str(uuid4()))
+        await database.integrations.create(environment.id, "github", "github")
+        connection, _ = await database.connections.save(environment.id, "github", "acme", {"k": 1})
+        target = RecordSet(connection.key, "Issue")
+        for start in range(0, 5_000, 1_000):
+            batch = [{"id": str(number)} for number in range(start, start + 1_000)]
+            await database.records.save(target, prepare_batch(batch))
+        await pool.execute(
+            "UPDATE records SET first_seen_at = first_seen_at - interval '2 days',"
+            " last_modified_at = last_modified_at - interval '2 days'"
+        )
+        await pool.execute("ANALYZE records")
+        await database.records.save(target, prepare_batch([{"id": "7", "n": 1}, {"id": "new"}]))
+
+        async def fetched() -> int:
+            await pool.execute("SELECT pg_stat_force_next_flush()")
+            count: int = await pool.fetchval(_FETCHED)
+            return count
+
+        before = await fetched()
+        since = utcnow() - timedelta(minutes=9)
+        page = await RecordStore(pool).list(target, modified_after=since)
+        cost = await fetched() - before
+
+    assert ids(page) == ["7", "new"]
+    assert cost < 200
