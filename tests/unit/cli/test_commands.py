@@ -280,7 +280,8 @@ def test_runs_are_listed_with_what_they_did(server: HTTPServer, run: Run) -> Non
 
 
 def test_failed_run_shows_place_traceback_and_log(server: HTTPServer, run: Run) -> None:
-    error = {"type": "x", "message": "boom", "file": "a/syncs/b.py", "line": 3, "traceback": "T"}
+    place = {"file": "a/syncs/b.py", "line": 3}
+    error = {"type": "x", "message": "a/syncs/b.py:3: boom", "traceback": "T", **place}
     logs = [{"at": "2026-11-22T06:27:11Z", "level": "warn", "message": "careful", "data": None}]
     server.expect_request(f"/runs/{RUN['id']}").respond_with_json(
         {**RUN, "status": "failed", "error": error, "logs": logs}
@@ -288,7 +289,7 @@ def test_failed_run_shows_place_traceback_and_log(server: HTTPServer, run: Run) 
 
     result = run("runs", "show", str(RUN["id"]))
 
-    assert "a/syncs/b.py:3: boom" in result.out
+    assert "Error  a/syncs/b.py:3: boom" in result.out
     assert "careful" in result.out
     assert str(RUN["temporal_url"]) in result.out
 

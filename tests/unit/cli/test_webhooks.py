@@ -109,7 +109,7 @@ def test_delivery_is_shown_with_attempts_and_payload(server: HTTPServer, run: Ru
     result = run("webhooks", "show", DELIVERY["id"])
 
     assert result.code == 0
-    for words in ("the receiver answered 503", '"model": "Issue"', "issues: Issue for acme"):
+    for words in ("the receiver answered 503", '\n  "model": "Issue"', "issues: Issue for acme"):
         assert words in result.out
     assert run("webhooks", "show", DELIVERY["id"], "--json").json == DETAIL
 

@@ -251,7 +251,8 @@ def failure_of_run(answer: JsonObject) -> None:
     error = answer.get("error")
     if error:
         place = f"{error['file']}:{error.get('line')}: " if error.get("file") else ""
-        show(Text("\nError  ", style="red") + plain_lines(f"{place}{error['message']}"))
+        message = str(error["message"]).removeprefix(place)
+        show(Text("\nError  ", style="red") + plain_lines(f"{place}{message}"))
         if error.get("traceback"):
             show(plain_lines(str(error["traceback"]).rstrip()))
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 
 from perdure.app.cli.render.answers import clock_time, moment
-from perdure.app.cli.render.terminal import note, print_facts, print_table, say, styled
+from perdure.app.cli.render.terminal import (
+    note,
+    plain_lines,
+    print_facts,
+    print_table,
+    show,
+    styled,
+)
 from perdure.nango import JsonObject
 
 __all__ = ["deliveries", "delivery", "webhook_settings"]
@@ -81,4 +88,4 @@ def delivery(answer: JsonObject) -> None:
         whole=("Attempt",),
         empty="There was no attempt yet.",
     )
-    say(json.dumps(answer["payload"], indent=2, ensure_ascii=False))
+    show(plain_lines(json.dumps(answer["payload"], indent=2, ensure_ascii=False)))
