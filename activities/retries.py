@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from temporalio import activity
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.enums.v1 import ResetReapplyExcludeType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import (
     Client,
@@ -16,7 +15,6 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowHistory,
 )
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer
 
@@ -28,10 +26,9 @@ from perdure.db.runs import LogLine, Run
 from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import BundleHash, EnvironmentId
 from perdure.scripts.bundle import ScriptKind
-from perdure.temporal.failures import leaf_failure
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import Payload
-from perdure.temporal.reset_point import reset_point
+from perdure.temporal.reset_point import failure_place, reset_point, until_task
 
 __all__ = ["RetriedRun", "RetryActivities", "RetryInput"]
 
@@ -132,25 +129,14 @@ class RetryActivities:
         if found.status is WorkflowExecutionStatus.COMPLETED:
             msg = f"The run {run.id} has succeeded; there is nothing to retry."
             raise ConflictError(msg, code="run_succeeded")
-        failed_at, failed_call = await self._failed_at(history.events[-1])
+        failed_at, failed_call = await failure_place(
+            history.events[-1], self._client.data_converter
+        )
         event_id = reset_point(history.events, failed_at, failed_call)
         if event_id is None:
             msg = f"The run {run.id} ended before it did anything; start a new one."
             raise ConflictError(msg, code="run_not_begun")
         return _Ended(found, history, event_id)
-
-    async def _failed_at(self, last: HistoryEvent) -> tuple[int | None, str | None]:
-        if last.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
-            return None, None
-        failure = await self._client.data_converter.decode_failure(
-            last.workflow_execution_failed_event_attributes.failure
-        )
-        leaf = leaf_failure(failure)
-        details = leaf.details if isinstance(leaf, ApplicationError) else ()
-        place = details[1] if len(details) > 1 else None
-        if not isinstance(place, dict):
-            return None, None
-        return place.get("failed_at"), place.get("failed_call")
 
     async def _exchange_script(self, run: Run, ended: _Ended, bundle: BundleHash) -> None:
         """Give the run the script of another bundle, if its history fits that.
@@ -166,7 +152,7 @@ class RetryActivities:
         before = await overrides.script_override(run.workflow_id)
         await overrides.set(run.environment_id, run.workflow_id, payload.SerializeToString())
         replayed = await self._replayer().replay_workflow(
-            _until_task(ended), raise_on_replay_failure=False
+            until_task(ended.history, ended.event_id), raise_on_replay_failure=False
         )
         if replayed.replay_failure is not None:
             await overrides.set(run.environment_id, run.workflow_id, before)
@@ -211,14 +197,3 @@ class RetryActivities:
             step_id=f"retry/{ended.description.run_id}",
         )
         await self._database.runs.append_logs(run.id, [line])
-
-
-def _until_task(ended: _Ended) -> WorkflowHistory:
-    """Return the history up to the task that is done anew, as a worker will get it."""
-    events = ended.history.events
-    started = next(
-        event.event_id
-        for event in reversed(events[: ended.event_id])
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
-    )
-    return WorkflowHistory(ended.history.workflow_id, events[:started])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import linecache
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -248,7 +249,9 @@ def show_sources(bundle: Bundle) -> None:
     for path, source in bundle.files.items():
         if path.endswith(".py"):
             name = f"{_FILE_PREFIX}{bundle.hash[:16]}/{path}"
-            linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+            entry = (len(source), None, source.splitlines(keepends=True), name)
+            # Debuggers take the name for a path below the current folder.
+            linecache.cache[name] = linecache.cache[os.path.abspath(name)] = entry  # noqa: PTH100
 
 
 def shared_models(bundle: Bundle) -> ModuleType | None:

@@ -10,8 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter
+from temporalio.exceptions import ApplicationError
 
-__all__ = ["reset_point"]
+from perdure.temporal.failures import leaf_failure
+
+__all__ = ["failure_place", "reset_point", "until_task"]
 
 _TASK_ENDS = frozenset(
     {
@@ -20,6 +25,38 @@ _TASK_ENDS = frozenset(
         EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
     }
 )
+
+
+async def failure_place(
+    last: HistoryEvent, converter: DataConverter
+) -> tuple[int | None, str | None]:
+    """Return `failed_at` and `failed_call` of `reset_point` as a run's last event tells them."""
+    if last.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+        return None, None
+    failure = await converter.decode_failure(
+        last.workflow_execution_failed_event_attributes.failure
+    )
+    leaf = leaf_failure(failure)
+    details = leaf.details if isinstance(leaf, ApplicationError) else ()
+    place = details[1] if len(details) > 1 else None
+    if not isinstance(place, dict):
+        return None, None
+    return place.get("failed_at"), place.get("failed_call")
+
+
+def until_task(history: WorkflowHistory, event_id: int) -> WorkflowHistory:
+    """Return a history up to the workflow task that is done anew, as a worker will get it.
+
+    Args:
+        history: The whole of it.
+        event_id: From `reset_point`.
+    """
+    started = next(
+        event.event_id
+        for event in reversed(history.events[:event_id])
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
+    )
+    return WorkflowHistory(history.workflow_id, history.events[:started])
 
 
 def reset_point(

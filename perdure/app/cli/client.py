@@ -245,6 +245,11 @@ class ApiClient:
         """Return a run with its log."""
         return await self._object("GET", f"/runs/{quote(run_id, safe='')}")
 
+    async def get_run_history(self, run_id: str) -> dict[str, Any]:
+        """Return the history of a run, for a replay."""
+        path = f"/runs/{quote(run_id, safe='')}/history"
+        return await self._object("GET", path, timeout=_LONG_TIMEOUT)
+
     async def retry_run(self, run_id: str, bundle: str) -> dict[str, Any]:
         """Let a run go on at the step that failed; `bundle` is `own` or `active`."""
         path = f"/runs/{quote(run_id, safe='')}/retry"

@@ -28,6 +28,7 @@ from perdure.app.cli.commands import (
 from perdure.app.cli.commands.compile import compile_
 from perdure.app.cli.commands.dev import dev
 from perdure.app.cli.commands.dryrun import dryrun
+from perdure.app.cli.commands.replay import replay
 from perdure.app.cli.errors import CliError, CommandFailedError, ExitCode
 from perdure.app.cli.options import BUILD, OPERATE
 from perdure.errors import PerdureError
@@ -55,6 +56,7 @@ app.command(config.app)
 app.command(config.generate, group=BUILD)
 app.command(compile_, name="compile", group=BUILD)
 app.command(dryrun, group=BUILD)
+app.command(replay, group=BUILD)
 app.command(config.generate_tests, name="generate:tests", group=BUILD)
 app.command(deployments.app)
 app.command(environment.app)

@@ -21,6 +21,7 @@ from perdure.app.cli.render.plan import (
     plan,
     warnings,
 )
+from perdure.app.cli.render.replay import plain_replay, replay
 from perdure.app.cli.render.terminal import failure, note, print_json, problem, say
 from perdure.app.cli.render.webhooks import deliveries, delivery, webhook_settings
 
@@ -40,10 +41,12 @@ __all__ = [
     "log_lines",
     "note",
     "plain_deployment",
+    "plain_replay",
     "plan",
     "print_json",
     "problem",
     "records",
+    "replay",
     "retried",
     "run",
     "runs",

@@ -1,0 +1,66 @@
+"""Histories of runs, for whoever replays them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from activities.executions import execution_of
+from api.dependencies import Caller, Deps
+from api.open_history import HistoryTooLargeError, open_history
+from api.run_views import view_run
+from api.schemas.base import Answer
+from api.schemas.runs import RunSummary
+from api.temporal import RPC_TIMEOUT, temporal_answers
+from perdure._version import __version__
+from perdure.errors import InvalidInputError, NotFoundError
+
+__all__ = ["router"]
+
+_MOST_BYTES = 64 * 1024 * 1024
+
+router = APIRouter(tags=["runs"])
+
+
+class RunHistory(Answer):
+    """The history of a run's newest execution, as Temporal's JSON has it."""
+
+    run: RunSummary
+    version: str = Field(description="Version of the server's Perdure.")
+    workflow_id: str
+    history: dict[str, Any]
+
+
+@router.get("/runs/{run_id}/history")
+async def get_run_history(deps: Deps, caller: Caller, run_id: str) -> RunHistory:
+    """Return the history of a run, decoded; credentials in it are masked.
+
+    The inputs of steps are left out: a replay does not look at them.
+    """
+    run = (await view_run(deps, await deps.database.runs.get(caller.id, run_id))).run
+    async with temporal_answers():
+        found = await execution_of(deps.temporal, run, RPC_TIMEOUT)
+    if found is None:
+        msg = f"Temporal does not know the run {run.id} any more."
+        raise NotFoundError(msg, code="run_history_gone")
+    client = deps.temporal
+    handle = client.get_workflow_handle(run.workflow_id, run_id=found.run_id)
+    async with temporal_answers():
+        history = await handle.fetch_history(rpc_timeout=RPC_TIMEOUT)
+    try:
+        opened = await open_history(
+            history, client.data_converter, client.namespace, most_bytes=_MOST_BYTES
+        )
+    except HistoryTooLargeError:
+        msg = f"The run {run.id} holds more than {_MOST_BYTES // 2**20} MB; it cannot be replayed."
+        raise InvalidInputError(msg, code="history_too_large") from None
+    summary = RunSummary.of(await view_run(deps, run), deps.settings)
+    return RunHistory(
+        run=summary,
+        version=__version__,
+        workflow_id=run.workflow_id,
+        history=json.loads(opened.to_json()),
+    )
