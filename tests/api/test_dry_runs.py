@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pytest_httpserver import HTTPServer
 
 from tests.api.calls import connect, deploy, error_of
 from tests.support.project import PAGINATED, project
@@ -292,3 +293,57 @@ async def test_a_run_that_is_real_is_no_dry_run(client: httpx.AsyncClient, stack
     answer = await client.get(f"/dry-runs/{handle.result_run_id}")
 
     assert error_of(answer) == (404, "unknown_dry_run")
+
+
+async def test_items_and_triggered_actions_are_dry_as_well(
+    client: httpx.AsyncClient, stack: Stack
+) -> None:
+    script = """
+async def one(nango, item):
+    await nango.batch_save([{"id": item, "title": "t"}], "Issue")
+    await nango.save_checkpoint({"item": item})
+
+
+async def fetch_data(nango):
+    await nango.each(["1", "2"], one)
+    await nango.trigger_action("echo", {"text": "hi"})
+"""
+    action = "async def run_action(nango, input):\n    await nango.set_metadata({'a': 1})\n"
+
+    view = await dry_run(client, project(script, action))
+
+    assert view["records"]["Issue"]["counts"]["added"] == 2
+    assert await stored(stack) == []
+    runs = (await client.get("/runs")).json()["runs"]
+    assert {(run["kind"], run["dry_run"]) for run in runs} == {("sync", True), ("action", True)}
+    connection = await stack.container.database.connections.get(
+        stack.environment.id, "tracker", "acme"
+    )
+    assert not connection.metadata
+
+
+async def test_refusals_and_other_requests_are_kept_for_a_fixture_too(
+    client: httpx.AsyncClient, source: Source, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/gone").respond_with_json({"error": "no"}, status=404)
+    url = httpserver.url_for("/issues")
+    files = project(
+        action=f"""
+async def run_action(nango, input):
+    try:
+        await nango.post("/gone", data={{}}, params={{"a": 1, "api_key": "k"}})
+    except Exception as error:
+        assert error.status == 404
+    return (await nango.uncontrolled_fetch(url="{url}?limit=1")).status
+"""
+    )
+
+    view = await dry_run(client, files, "echo", input={}, keep_requests=True)
+
+    api = view["fixture"]["api"]
+    refused = api["POST"]["/gone"]
+    assert (refused["status"], refused["response"]) == (404, {"error": "no"})
+    assert refused["params"] == {"a": "1", "api_key": "***"}
+    assert list(api["GET"]) == [url]
+    assert api["GET"][url]["params"] == {"limit": "1"}
+    assert view["fixture"]["output"] == 200
