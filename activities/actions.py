@@ -19,7 +19,14 @@ from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import HistoryLimits, Payload, RunContext, ScriptFiles
 
-__all__ = ["ActionActivities", "ActionRef", "PreparedAction", "action_context", "declared_action"]
+__all__ = [
+    "ActionActivities",
+    "ActionRef",
+    "PreparedAction",
+    "action_context",
+    "declared_action",
+    "refuse_disabled",
+]
 
 
 class ActionRef(Payload):
@@ -65,6 +72,19 @@ async def declared_action(
     raise NotFoundError(msg)
 
 
+async def refuse_disabled(
+    database: Database, environment_id: EnvironmentId, integration: str, name: str
+) -> None:
+    """Refuse to call an action that is disabled.
+
+    Raises:
+        NotFoundError: `disabled_resource`.
+    """
+    if await database.actions.is_disabled(environment_id, integration, name):
+        msg = f"The action {name!r} of {integration!r} is disabled; `perdure actions enable` it."
+        raise NotFoundError(msg, code="disabled_resource")
+
+
 def action_context(
     environment: Environment,
     connection: Connection,
@@ -92,6 +112,8 @@ def action_context(
         validation=environment.validation,
         input=action.input,
         output=action.output[0] if action.output else None,
+        retry_limit=action.retry_limit,
+        run_timeout=action.run_timeout,
         log_level=log_level,
         history=history,
     )
@@ -110,8 +132,8 @@ class ActionActivities:
         """Find connection and action.
 
         Raises:
-            NotFoundError: `unknown_connection`, `unknown_provider_config`, or `not_found`: the
-                integration has no such action.
+            NotFoundError: `unknown_connection`, `unknown_provider_config`, `not_found`: the
+                integration has no such action, or `disabled_resource`.
         """
         environment_id = EnvironmentId(wanted.environment_id)
         environment = await self._database.environments.by_id(environment_id)
@@ -121,6 +143,7 @@ class ActionActivities:
         bundle, action = await declared_action(
             self._bundles, BundleHash(wanted.bundle), wanted.integration, wanted.action
         )
+        await refuse_disabled(self._database, environment_id, wanted.integration, wanted.action)
         context = action_context(
             environment,
             connection,

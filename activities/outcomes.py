@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import CancelledError, TerminatedError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.exceptions import TimeoutError as RunTimeoutError
 
 from perdure.db.runs import RunStatus
@@ -39,5 +39,7 @@ def failed_outcome(failure: WorkflowFailureError) -> Outcome:
         case RunTimeoutError():
             error = {"type": "run_timeout", "message": "The run took longer than it may."}
             return Outcome(RunStatus.TIMEOUT, error)
+        case ApplicationError(type="run_timeout"):
+            return Outcome(RunStatus.TIMEOUT, describe_failure(failure))
         case _:
             return Outcome(RunStatus.FAILED, describe_failure(failure))

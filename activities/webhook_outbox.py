@@ -22,6 +22,7 @@ from perdure.webhooks.payloads import (
     AuthOperation,
     AuthSubject,
     SyncSubject,
+    async_action_payload,
     auth_payload,
     sync_error_payload,
     sync_success_payload,
@@ -111,6 +112,46 @@ class WebhookOutbox:
             )
             for subject, payload in told
             for destination in destinations(settings, override)
+        ]
+        return await self._database.deliveries.add(environment_id, _step(), deliveries, conn=conn)
+
+    async def action_ended(
+        self, context: RunContext, action_id: str, status_url: str, *, conn: DbConnection
+    ) -> list[UUID]:
+        """Write that an asynchronous action has ended, however it did.
+
+        Args:
+            context: The run.
+            action_id: Id under which its result is read.
+            status_url: Path at which its result is read.
+            conn: Connection in the transaction that ends the run.
+
+        Returns:
+            Ids of the deliveries, of this call or of the step's earlier attempt.
+        """
+        environment_id = EnvironmentId(context.environment_id)
+        key = ConnectionKey(context.connection_key)
+        settings = await self._database.webhook_settings.get(environment_id, conn=conn)
+        goes_to: Sequence[Destination] = ()
+        if settings.on_async_action_completion:
+            override = await self._database.connections.webhook_url_override(key, conn=conn)
+            goes_to = destinations(settings, override)
+        payload = async_action_payload(
+            context.connection_id, context.integration, action_id, status_url
+        )
+        deliveries = [
+            NewDelivery(
+                type="async_action",
+                subject=f"{context.script} ended",
+                integration=context.integration,
+                connection_id=context.connection_id,
+                connection_key=key,
+                target=destination.target,
+                url=destination.url,
+                body=encode_body(payload),
+                run_id=context.run_id,
+            )
+            for destination in goes_to
         ]
         return await self._database.deliveries.add(environment_id, _step(), deliveries, conn=conn)
 

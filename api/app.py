@@ -13,6 +13,7 @@ from api.auth import Authenticate
 from api.background import AppTasks
 from api.dependencies import Dependencies
 from api.errors import install_error_handlers
+from api.mcp import McpEndpoint
 from api.openapi import openapi_document, operation_id
 from api.requests import LimitBody, ObserveRequest
 from api.routers import (
@@ -30,6 +31,7 @@ from api.routers import (
     run_histories,
     run_retries,
     runs,
+    scripts,
     sync_variants,
     syncs,
     v1,
@@ -56,6 +58,7 @@ _ROUTERS = (
     deployments,
     dry_runs,
     run_histories,
+    scripts,
     run_retries,
     runs,
     webhooks,
@@ -77,10 +80,12 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         dependencies: What the process is made of; whoever made it closes it.
     """
     background = AppTasks()
+    mcp = McpEndpoint(dependencies, background)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await mcp.close()
         await background.close(_SHUTDOWN_SECONDS)
 
     app = FastAPI(
@@ -103,6 +108,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     install_error_handlers(app)
     for module in _ROUTERS:
         app.include_router(module.router)
+    app.add_route("/mcp", mcp, include_in_schema=False)  # type: ignore[arg-type]  # an ASGI app
 
     @app.get("/openapi.json", include_in_schema=False)
     async def get_openapi_document(request: Request) -> Response:

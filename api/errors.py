@@ -71,14 +71,23 @@ class ApiError(PerdureError):
     Attributes:
         status: Status of the answer.
         upstream: The external API's answer that made an action fail.
+        headers: Further headers of the answer.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, *, payload: Any = None, upstream: Any = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        payload: Any = None,
+        upstream: Any = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, code=code, payload=payload)
         self.status = status
         self.upstream = upstream
+        self.headers = headers
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -96,7 +105,9 @@ def error_response(error: Exception, request: Request) -> Response:
             return _http_response(error, request)
         case ApiError():
             extra = {"payload": error.payload, "upstream": error.upstream}
-            return _respond(request, error.status, error.code, error.message, **extra)
+            return _respond(
+                request, error.status, error.code, error.message, headers=error.headers, **extra
+            )
         case PerdureError():
             status = _status(error)
             if status == 500:

@@ -14,6 +14,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from api.errors import ApiError
@@ -65,6 +66,7 @@ async def start_workflow(
     attributes: TypedSearchAttributes,
     result_type: type | None = None,
     queue: TaskQueue = TaskQueue.ACTIONS,
+    once: bool = False,
 ) -> WorkflowHandle[Any, Any]:
     """Start a workflow, or join the one that runs under this id.
 
@@ -77,23 +79,28 @@ async def start_workflow(
         attributes: See `perdure.temporal.names.search_attributes`.
         result_type: What it returns.
         queue: Where it runs.
+        once: Whether to join also one that has ended.
 
     Raises:
         UnavailableError: `temporal_unavailable`.
     """
+    reject, allow = WorkflowIDReusePolicy.REJECT_DUPLICATE, WorkflowIDReusePolicy.ALLOW_DUPLICATE
     async with temporal_answers():
-        return await client.start_workflow(
-            workflow,
-            args=args,
-            id=workflow_id,
-            task_queue=queue,
-            result_type=result_type,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            static_summary=summary[:_SUMMARY_LENGTH],
-            search_attributes=attributes,
-            rpc_timeout=RPC_TIMEOUT,
-        )
+        try:
+            return await client.start_workflow(
+                workflow,
+                args=args,
+                id=workflow_id,
+                task_queue=queue,
+                result_type=result_type,
+                id_reuse_policy=reject if once else allow,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary=summary[:_SUMMARY_LENGTH],
+                search_attributes=attributes,
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return client.get_workflow_handle(workflow_id, result_type=result_type)
 
 
 async def settled(handle: WorkflowHandle[Any, Any], patience: timedelta) -> Any:

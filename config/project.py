@@ -207,7 +207,11 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action of an integration; the attributes mean what they mean for a `Sync`."""
+    """One action of an integration; the attributes mean what they mean for a `Sync`.
+
+    Attributes:
+        retry_limit: As of a sync; None is the default, 15 minutes.
+    """
 
     name: str
     description: str
@@ -217,6 +221,8 @@ class Action:
     scopes: tuple[str, ...]
     version: str | int
     used_models: tuple[str, ...]
+    retry_limit: float | None = None
+    run_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

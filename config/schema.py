@@ -353,6 +353,8 @@ _ACTION_RULES: dict[str, _Rule] = {
     "endpoint": _Checker.action_endpoint,
     "scopes": _Checker.texts,
     "version": _Checker.version,
+    "retry_limit": _Checker.duration,
+    "run_timeout": _Checker.duration,
 }
 
 V1_KEYS: dict[str, _Rule] = {

@@ -259,6 +259,8 @@ class _Reader:
             scopes=self._scopes(script),
             version=script.version(),
             used_models=self._used_models(outputs, input_model),
+            retry_limit=script.seconds("retry_limit"),
+            run_timeout=script.seconds("run_timeout"),
         )
 
     # Models in and out.

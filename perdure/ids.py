@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from typing import NewType
+from uuid import UUID, uuid5
 
 __all__ = [
     "BASE_VARIANT",
     "BundleHash",
     "ConnectionKey",
     "EnvironmentId",
+    "action_id_of",
+    "action_status_url",
     "action_workflow_id",
     "delivery_workflow_id",
     "dry_run_workflow_id",
+    "keyed_action_id",
     "shadow_variant",
     "sync_workflow_id",
 ]
@@ -24,6 +28,8 @@ ConnectionKey = NewType("ConnectionKey", int)
 
 BundleHash = NewType("BundleHash", str)
 """Content hash of a bundle, 64 hexadecimal digits."""
+
+_ACTION_KEYS = UUID("6f1d1a3e-8c57-4f0e-9d5b-2f6c1c1f8a44")
 
 BASE_VARIANT = "base"
 """The variant of a sync that has no variants."""
@@ -44,14 +50,35 @@ def sync_workflow_id(
     return f"sync/{environment}/{integration}/{connection}/{sync}/{variant}"
 
 
-def action_workflow_id(environment: str, key: str) -> str:
+def action_workflow_id(environment: str, action_id: str) -> str:
     """Return the workflow id of an action run.
 
     Args:
         environment: Name of the environment.
-        key: A fresh UUID, or the caller's idempotency key.
+        action_id: The UUID by which callers know it.
     """
-    return f"action/{environment}/{key}"
+    return f"action/{environment}/{action_id}"
+
+
+def action_id_of(workflow_id: str) -> str:
+    """Return the id by which callers know an action."""
+    return workflow_id.rpartition("/")[2]
+
+
+def action_status_url(action_id: str) -> str:
+    """Return the path at which an action's result is read."""
+    return f"/action/{action_id}"
+
+
+def keyed_action_id(integration: str, connection_id: str, key: str) -> UUID:
+    """Return the id of the action that is called with an idempotency key.
+
+    Args:
+        integration: Key of the integration.
+        connection_id: Name of the connection; the same key of another one is another call.
+        key: The caller's key.
+    """
+    return uuid5(_ACTION_KEYS, "\0".join((integration, connection_id, key)))
 
 
 def dry_run_workflow_id(environment: str, key: str) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import Priority
-from temporalio.exceptions import is_cancelled_exception
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.runs import FinishRunInput, RunActivities, RunStatus
+    from perdure.nango import HelperError
     from perdure.temporal import policies
-    from perdure.temporal.failures import describe_failure
-    from perdure.temporal.names import PROGRESS_QUERY, WorkflowType
+    from perdure.temporal.names import PROGRESS_QUERY, TURN_SIGNAL, WorkflowType
     from perdure.temporal.payloads import (
         ActionInput,
         ActionResult,
@@ -22,14 +22,30 @@ with workflow.unsafe.imports_passed_through():
         RunProgress,
         ScriptFiles,
     )
-    from workflows.dry_run import begin_dry_run, finish_dry_run
+    from workflows.action_record import ActionRecord, DryRunRecord, QueuedActionRecord
     from workflows.nango import DurableAction
     from workflows.scripts import EntryPoint, as_json, load_entry_point, script_border
-    from workflows.steps import run_step
+    from workflows.steps import shortened
     from workflows.supervision import StartAgain, supervised
+    from workflows.time_limit import within
     from workflows.validation import Validation
 
 __all__ = ["RunAction"]
+
+_LARGEST_OUTPUT = 2 * 1024 * 1024
+# What would come out the same however often it is tried.
+_LASTING = frozenset(
+    {
+        "entry_point_invalid",
+        "entry_point_missing",
+        "forbidden_in_script",
+        "history_limit",
+        "invalid_action_input",
+        "output_too_large",
+        "script_import_error",
+        "script_syntax_error",
+    }
+)
 
 
 @workflow.defn(name=WorkflowType.ACTION)
@@ -42,11 +58,18 @@ class RunAction:
 
     def __init__(self) -> None:
         self._nango: DurableAction | None = None
+        self._has_turn = False
+        self._retries_left = 0
 
     @workflow.query(name=PROGRESS_QUERY)
     def progress(self) -> RunProgress:
         """Say how far the run is."""
         return self._nango.progress.snapshot() if self._nango else RunProgress()
+
+    @workflow.signal(name=TURN_SIGNAL)
+    def turn(self) -> None:
+        """Let the action run that waits for its turn."""
+        self._has_turn = True
 
     @workflow.run
     async def run(self, call: ActionInput, script: ScriptFiles) -> ActionResult:
@@ -60,20 +83,28 @@ class RunAction:
         own = {"run_id": workflow.info().first_execution_run_id, "bundle": script.bundle}
         context = call.context.model_copy(update=own)
         priority = Priority(fairness_key=f"{context.environment}/{context.connection_id}"[:64])
-        self._nango = nango = DurableAction(context, limit=policies.ACTION_LIMIT, priority=priority)
+        limit = policies.limit_of(context.retry_limit, policies.ACTION_LIMIT)
+        self._nango = nango = DurableAction(context, limit=limit, priority=priority)
+        self._retries_left = call.max_retries
         if call.sealed:
             nango.secrets.learn(call.input)
-        record = _Record(context, nango, priority) if call.keeps_record else None
-        if call.state is not None:
-            nango.resume(call.state)
-        if record is not None and (call.state is None or context.dry_run):
-            await record.start()
+        record = self._record(call, context, nango, priority)
+        began_at = call.began_at
         try:
-            execution = self._execute(context, nango, script, call.input)
-            output = await supervised(execution, nango, script.path)
+            if call.state is not None:
+                nango.resume(call.state)
+            if record is not None and (call.state is None or context.dry_run):
+                await record.start()
+            began_at = began_at or workflow.now()
+            execution = self._attempts(context, nango, script, call.input)
+            output = await within(_left(context, began_at), execution, nango, script.path)
         except StartAgain:
-            again = call.model_copy(update={"state": nango.state()})
-            workflow.continue_as_new(args=[again, script])
+            carried = {
+                "state": nango.state(),
+                "max_retries": self._retries_left,
+                "began_at": began_at,
+            }
+            workflow.continue_as_new(args=[call.model_copy(update=carried), script])
         except (Exception, asyncio.CancelledError) as error:
             await nango.end()
             if record is not None:
@@ -84,6 +115,39 @@ class RunAction:
             await record.finish(None)
         return ActionResult(output=output, sealed=nango.secrets.within(output))
 
+    def _record(
+        self, call: ActionInput, context: RunContext, nango: DurableAction, priority: Priority
+    ) -> ActionRecord | None:
+        if call.keeps_record and context.dry_run:
+            return DryRunRecord(context, priority, nango)
+        if call.queued:
+            return QueuedActionRecord(
+                context, priority, ordered=call.ordered, has_turn=lambda: self._has_turn
+            )
+        return ActionRecord(context, priority) if call.keeps_record else None
+
+    async def _attempts(
+        self, context: RunContext, nango: DurableAction, script: ScriptFiles, value: Any
+    ) -> Any:
+        """Run the script, and again from its beginning as often as its caller allows."""
+        attempt = 1
+        while True:
+            try:
+                return await supervised(
+                    self._execute(context, nango, script, value), nango, script.path
+                )
+            except ApplicationError as error:
+                if not self._retries_left or error.type in _LASTING:
+                    raise
+                reason = error.message
+            self._retries_left -= 1
+            wait = policies.backoff(attempt)
+            attempt += 1
+            await nango.warn(f"{reason} The script is run again in {wait.total_seconds():g} s.")
+            with nango.progress.waiting(reason, workflow.now() + wait, attempt):
+                await workflow.sleep(wait, summary=shortened(f"wait before attempt {attempt}"))
+            nango.begin_again()
+
     async def _execute(
         self, context: RunContext, nango: DurableAction, script: ScriptFiles, value: Any
     ) -> Any:
@@ -91,54 +155,17 @@ class RunAction:
             validation = nango.validation = Validation(context, script, nango.warn)
             action = load_entry_point(script, "run_action")
             await validation.check(context.input, value, what="input", code="invalid_action_input")
-            output, _ = as_json(await _call(action, nango, value))
+            output, size = as_json(await _call(action, nango, value))
+            if size > _LARGEST_OUTPUT:
+                msg = (
+                    f"The action returned {size / 1024:,.0f} KiB of JSON; at most "
+                    f"{_LARGEST_OUTPUT // 1024:,} KiB are possible. Return less of it, in pages."
+                )
+                raise HelperError(msg, code="output_too_large")
             await validation.check(
                 context.output, output, what="output", code="invalid_action_output"
             )
             return output
-
-
-class _Record:
-    """The run's own row, for runs that nobody waits for outside of Temporal."""
-
-    def __init__(self, context: RunContext, nango: DurableAction, priority: Priority) -> None:
-        self._context = context
-        self._nango = nango
-        self._priority = priority
-
-    async def start(self) -> None:
-        if self._context.dry_run:
-            await begin_dry_run(self._context)
-            return
-        await run_step(
-            RunActivities.start_run,
-            self._context,
-            summary=f"start {self._context.script} for {self._context.connection_id}",
-            policy=policies.BOOKKEEPING,
-            priority=self._priority,
-        )
-
-    async def finish(self, error: BaseException | None) -> None:
-        if self._context.dry_run:
-            status = RunStatus.SUCCESS if error is None else RunStatus.FAILED
-            if error is not None and is_cancelled_exception(error):
-                status = RunStatus.CANCELLED
-            await finish_dry_run(self._context, self._nango.state(), status, error)
-            return
-        finish = FinishRunInput(context=self._context, status=RunStatus.SUCCESS)
-        if error is not None and is_cancelled_exception(error):
-            finish = FinishRunInput(context=self._context, status=RunStatus.CANCELLED)
-        elif error is not None:
-            finish = FinishRunInput(
-                context=self._context, status=RunStatus.FAILED, error=describe_failure(error)
-            )
-        await run_step(
-            RunActivities.finish_run,
-            finish,
-            summary=f"finish: {finish.status}",
-            policy=policies.BOOKKEEPING,
-            priority=self._priority,
-        )
 
 
 async def _call(action: EntryPoint, nango: DurableAction, value: Any) -> Any:
@@ -146,3 +173,10 @@ async def _call(action: EntryPoint, nango: DurableAction, value: Any) -> Any:
     if len(inspect.signature(action).parameters) == 1:
         return await action(nango)
     return await action(nango, value)
+
+
+def _left(context: RunContext, began_at: datetime) -> timedelta | None:
+    """Return the time that a run has left, None where there is no limit."""
+    if context.run_timeout is None:
+        return None
+    return began_at + timedelta(seconds=context.run_timeout) - workflow.now()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from activities.action_queue import let_in
 from api.dependencies import Caller, Deps
 from api.schemas.base import Success
 from api.schemas.environment import (
@@ -15,6 +17,8 @@ from api.schemas.environment import (
     VariableName,
     VariableValue,
 )
+from api.temporal import temporal_answers
+from perdure.errors import UnavailableError
 
 __all__ = ["router"]
 
@@ -22,9 +26,9 @@ router = APIRouter(tags=["environment"])
 
 
 @router.get("/environment")
-async def get_environment(caller: Caller) -> EnvironmentView:
+async def get_environment(deps: Deps, caller: Caller) -> EnvironmentView:
     """Return the environment."""
-    return EnvironmentView.of(caller)
+    return EnvironmentView.of(caller, await deps.database.actions.limits(caller.id))
 
 
 @router.patch("/environment")
@@ -34,7 +38,17 @@ async def change_environment(
     """Change the environment; it counts from the next run on."""
     if body.validation is not None:
         caller = await deps.database.environments.set_validation(caller.id, body.validation)
-    return EnvironmentView.of(caller)
+    limits = await deps.database.actions.limits(caller.id)
+    wanted = (body.action_limit, body.connection_action_limit)
+    if any(wanted):
+        limits = await deps.database.actions.set_limits(
+            caller.id, environment=wanted[0], connection=wanted[1]
+        )
+        # Those that wait hear of it now, or by themselves if Temporal is away.
+        with suppress(UnavailableError):
+            async with temporal_answers():
+                await let_in(deps.database, deps.temporal, caller.id)
+    return EnvironmentView.of(caller, limits)
 
 
 @router.get("/environment-variables")

@@ -18,8 +18,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
+from api.action_calls import CalledAction
 from api.dependencies import Background, Caller, Deps
-from api.routers.actions import AsyncHeader, answer_action
+from api.routers.actions import Options, answer_call
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.routers.records import RecordQuery, answer_records
 from config.endpoint_input import action_input, parse_json
@@ -59,7 +60,7 @@ async def call_endpoint(
     background: Background,
     connection_id: ConnectionIdHeader,
     integration: IntegrationHeader,
-    is_async: AsyncHeader = False,
+    options: Options,
 ) -> Response:
     """Do what the endpoint was declared for."""
     connection = await deps.database.connections.get(caller.id, integration, connection_id)
@@ -72,15 +73,13 @@ async def call_endpoint(
         return await answer_records(deps, connection, _record_query(request, found))
     body = b"" if request.method == "GET" else await request.body()
     given = _json(request, body) if body else None
-    return await answer_action(
-        deps,
-        caller,
-        background,
-        connection,
+    call = CalledAction(
+        connection=connection,
         name=found.target.script.name,
-        value=action_input(config, found, _query(request), given, has_body=bool(body)),
-        is_async=is_async,
+        input=action_input(config, found, _query(request), given, has_body=bool(body)),
+        options=options,
     )
+    return await answer_call(deps, caller, background, call)
 
 
 def _find(index: EndpointIndex, integration: str, request: Request) -> EndpointMatch:

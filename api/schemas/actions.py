@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["ActionCall"]
+from api.schemas.base import Answer, Body
+
+__all__ = ["ActionCall", "ActionRef", "StartedActionView"]
 
 
 class ActionCall(BaseModel):
@@ -16,3 +18,22 @@ class ActionCall(BaseModel):
 
     action_name: str
     input: Any = None
+
+
+class ActionRef(Body):
+    """Which action."""
+
+    provider_config_key: str
+    action_name: str
+
+
+class StartedActionView(Answer):
+    """An action that nobody waits for.
+
+    Attributes:
+        id: By which its result is read.
+        statusUrl: Where.
+    """
+
+    id: str
+    statusUrl: str  # noqa: N815 - Nango's name

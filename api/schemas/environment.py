@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from api.schemas.base import Answer, Body
+from perdure.db.actions import ActionLimits
 from perdure.db.environments import Environment, ValidationMode
 
 __all__ = [
@@ -26,9 +27,16 @@ VariableName = Annotated[
 
 
 class EnvironmentChange(Body):
-    """What is to change; what is left out stays."""
+    """What is to change; what is left out stays.
+
+    Attributes:
+        action_limit: How many asynchronous actions run at the same time.
+        connection_action_limit: How many of them for one connection.
+    """
 
     validation: ValidationMode | None = None
+    action_limit: int | None = Field(default=None, ge=1, le=10_000)
+    connection_action_limit: int | None = Field(default=None, ge=1, le=10_000)
 
 
 class EnvironmentView(Answer):
@@ -37,15 +45,19 @@ class EnvironmentView(Answer):
     name: str
     active_bundle: str | None
     validation: ValidationMode
+    action_limit: int
+    connection_action_limit: int
     created_at: datetime
 
     @classmethod
-    def of(cls, environment: Environment) -> EnvironmentView:
+    def of(cls, environment: Environment, actions: ActionLimits) -> EnvironmentView:
         """Show an environment."""
         return cls(
             name=environment.name,
             active_bundle=environment.active_bundle,
             validation=environment.validation,
+            action_limit=actions.environment,
+            connection_action_limit=actions.connection,
             created_at=environment.created_at,
         )
 

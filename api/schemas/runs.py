@@ -14,6 +14,8 @@ from config.settings import Settings
 from perdure.clock import utcnow
 from perdure.db.delete_tracks import DeleteTrack
 from perdure.db.runs import RunStatus, StoredLogLine
+from perdure.ids import action_id_of
+from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import RunProgress
 
 __all__ = ["RetryBody", "RunDetail", "RunList", "RunSummary", "WaitingView"]
@@ -89,6 +91,7 @@ class RunSummary(Answer):
         counts: What it did to records, by model.
         error: Why it failed: `type`, `message` and where known `file`, `line`, `traceback`.
         temporal_url: Its history in the Temporal UI.
+        action_id: By which the result of an action is read, None for other runs.
         waiting: Why it makes no progress at present, None where it does.
         dry_run: Whether it only shows what it would do.
     """
@@ -108,6 +111,7 @@ class RunSummary(Answer):
     counts: dict[str, RecordCounts]
     error: dict[str, Any] | None
     temporal_url: str | None
+    action_id: str | None
     waiting: WaitingView | None
     dry_run: bool
 
@@ -205,4 +209,5 @@ def _facts(view: RunView, settings: Settings) -> dict[str, Any]:
         "temporal_url": temporal_url(settings, run),
         "waiting": WaitingView.of(view.waiting),
         "dry_run": run.dry_run,
+        "action_id": action_id_of(run.workflow_id) if run.kind == WorkflowType.ACTION else None,
     }

@@ -15,6 +15,7 @@ import structlog
 from temporalio.service import RPCError
 from temporalio.worker import Replayer, Worker
 
+from activities.action_queue import ActionQueueActivities
 from activities.actions import ActionActivities
 from activities.bundles import BundleActivities
 from activities.checkpoints import CheckpointActivities
@@ -139,6 +140,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         _retention(container.settings),
         RunSettling(database, bundles, container.temporal),
     )
+    queue = ActionQueueActivities(database, container.temporal)
     retries = RetryActivities(
         database, bundles, container.temporal, partial(replayer_of, container)
     )
@@ -172,6 +174,8 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         runs.finish_run,
         runs.write_log,
         ActionActivities(database, bundles, history).prepare_action,
+        queue.take_turn,
+        queue.end_action,
         commands.trigger_sync,
         commands.start_sync_schedule,
         resyncs.drop_leftovers,

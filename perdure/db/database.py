@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from perdure.crypto.keyring import KeyRing
+from perdure.db.action_queue import ActionQueue
+from perdure.db.actions import ActionStore
 from perdure.db.blobs import BlobStore
 from perdure.db.bundles import BundleStore
 from perdure.db.checkpoints import CheckpointStore
@@ -57,6 +59,8 @@ class Database:
     webhook_settings: WebhookSettingsStore
     deliveries: DeliveryStore
     dry_runs: DryRunStore
+    actions: ActionStore
+    action_queue: ActionQueue
 
     @classmethod
     @asynccontextmanager
@@ -107,6 +111,8 @@ class Database:
                 webhook_settings=WebhookSettingsStore(pool, keyring),
                 deliveries=DeliveryStore(pool),
                 dry_runs=DryRunStore(pool, records),
+                actions=ActionStore(pool),
+                action_queue=ActionQueue(pool),
             )
 
     @asynccontextmanager

@@ -107,6 +107,16 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
  WHERE id = $1 AND environment_id = $2
 """
 
+_OF_WORKFLOW = """
+SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error,
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
+  FROM runs
+ WHERE workflow_id = $1
+ ORDER BY started_at DESC
+ LIMIT 1
+"""
+
 _LIST = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
@@ -416,6 +426,12 @@ class RunStore:
             msg = f"There is no run {run_id!r} in this environment."
             raise NotFoundError(msg, code="unknown_run")
         return _run(row)
+
+    async def of_workflow(self, workflow_id: str) -> Run | None:
+        """Return the newest run with a workflow id, None where none is known."""
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_OF_WORKFLOW, workflow_id)
+        return None if row is None else _run(row)
 
     async def latest(
         self, connection_key: ConnectionKey, sync: str, variant: str = BASE_VARIANT

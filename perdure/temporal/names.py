@@ -9,6 +9,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 __all__ = [
     "PROGRESS_QUERY",
     "SEARCH_ATTRIBUTES",
+    "TURN_SIGNAL",
     "SearchAttribute",
     "TaskQueue",
     "WorkflowType",
@@ -17,6 +18,9 @@ __all__ = [
 
 PROGRESS_QUERY = "progress"
 """Query that tells how far a run is."""
+
+TURN_SIGNAL = "turn"
+"""Signal that tells an asynchronous action that it may run."""
 
 
 class WorkflowType(StrEnum):

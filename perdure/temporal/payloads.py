@@ -114,6 +114,7 @@ class RunContext(Payload):
         history: Limits of the run's history; None where nobody watches it.
         dry_run: Whether it only shows what it would do to our own data.
         keeps_requests: Whether a dry run keeps its requests and their answers, for a test.
+        run_timeout: Seconds an action may take, None for no limit. A sync's is Temporal's matter.
     """
 
     run_id: str
@@ -152,6 +153,8 @@ class RunContext(Payload):
     def requests_kept_for(self) -> str | None:
         """The run that requests are kept for, None where they are not."""
         return self.run_id if self.keeps_requests else None
+
+    run_timeout: float | None = None
 
     @property
     def record_variant(self) -> str:
@@ -211,6 +214,7 @@ class RunState(Payload):
         resumes: Whether it goes on from a checkpoint of an earlier run.
         not_after: By model that has a merging strategy, the place after which what others wrote
             is left alone, None where it is not.
+        writes: How many requests it made that must not be made twice.
     """
 
     progress: RunProgress = RunProgress()
@@ -219,6 +223,7 @@ class RunState(Payload):
     metadata: dict[str, Any] | None = None
     resumes: bool = False
     not_after: dict[str, int | None] = {}
+    writes: int = 0
 
 
 class ContinuedRun(Payload):
@@ -255,6 +260,10 @@ class ActionInput(Payload):
         keeps_record: Whether the run writes its own record. Otherwise whoever started it does,
             which saves its caller two steps.
         state: What a former execution of the run left.
+        queued: Whether it waits for its turn, keeps its own record, and tells of its end.
+        ordered: Whether it waits until the connection's earlier ordered actions have ended.
+        max_retries: How often the script may be run again from its beginning.
+        began_at: When the script was begun, None where it is yet to be.
     """
 
     context: RunContext
@@ -262,6 +271,10 @@ class ActionInput(Payload):
     sealed: bool = False
     keeps_record: bool = False
     state: RunState | None = None
+    queued: bool = False
+    ordered: bool = False
+    max_retries: int = 0
+    began_at: datetime | None = None
 
     def holds_secret(self) -> bool:
         """See base class."""

@@ -31,7 +31,7 @@ SYNC_LIMIT = timedelta(hours=24)
 """How long one step of a sync goes on trying before a transient fault fails the run."""
 
 ACTION_LIMIT = timedelta(minutes=15)
-"""The same for actions, whose caller waits."""
+"""The same for actions."""
 
 # What a dead worker costs: its activities are given to another one after this long.
 _HEARTBEAT_TIMEOUT = timedelta(seconds=10)
@@ -121,9 +121,9 @@ RETRY = ActivityConfig(
 """A run's history read, replayed and reset."""
 
 
-def limit_of(retry_limit: float | None) -> timedelta:
-    """Return how long a step of a sync goes on trying, given its `retry_limit` in seconds."""
-    return SYNC_LIMIT if retry_limit is None else timedelta(seconds=retry_limit)
+def limit_of(retry_limit: float | None, default: timedelta = SYNC_LIMIT) -> timedelta:
+    """Return how long a step goes on trying, given its script's `retry_limit` in seconds."""
+    return default if retry_limit is None else timedelta(seconds=retry_limit)
 
 
 def http_until(limit: timedelta, attempt_seconds: float) -> ActivityConfig:

@@ -123,12 +123,6 @@ async def test_what_does_not_exist_has_nangos_codes(connected: httpx.AsyncClient
     assert error_of(await call(connected, action="issues")) == (404, "not_found")
 
 
-async def test_asynchronous_call_is_refused_rather_than_awaited(
-    connected: httpx.AsyncClient,
-) -> None:
-    assert error_of(await call(connected, x_async="true")) == (400, "invalid_headers")
-
-
 async def test_action_before_any_deploy_does_not_exist(
     environment: Stack, api: httpx.AsyncClient
 ) -> None:

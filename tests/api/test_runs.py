@@ -88,6 +88,7 @@ async def test_run_is_shown_with_its_log(api: httpx.AsyncClient, environment: St
             "http://ui.example:8233/namespaces/default/workflows/"
             f"sync%2Fdev%2Fgit%20hub%2Fa%2Fb%2Fissues%2Fbase/{run_id}/history"
         ),
+        "action_id": None,
         "waiting": None,
         "dry_run": False,
         "progress": None,

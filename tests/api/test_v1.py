@@ -280,11 +280,12 @@ async def test_body_that_is_not_json_is_refused(
     assert error_of(form) == (400, "invalid_content_type")
 
 
-async def test_asynchronous_call_is_refused_rather_than_awaited(
+async def test_endpoint_of_an_action_may_be_called_without_waiting(
     api: httpx.AsyncClient, connection: Connection
 ) -> None:
     answer = await call(api, "POST /issues", json={"title": "t"}, headers={"x-async": "true"})
-    assert error_of(answer) == (400, "invalid_headers")
+    assert answer.status_code == 202
+    assert answer.json()["statusUrl"] == answer.headers["location"]
 
 
 # What is not there.

@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
+from temporalio.testing import WorkflowEnvironment
 
 from api.app import create_app
+from perdure.app.container import open_container
+from perdure.app.worker import workers
+from perdure.proxy.ssrf import AddressGuard
+from perdure.proxy.transport import HttpTransport
+from perdure.temporal.names import SEARCH_ATTRIBUTES
 from tests.api.calls import client_of
 from tests.support.deploys import Deploys
-from tests.support.stack import Stack
+from tests.support.stack import Stack, settings_for
 
 
 @pytest.fixture
 async def env(stack: Stack) -> AsyncIterator[Deploys]:
     async with client_of(create_app(stack.container), stack.secret_key) as client:
         yield Deploys(stack, client)
+
+
+@pytest.fixture
+async def skipping(postgres: str) -> AsyncIterator[Stack]:
+    """A stack whose Temporal skips the time in which everybody waits."""
+    async with AsyncExitStack() as stack:
+        temporal = await stack.enter_async_context(
+            await WorkflowEnvironment.start_time_skipping(
+                test_server_existing_path=str(
+                    Path(sys.executable).with_name("temporal-test-server")
+                )
+            )
+        )
+        service = temporal.client.service_client
+        settings = settings_for(postgres, service.config.target_host)
+        container = await stack.enter_async_context(open_container(settings, name="skipping"))
+        # The test server cannot list what it knows, as our own registration wants to.
+        await container.temporal.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace="default",
+                search_attributes={
+                    key.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+                    for key in SEARCH_ATTRIBUTES
+                },
+            )
+        )
+        transport = await stack.enter_async_context(
+            HttpTransport(AddressGuard(allow_private_networks=True))
+        )
+        for worker in workers(container, transport):
+            await stack.enter_async_context(worker)
+        await service.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        yield await Stack.create(container)

@@ -5,62 +5,15 @@ Time is skipped, so that an hour takes no hour.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 
-import pytest
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
-from temporalio.testing import WorkflowEnvironment
 from werkzeug import Response
 
-from perdure.app.container import open_container
-from perdure.app.worker import workers
 from perdure.db.runs import RunStatus
-from perdure.proxy.ssrf import AddressGuard
-from perdure.proxy.transport import HttpTransport
-from perdure.temporal.names import SEARCH_ATTRIBUTES
 from perdure.temporal.policies import backoff
 from tests.support.project import project
 from tests.support.source import Source
-from tests.support.stack import Stack, settings_for
-
-
-@pytest.fixture
-async def skipping(postgres: str) -> AsyncIterator[Stack]:
-    """A stack whose Temporal skips the time in which everybody waits."""
-    async with AsyncExitStack() as stack:
-        temporal = await stack.enter_async_context(
-            await WorkflowEnvironment.start_time_skipping(
-                test_server_existing_path=str(
-                    Path(sys.executable).with_name("temporal-test-server")
-                )
-            )
-        )
-        service = temporal.client.service_client
-        settings = settings_for(postgres, service.config.target_host)
-        container = await stack.enter_async_context(open_container(settings, name="skipping"))
-        # The test server cannot list what it knows, as our own registration wants to.
-        await container.temporal.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace="default",
-                search_attributes={
-                    key.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-                    for key in SEARCH_ATTRIBUTES
-                },
-            )
-        )
-        transport = await stack.enter_async_context(
-            HttpTransport(AddressGuard(allow_private_networks=True))
-        )
-        for worker in workers(container, transport):
-            await stack.enter_async_context(worker)
-        await service.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
-        yield await Stack.create(container)
+from tests.support.stack import Stack
 
 
 async def waited(stack: Stack, source: Source) -> timedelta:

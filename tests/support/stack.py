@@ -101,19 +101,20 @@ class Stack:
         connection_id: str = "acme",
         api_key: str = "key-of-acme",
         metadata: Mapping[str, Any] | None = None,
+        provider: str = "generic-api-key",
     ) -> Connection:
         """Connect the integration `tracker` to a local API."""
         database = self.container.database
         known = {i.unique_key for i in await database.integrations.list(self.environment.id)}
         if "tracker" not in known:
-            await database.integrations.create(self.environment.id, "tracker", "generic-api-key")
+            await database.integrations.create(self.environment.id, "tracker", provider)
         connection, _ = await database.connections.save(
             self.environment.id,
             "tracker",
             connection_id,
             {"type": "API_KEY", "apiKey": api_key},
             metadata=metadata,
-            connection_config={"baseUrl": url},
+            connection_config={"baseUrl": url, "apiBaseUrl": url},
         )
         return connection
 
@@ -144,8 +145,9 @@ class Stack:
         return await (await self.start_sync(connection, sync)).result()
 
     async def start_action(
-        self, connection: Connection, value: Any, action: str = "echo"
+        self, connection: Connection, value: Any, action: str = "echo", **call: Any
     ) -> WorkflowHandle[Any, Any]:
+        """Start an action; further fields of its `ActionInput` may be given."""
         active = await self.container.database.bundles.active(self.environment.id)
         assert active is not None
         workflow_id = f"action/{self.environment.name}/{uuid.uuid4()}"
@@ -171,11 +173,13 @@ class Stack:
             input=declared.input,
             output=declared.output[0] if declared.output else None,
             history=HistoryLimits(max_events=self.container.settings.temporal_history_events),
+            retry_limit=declared.retry_limit,
+            run_timeout=declared.run_timeout,
         )
         return await self.container.temporal.start_workflow(
             WorkflowType.ACTION,
             args=[
-                ActionInput(context=context, input=value),
+                ActionInput(context=context, input=value, **call),
                 script_files(active, connection.integration, ScriptKind.ACTION, action),
             ],
             id=workflow_id,

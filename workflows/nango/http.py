@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any, Literal, TypeVar, Unpack
+from uuid import UUID, uuid5
 
 from temporalio import workflow
+from temporalio.common import Priority
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
@@ -17,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from perdure.proxy.requests import IDEMPOTENT, HttpRequest
     from perdure.temporal import policies
     from perdure.temporal.failures import leaf_failure
+    from perdure.temporal.payloads import RunContext, RunState
     from workflows.helper_errors import raise_http_error, wait_before_repeating
     from workflows.nango.steps import HelperSteps
     from workflows.pages import DurablePages, as_request, as_response
@@ -24,12 +29,42 @@ with workflow.unsafe.imports_passed_through():
 
 __all__ = ["HttpSteps"]
 
+_WRITES = UUID("0f1c7e52-6a0b-4bb5-9f2c-8f0c9b0f4a11")
+_TOLD_APART_BY = {
+    "method",
+    "endpoint",
+    "params",
+    "data",
+    "base_url_override",
+    "provider_config_key",
+    "connection_id",
+}
+
 ArgumentT = TypeVar("ArgumentT")
 ResultT = TypeVar("ResultT")
 
 
 class HttpSteps(HelperSteps):
     """`proxy`, the methods over it, and `paginate`."""
+
+    def __init__(self, context: RunContext, *, limit: timedelta, priority: Priority) -> None:
+        super().__init__(context, limit=limit, priority=priority)
+        self._writes_before = 0
+        self._same_writes: Counter[str] = Counter()
+        self._writes_made = 0
+
+    def state(self) -> RunState:
+        """See base class."""
+        return super().state().model_copy(update={"writes": self._writes_made})
+
+    def resume(self, state: RunState) -> None:
+        """See base class."""
+        super().resume(state)
+        self._writes_before = self._writes_made = state.writes
+
+    def begin_again(self) -> None:
+        """Have the script begin anew: what it writes as before counts as the same."""
+        self._same_writes.clear()
 
     async def proxy(
         self,
@@ -42,8 +77,7 @@ class HttpSteps(HelperSteps):
         self.has_requested = True
         request = as_request(endpoint, method, options)
         if method not in IDEMPOTENT:
-            # The same for every attempt, so that a provider that knows such keys acts once.
-            request = request.model_copy(update={"idempotency_key": str(workflow.uuid4())})
+            request = request.model_copy(update={"idempotency_key": self._write_key(request)})
         call = ProxyInput(
             connection=self._ref(request),
             request=request,
@@ -92,6 +126,26 @@ class HttpSteps(HelperSteps):
         self.secrets.learn(page.echoed)
         self.progress.page(_shown(page.next))
         return page
+
+    def _write_key(self, request: HttpRequest) -> str:
+        """Return the idempotency key of a write.
+
+        It follows from the run, from what is written and from how often the same was written
+        before: so it stays the same for every attempt, and where the run is retried or its script
+        runs again, and a provider that knows such keys acts once.
+        """
+        # Drawn as ever: what scripts draw after it must not change in histories that exist.
+        workflow.uuid4()
+        told = request.model_dump_json(include=_TOLD_APART_BY)
+        self._same_writes[told] += 1
+        self._writes_made += 1
+        place = (
+            self.run_id,
+            workflow.info().workflow_id,
+            self._writes_before,
+            self._same_writes[told],
+        )
+        return str(uuid5(_WRITES, "\0".join((*map(str, place), told))))
 
     def _is_secret(self, request: HttpRequest) -> bool:
         return self.secrets.within(request) or any(map(is_sensitive_name, request.headers))

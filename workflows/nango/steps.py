@@ -90,7 +90,8 @@ class HelperSteps(NangoAction):
     def state_of_item(self) -> RunState:
         """Return what the helper of an item of `nango.each` begins with."""
         none = RunState()
-        own = {name: getattr(none, name) for name in ("progress", "each_calls", "checkpoint")}
+        names = ("progress", "each_calls", "checkpoint", "writes")
+        own = {name: getattr(none, name) for name in names}
         return self.state().model_copy(update=own)
 
     @property

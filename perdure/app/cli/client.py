@@ -101,9 +101,9 @@ class ApiClient:
         """Return the environment that the key opens."""
         return await self._object("GET", "/environment")
 
-    async def change_environment(self, **changes: str) -> dict[str, Any]:
+    async def change_environment(self, **changes: str | int | None) -> dict[str, Any]:
         """Change the environment."""
-        return await self._object("PATCH", "/environment", body=changes)
+        return await self._object("PATCH", "/environment", body=_given(changes))
 
     async def list_variables(self) -> list[dict[str, Any]]:
         """Return the variables of the environment with their values."""
@@ -228,14 +228,30 @@ class ApiClient:
         return await self._object("GET", "/records", query=query, headers=headers)
 
     async def trigger_action(
-        self, integration: str, connection_id: str, action: str, input_: object
+        self,
+        integration: str,
+        connection_id: str,
+        action: str,
+        input_: object,
+        options: Mapping[str, str],
     ) -> Any:
-        """Call an action and return its output."""
-        headers = {"connection-id": connection_id, "provider-config-key": integration}
+        """Call an action and return its output, or with `x-async` among the options its id."""
+        headers = {"connection-id": connection_id, "provider-config-key": integration, **options}
         body = {"action_name": action, "input": input_}
         return await self._call(
             "POST", "/action/trigger", body=body, headers=headers, timeout=_LONG_TIMEOUT
         )
+
+    async def action_result(self, action_id: str) -> Any:
+        """Return what an action returned."""
+        return await self._call("GET", f"/action/{quote(action_id, safe='')}")
+
+    async def switch_action(
+        self, command: Literal["disable", "enable"], integration: str, action: str
+    ) -> dict[str, Any]:
+        """Refuse calls of an action, or take them again."""
+        body = {"provider_config_key": integration, "action_name": action}
+        return await self._object("POST", f"/action/{command}", body=body)
 
     async def list_runs(self, query: Query) -> dict[str, Any]:
         """Return runs, the newest first."""

@@ -29,7 +29,9 @@ async def show(*, as_json: AsJson = False, server: ServerOptions = DEFAULT_SERVE
 @app.command(name="set")
 async def set_(
     *,
-    validation: Literal["enforce", "warn", "off"],
+    validation: Literal["enforce", "warn", "off"] | None = None,
+    action_limit: int | None = None,
+    connection_action_limit: int | None = None,
     as_json: AsJson = False,
     server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
@@ -38,11 +40,18 @@ async def set_(
     Args:
         validation: What happens to records, inputs and outputs that do not fit their model: the
             run fails, its log warns, or nothing.
+        action_limit: How many asynchronous actions run at the same time.
+        connection_action_limit: How many of them for one connection.
         as_json: Print JSON.
         server: Server and key.
     """
     async with api(server) as client:
-        _print(await client.change_environment(validation=validation), as_json)
+        answer = await client.change_environment(
+            validation=validation,
+            action_limit=action_limit,
+            connection_action_limit=connection_action_limit,
+        )
+        _print(answer, as_json)
 
 
 def _print(answer: dict[str, object], as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """What the commands print: tables for people, JSON for programs, one line for an error."""
 
 from perdure.app.cli.render.answers import (
+    actions,
     connection,
     connections,
     environment,
@@ -26,6 +27,7 @@ from perdure.app.cli.render.terminal import failure, note, print_json, problem, 
 from perdure.app.cli.render.webhooks import deliveries, delivery, webhook_settings
 
 __all__ = [
+    "actions",
     "connection",
     "connections",
     "deliveries",

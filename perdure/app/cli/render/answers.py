@@ -22,6 +22,7 @@ from perdure.clock import utcnow
 from perdure.nango import JsonObject
 
 __all__ = [
+    "actions",
     "clock_time",
     "connection",
     "connections",
@@ -48,6 +49,8 @@ def environment(answer: JsonObject) -> None:
             "Environment": answer["name"],
             "Bundle": str(answer["active_bundle"] or "")[:12] or "nothing deployed yet",
             "Validation": answer["validation"],
+            "Actions": f"{answer['action_limit']} at the same time, "
+            f"{answer['connection_action_limit']} for one connection",
         }
     )
 
@@ -117,6 +120,28 @@ def connection(answer: JsonObject, *, shows_credentials: bool) -> None:
             ),
         }
     )
+
+
+def actions(answer: JsonObject) -> None:
+    """Print a page of runs of actions."""
+    print_table(
+        ("Action", "For", "Status", "Started", "Took", "Id"),
+        [
+            (
+                f"{item['integration']} / {item['script']}",
+                item["connection_id"],
+                styled(item["status"]),
+                moment(item["started_at"]),
+                duration(item["duration_s"]),
+                item["action_id"],
+            )
+            for item in answer["runs"]
+        ],
+        whole=("Id",),
+        empty="No action was called.",
+    )
+    if answer.get("next_cursor"):
+        note(f"There are more: --cursor {answer['next_cursor']}")
 
 
 def sync_status(answer: JsonObject) -> None:

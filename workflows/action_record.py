@@ -1,0 +1,154 @@
+"""What an action does about itself: its row, its turn, and what is told of its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import Priority
+from temporalio.exceptions import ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.action_queue import ActionQueueActivities, TurnInput
+    from activities.runs import FinishRunInput, RunActivities, RunStatus
+    from perdure.temporal import policies
+    from perdure.temporal.failures import describe_failure
+    from perdure.temporal.payloads import RunContext
+    from workflows.dry_run import begin_dry_run, finish_dry_run
+    from workflows.nango.steps import HelperSteps
+    from workflows.steps import run_step
+    from workflows.time_limit import RUN_TIMEOUT
+    from workflows.webhooks import start_deliveries
+
+__all__ = ["ActionRecord", "DryRunRecord", "QueuedActionRecord"]
+
+# Whoever ends tells the next one; this is for the case that he died before he could.
+_FIRST_DOUBT = timedelta(seconds=15)
+_LONGEST_DOUBT = timedelta(minutes=10)
+
+
+class ActionRecord:
+    """The run's own row, for runs that nobody waits for outside of Temporal."""
+
+    def __init__(self, context: RunContext, priority: Priority) -> None:
+        self._context = context
+        self._priority = priority
+
+    async def start(self) -> None:
+        """Note that the run began."""
+        await run_step(
+            RunActivities.start_run,
+            self._context,
+            summary=f"start {self._context.script} for {self._context.connection_id}",
+            policy=policies.BOOKKEEPING,
+            priority=self._priority,
+        )
+
+    async def finish(self, error: BaseException | None) -> None:
+        """Note how it ended: with an error, or None where it succeeded."""
+        finish = self._finish(error)
+        await run_step(
+            RunActivities.finish_run,
+            finish,
+            summary=f"finish: {finish.status}",
+            policy=policies.BOOKKEEPING,
+            priority=self._priority,
+        )
+
+    def _finish(self, error: BaseException | None) -> FinishRunInput:
+        if error is None:
+            return FinishRunInput(context=self._context, status=RunStatus.SUCCESS)
+        if is_cancelled_exception(error):
+            return FinishRunInput(context=self._context, status=RunStatus.CANCELLED)
+        is_late = isinstance(error, ApplicationError) and error.type == RUN_TIMEOUT
+        return FinishRunInput(
+            context=self._context,
+            status=RunStatus.TIMEOUT if is_late else RunStatus.FAILED,
+            error=describe_failure(error),
+        )
+
+
+class DryRunRecord(ActionRecord):
+    """The same for a dry run.
+
+    Args:
+        context: The run.
+        priority: Fairness key of its steps.
+        nango: The helper that its script was given.
+    """
+
+    def __init__(self, context: RunContext, priority: Priority, nango: HelperSteps) -> None:
+        super().__init__(context, priority)
+        self._nango = nango
+
+    async def start(self) -> None:
+        """Note that the run began."""
+        await begin_dry_run(self._context)
+
+    async def finish(self, error: BaseException | None) -> None:
+        """Note how it ended, and what it would have done."""
+        status = self._finish(error).status
+        await finish_dry_run(self._context, self._nango.state(), status, error)
+
+
+class QueuedActionRecord(ActionRecord):
+    """The same for an asynchronous action, which waits for its turn first.
+
+    Args:
+        context: The run.
+        priority: Fairness key of its steps.
+        ordered: Whether it waits until the connection's earlier ordered ones have ended.
+        has_turn: Says whether the signal has come.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        priority: Priority,
+        *,
+        ordered: bool,
+        has_turn: Callable[[], bool],
+    ) -> None:
+        super().__init__(context, priority)
+        self._ordered = ordered
+        self._has_turn = has_turn
+
+    async def start(self) -> None:
+        """Note that the run began, and wait until it may go on."""
+        if await self._take_turn(again=False):
+            return
+        patience = _FIRST_DOUBT
+        while True:
+            try:
+                await workflow.wait_condition(
+                    self._has_turn, timeout=patience, timeout_summary="waiting for its turn"
+                )
+            except TimeoutError:
+                if await self._take_turn(again=True):
+                    return
+                patience = min(2 * patience, _LONGEST_DOUBT)
+            else:
+                return
+
+    async def finish(self, error: BaseException | None) -> None:
+        """Note how it ended, and have the next one and the application told."""
+        finish = self._finish(error)
+        ended = await run_step(
+            ActionQueueActivities.end_action,
+            finish,
+            summary=f"finish: {finish.status}",
+            policy=policies.BOOKKEEPING,
+            priority=self._priority,
+        )
+        await start_deliveries(self._context.environment, ended.deliveries)
+
+    async def _take_turn(self, *, again: bool) -> bool:
+        taken = await run_step(
+            ActionQueueActivities.take_turn,
+            TurnInput(context=self._context, ordered=self._ordered, again=again),
+            summary=f"start {self._context.script} for {self._context.connection_id}",
+            policy=policies.BOOKKEEPING,
+            priority=self._priority,
+        )
+        return taken.admitted or self._has_turn()
