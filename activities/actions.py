@@ -34,6 +34,8 @@ class ActionRef(Payload):
 
     Attributes:
         bundle: The bundle of the run that triggers it: what was deployed together runs together.
+        by_event: Whether a script does that runs on an event; it may while its connection is being
+            deleted, too.
     """
 
     environment_id: int
@@ -41,6 +43,7 @@ class ActionRef(Payload):
     integration: str
     connection_id: str
     action: str
+    by_event: bool = False
 
 
 class PreparedAction(Payload):
@@ -116,6 +119,7 @@ def action_context(
         run_timeout=action.run_timeout,
         log_level=log_level,
         history=history,
+        credentials_version=connection.credentials_version,
     )
 
 
@@ -134,12 +138,15 @@ class ActionActivities:
         Raises:
             NotFoundError: `unknown_connection`, `unknown_provider_config`, `not_found`: the
                 integration has no such action, or `disabled_resource`.
+            ConflictError: `connection_being_deleted`.
         """
         environment_id = EnvironmentId(wanted.environment_id)
         environment = await self._database.environments.by_id(environment_id)
         connection = await self._database.connections.get(
             environment_id, wanted.integration, wanted.connection_id
         )
+        if not wanted.by_event:
+            connection.refuse_deleting()
         bundle, action = await declared_action(
             self._bundles, BundleHash(wanted.bundle), wanted.integration, wanted.action
         )

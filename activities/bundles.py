@@ -64,14 +64,21 @@ class BundleCache:
 
 
 def script_files(
-    bundle: StoredBundle, integration: str, kind: ScriptKind, name: str
+    bundle: StoredBundle, integration: str, kind: ScriptKind, name: str, *, older: bool = False
 ) -> ScriptFiles:
     """Return the files of a bundle that one script needs.
+
+    Args:
+        bundle: The bundle.
+        integration: Key of the script's integration.
+        kind: What it is.
+        name: Its name.
+        older: Whether the older key `post-connection-scripts` names it.
 
     Raises:
         NotFoundError: `script_not_found`.
     """
-    return _files(bundle, script_path(bundle.files, integration, kind, name))
+    return _files(bundle, script_path(bundle.files, integration, kind, name, older=older))
 
 
 def _files(bundle: StoredBundle, path: str) -> ScriptFiles:
@@ -86,12 +93,17 @@ def _files(bundle: StoredBundle, path: str) -> ScriptFiles:
 
 
 class LoadScriptInput(Payload):
-    """Which script of which bundle."""
+    """Which script of which bundle.
+
+    Attributes:
+        older: Whether the older key `post-connection-scripts` names it.
+    """
 
     bundle: str
     integration: str
     kind: ScriptKind
     name: str
+    older: bool = False
 
 
 class LoadFileInput(Payload):
@@ -111,7 +123,9 @@ class BundleActivities:
     async def load_script(self, wanted: LoadScriptInput) -> ScriptFiles:
         """Return a script's files; the same script of the same bundle gives the same payload."""
         bundle = await self._bundles.get(BundleHash(wanted.bundle))
-        return script_files(bundle, wanted.integration, wanted.kind, wanted.name)
+        return script_files(
+            bundle, wanted.integration, wanted.kind, wanted.name, older=wanted.older
+        )
 
     @activity.defn
     async def load_file(self, wanted: LoadFileInput) -> ScriptFiles:

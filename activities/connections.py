@@ -10,12 +10,14 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from temporalio import activity
 
+from activities.heartbeat import heartbeating
 from perdure.connections.credentials import Credentials, parse_credentials, token_of
 from perdure.db.connections import Connection, ConnectionStore
+from perdure.db.record_sets import RecordSetStore
 from perdure.errors import NotFoundError
 from perdure.ids import ConnectionKey, EnvironmentId
 from perdure.providers.provider import Provider
@@ -33,16 +35,31 @@ __all__ = [
     "TokenView",
 ]
 
+_Name: TypeAlias = tuple[int, str, str]
+
 _MEMO_SECONDS = 60.0
 _MEMO_SIZE = 10_000
+_ERASED_AT_ONCE = 10_000
 
 
 class ConnectionRef(Payload):
-    """Names a connection; holds nothing of it."""
+    """Names a connection; holds nothing of it.
+
+    Attributes:
+        key: Its row id, None where it is not known; a later one of the same name has another.
+        version: The least version of its credentials that will do.
+    """
 
     environment_id: int
     integration: str
     connection_id: str
+    key: int | None = None
+    version: int = 0
+
+    @property
+    def name(self) -> tuple[int, str, str]:
+        """What it names, whatever the version."""
+        return self.environment_id, self.integration, self.connection_id
 
 
 class ConnectionView(Payload):
@@ -113,7 +130,7 @@ class ConnectionResolver:
     def __init__(self, store: ConnectionStore, catalog: ProviderCatalog) -> None:
         self._store = store
         self._catalog = catalog
-        self._memo: OrderedDict[ConnectionRef, tuple[float, ResolvedConnection]] = OrderedDict()
+        self._memo: OrderedDict[_Name, tuple[float, ResolvedConnection]] = OrderedDict()
 
     async def resolve(self, ref: ConnectionRef, *, fresh: bool = False) -> ResolvedConnection:
         """Return a connection with provider and credentials.
@@ -126,8 +143,8 @@ class ConnectionResolver:
             NotFoundError: `unknown_connection`, `unknown_provider_config` or `unknown_provider`.
         """
         now = time.monotonic()
-        known = self._memo.get(ref)
-        if known is not None and not fresh and now - known[0] < _MEMO_SECONDS:
+        known = None if fresh else self._memo.get(ref.name)
+        if known is not None and now - known[0] < _MEMO_SECONDS and _will_do(known[1], ref):
             return known[1]
         connection = await self._store.get(
             EnvironmentId(ref.environment_id), ref.integration, ref.connection_id
@@ -137,22 +154,29 @@ class ConnectionResolver:
             provider=self._catalog.get(connection.provider),
             credentials=parse_credentials(await self._store.credentials(connection)),
         )
-        self._memo[ref] = (now, resolved)
-        self._memo.move_to_end(ref)
+        self._memo[ref.name] = (now, resolved)
+        self._memo.move_to_end(ref.name)
         if len(self._memo) > _MEMO_SIZE:
             self._memo.popitem(last=False)
         return resolved
 
     def forget(self, ref: ConnectionRef) -> None:
         """Read the connection anew next time, because its credentials were refused."""
-        self._memo.pop(ref, None)
+        self._memo.pop(ref.name, None)
+
+
+def _will_do(known: ResolvedConnection, ref: ConnectionRef) -> bool:
+    """Say whether what is remembered is the connection that is meant, not an earlier state."""
+    connection = known.connection
+    return ref.key in (None, connection.key) and connection.credentials_version >= ref.version
 
 
 class ConnectionActivities:
     """Steps that read and change connections for scripts."""
 
-    def __init__(self, store: ConnectionStore) -> None:
+    def __init__(self, store: ConnectionStore, record_sets: RecordSetStore) -> None:
         self._store = store
+        self._record_sets = record_sets
 
     @activity.defn
     async def get_connection(self, ref: ConnectionRef) -> ConnectionView:
@@ -203,11 +227,20 @@ class ConnectionActivities:
     @activity.defn
     async def delete_connection(self, target: ConnectionInput) -> None:
         """Delete a connection with its syncs and records; one that is gone already is fine."""
-        with suppress(NotFoundError):
-            connection = await self._store.by_key(ConnectionKey(target.connection_key))
-            await self._store.delete(
-                connection.environment_id, connection.integration, connection.connection_id
-            )
+        key = ConnectionKey(target.connection_key)
+        async with heartbeating():
+            # In short transactions, so that nobody waits for long.
+            for records in await self._record_sets.list([key]):
+                erased = _ERASED_AT_ONCE
+                while erased == _ERASED_AT_ONCE:
+                    erased = await self._record_sets.erase(
+                        records, bundle=None, keepers=(), limit=_ERASED_AT_ONCE
+                    )
+            with suppress(NotFoundError):
+                connection = await self._store.by_key(key)
+                await self._store.delete(
+                    connection.environment_id, connection.integration, connection.connection_id
+                )
 
     async def _get(self, ref: ConnectionRef) -> Connection:
         return await self._store.get(

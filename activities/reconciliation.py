@@ -97,10 +97,13 @@ class Reconciler:
     ) -> list[tuple[Sync, bool]]:
         """Give every sync of the connections its schedule; those that override it keep theirs.
 
+        Connections that are being deleted get none, nor those that may yet be refused.
+
         Returns:
             The syncs, each with whether its schedule is new.
         """
         config = await self._bundles.config(bundle)
+        connections = await self._lasting(connections)
         wanted = [
             (connection.key, sync.name)
             for connection in connections
@@ -144,6 +147,14 @@ class Reconciler:
             if (key, target.model) not in declared:
                 erased += await self._erasure.erase(target, integrations[key], bundle)
         return erased
+
+    async def _lasting(self, connections: Sequence[Connection]) -> list[Connection]:
+        unvalidated = await self._database.lifecycle.unvalidated([c.key for c in connections])
+        return [
+            connection
+            for connection in connections
+            if connection.deleting_since is None and connection.key not in unvalidated
+        ]
 
     async def _end(self, environment: str, row: Sync) -> None:
         """Delete the schedule of a sync and end its runs; those that start now find nothing."""

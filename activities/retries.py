@@ -32,7 +32,11 @@ from perdure.temporal.reset_point import failure_place, reset_point, until_task
 
 __all__ = ["RetriedRun", "RetryActivities", "RetryInput"]
 
-_KINDS = {WorkflowType.SYNC: ScriptKind.SYNC, WorkflowType.ACTION: ScriptKind.ACTION}
+_KINDS = {
+    WorkflowType.SYNC: ScriptKind.SYNC,
+    WorkflowType.ACTION: ScriptKind.ACTION,
+    WorkflowType.ON_EVENT: ScriptKind.ON_EVENT,
+}
 
 
 class RetryInput(Payload):
@@ -147,7 +151,9 @@ class RetryActivities:
         overrides = self._database.script_overrides
         stored = await self._bundles.get(bundle)
         kind = _KINDS[WorkflowType(run.kind)]
-        files = script_files(stored, run.integration or "", kind, run.script)
+        integration = (await self._bundles.config(bundle)).integration(run.integration or "")
+        older = integration is not None and run.script in integration.post_connection_scripts
+        files = script_files(stored, run.integration or "", kind, run.script, older=older)
         payload = self._client.data_converter.payload_converter.to_payloads([files])[0]
         before = await overrides.script_override(run.workflow_id)
         await overrides.set(run.environment_id, run.workflow_id, payload.SerializeToString())

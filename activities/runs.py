@@ -173,9 +173,9 @@ class RunActivities:
         """Note that a sync run began, and pin it to the environment's active bundle.
 
         Returns:
-            What the run needs to know; None when connection or sync are gone, which happens to
-            a run that was scheduled a moment before they were deleted. With `blocked_by` the run
-            has nothing to do: a run of the sync that was retried is under way.
+            What the run needs to know; None when connection or sync are gone or on their way out,
+            which happens to a run that was scheduled a moment before they were deleted. With
+            `blocked_by` the run has nothing to do: a run of the sync that was retried is under way.
         """
         while True:
             pinned = await self._pinned(start.sync)
@@ -188,6 +188,8 @@ class RunActivities:
                 )
                 if held != pinned.bundle:
                     continue
+                if not await self._database.lifecycle.hold(pinned.connection.key, conn=conn):
+                    return None
                 try:
                     context, other = await self._start(start, pinned, conn)
                 except NotFoundError:
@@ -323,6 +325,7 @@ class RunActivities:
             delete_guard=declared.delete_guard,
             log_level=pinned.log_level,
             history=self._history,
+            credentials_version=pinned.connection.credentials_version,
         )
         other = await self._database.runs.start_alone(run_start(context), conn=conn)
         if other is not None:

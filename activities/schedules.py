@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.reconciliation import Reconciler
+from activities.sync_runs import SyncRuns
 from activities.sync_schedules import SyncSchedules, sync_input
 from perdure.db.database import Database
 from perdure.db.syncs import Sync
@@ -14,6 +17,12 @@ from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 from perdure.temporal.payloads import ConnectionInput, Payload, SyncInput
 
 __all__ = ["Reconciled", "ScheduleActivities"]
+
+
+# The server works schedules off one after another; more at once only fills its queue.
+_CONCURRENCY = 8
+
+_DELETED = "its connection was deleted"
 
 
 class Reconciled(Payload):
@@ -28,11 +37,16 @@ class ScheduleActivities:
     """Steps that make and delete schedules. Repeating one does no harm."""
 
     def __init__(
-        self, database: Database, schedules: SyncSchedules, reconciler: Reconciler
+        self,
+        database: Database,
+        schedules: SyncSchedules,
+        reconciler: Reconciler,
+        runs: SyncRuns,
     ) -> None:
         self._database = database
         self._schedules = schedules
         self._reconciler = reconciler
+        self._runs = runs
 
     @activity.defn
     async def forget_schedule(self, sync: SyncInput) -> None:
@@ -77,12 +91,18 @@ class ScheduleActivities:
 
     @activity.defn
     async def delete_connection_schedules(self, target: ConnectionInput) -> Reconciled:
-        """Delete a connection's schedules and cancel their runs."""
+        """Delete a connection's schedules and end all that runs for it."""
         syncs = await self._database.syncs.list(
             EnvironmentId(target.environment_id),
             connection_key=ConnectionKey(target.connection_key),
         )
+        at_once = asyncio.Semaphore(_CONCURRENCY)
+
+        async def remove(sync: Sync) -> None:
+            async with at_once:
+                await self._runs.remove(sync_input(target.environment, sync), _DELETED)
+
         async with heartbeating():
-            for sync in syncs:
-                await self._schedules.delete(sync_input(target.environment, sync))
+            await asyncio.gather(*map(remove, syncs))
+            await self._runs.end_of_connection(ConnectionKey(target.connection_key), _DELETED)
         return Reconciled(deleted=len(syncs))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import timedelta
 
-from temporalio.client import Client, WorkflowFailureError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
+from activities.endings import end_workflow
 from activities.sync_schedules import Execution, SyncSchedules
 from perdure.clock import utcnow
 from perdure.db.database import Database
@@ -20,9 +19,6 @@ from perdure.temporal.payloads import SyncInput
 
 __all__ = ["SyncRuns"]
 
-# A run stops within seconds; one that does not is not waited for any longer than this.
-_PATIENCE = timedelta(seconds=10)
-_RPC_TIMEOUT = timedelta(seconds=10)
 _LOOKS = 100
 _LOOK_SECONDS = 0.05
 
@@ -100,6 +96,19 @@ class SyncRuns:
         await self._end_all(status.running if status else (), reason)
         await self.end(sync, reason)
 
+    async def end_of_connection(self, key: ConnectionKey, reason: str) -> None:
+        """End every run that is under way for a connection, of whatever kind.
+
+        Args:
+            key: Which connection.
+            reason: Why, for those that have to be terminated because they do not stop.
+        """
+        rows = await self._database.runs.running_of(key)
+        await self._end_all((Execution(run.workflow_id, run.id) for run in rows), reason)
+        await self._finish(rows)
+        for run in rows:
+            await self._database.locks.release_all(run.id)
+
     async def _running(self, sync: SyncInput) -> list[Run]:
         return list(
             await self._database.runs.running(
@@ -111,21 +120,9 @@ class SyncRuns:
         await asyncio.gather(*(self._end_one(execution, reason) for execution in executions))
 
     async def _end_one(self, execution: Execution, reason: str) -> None:
-        handle = self._client.get_workflow_handle(
-            execution.workflow_id, first_execution_run_id=execution.run_id
+        await end_workflow(
+            self._client, execution.workflow_id, reason, first_run_id=execution.run_id
         )
-        try:
-            await handle.cancel(rpc_timeout=_RPC_TIMEOUT)
-            try:
-                async with asyncio.timeout(_PATIENCE.total_seconds()):
-                    await handle.result()
-            except TimeoutError:
-                await handle.terminate(reason, rpc_timeout=_RPC_TIMEOUT)
-        except WorkflowFailureError:
-            pass
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
 
     async def _finish(self, rows: Iterable[Run]) -> None:
         """Note the end of runs that could not say so themselves; the end that one told counts."""

@@ -121,10 +121,11 @@ async def start_action(
 
     Raises:
         NotFoundError: The integration has no such action, or it is disabled.
-        ConflictError: `idempotency_key_reused`.
+        ConflictError: `idempotency_key_reused`, `connection_being_deleted`.
         UnavailableError: It could not be started.
     """
     key, connection = call.options.key, call.connection
+    connection.refuse_deleting()
     if key is None:
         return await _start(deps, caller, call, str(uuid.uuid4()))
     action_id = keyed_action_id(connection.integration, connection.connection_id, key)

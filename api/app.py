@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 
 from api.auth import Authenticate
 from api.background import AppTasks
+from api.connection_workflows import go_on
 from api.dependencies import Dependencies
 from api.errors import install_error_handlers
 from api.mcp import McpEndpoint
@@ -84,6 +85,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        background.start(go_on(dependencies))
         yield
         await mcp.close()
         await background.close(_SHUTDOWN_SECONDS)

@@ -116,4 +116,6 @@ async def settled(handle: WorkflowHandle[Any, Any], patience: timedelta) -> Any:
         return None
     except WorkflowFailureError as error:
         failure = describe_failure(error)
-        raise ApiError(500, failure["type"], failure["message"]) from error
+        raise ApiError(
+            500, failure["type"], failure["message"], payload=failure.get("payload")
+        ) from error

@@ -65,6 +65,12 @@ class Settings(BaseSettings):
         le=30,
         description="How long a webhook is sent again to a receiver that does not take it.",
     )
+    hook_limit_seconds: float = Field(
+        default=300,
+        gt=0,
+        le=86_400,
+        description="How long a script that runs on an event of a connection may take.",
+    )
     records_prune_after_days: int | None = Field(
         default=None,
         ge=1,

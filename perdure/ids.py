@@ -13,8 +13,10 @@ __all__ = [
     "action_id_of",
     "action_status_url",
     "action_workflow_id",
+    "connection_workflow_id",
     "delivery_workflow_id",
     "dry_run_workflow_id",
+    "event_workflow_id",
     "keyed_action_id",
     "shadow_variant",
     "sync_workflow_id",
@@ -84,6 +86,29 @@ def keyed_action_id(integration: str, connection_id: str, key: str) -> UUID:
 def dry_run_workflow_id(environment: str, key: str) -> str:
     """Return the workflow id of a dry run; `key` is a fresh UUID."""
     return f"dry-run/{environment}/{key}"
+
+
+def connection_workflow_id(
+    workflow_type: str, environment: str, integration: str, connection: str
+) -> str:
+    """Return the workflow id of the creation or deletion of a connection: one of each at a time."""
+    return f"{workflow_type}/{environment}/{integration}/{connection}"
+
+
+def event_workflow_id(
+    environment: str, integration: str, connection: str, *, event: str, script: str, key: str
+) -> str:
+    """Return the workflow id of a script that runs on an event of a connection.
+
+    Args:
+        environment: Name of the environment.
+        integration: Key of the integration.
+        connection: Name of the connection.
+        event: What happens.
+        script: Name of the script.
+        key: A fresh UUID.
+    """
+    return f"on-event/{environment}/{integration}/{connection}/{event}/{script}/{key}"
 
 
 def delivery_workflow_id(environment: str, delivery_id: str) -> str:

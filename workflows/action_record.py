@@ -7,69 +7,25 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import Priority
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.action_queue import ActionQueueActivities, TurnInput
-    from activities.runs import FinishRunInput, RunActivities, RunStatus
     from perdure.temporal import policies
-    from perdure.temporal.failures import describe_failure
     from perdure.temporal.payloads import RunContext
     from workflows.dry_run import begin_dry_run, finish_dry_run
     from workflows.nango.steps import HelperSteps
+    from workflows.run_record import RunRecord
     from workflows.steps import run_step
-    from workflows.time_limit import RUN_TIMEOUT
     from workflows.webhooks import start_deliveries
 
-__all__ = ["ActionRecord", "DryRunRecord", "QueuedActionRecord"]
+__all__ = ["DryRunRecord", "QueuedActionRecord"]
 
 # Whoever ends tells the next one; this is for the case that he died before he could.
 _FIRST_DOUBT = timedelta(seconds=15)
 _LONGEST_DOUBT = timedelta(minutes=10)
 
 
-class ActionRecord:
-    """The run's own row, for runs that nobody waits for outside of Temporal."""
-
-    def __init__(self, context: RunContext, priority: Priority) -> None:
-        self._context = context
-        self._priority = priority
-
-    async def start(self) -> None:
-        """Note that the run began."""
-        await run_step(
-            RunActivities.start_run,
-            self._context,
-            summary=f"start {self._context.script} for {self._context.connection_id}",
-            policy=policies.BOOKKEEPING,
-            priority=self._priority,
-        )
-
-    async def finish(self, error: BaseException | None) -> None:
-        """Note how it ended: with an error, or None where it succeeded."""
-        finish = self._finish(error)
-        await run_step(
-            RunActivities.finish_run,
-            finish,
-            summary=f"finish: {finish.status}",
-            policy=policies.BOOKKEEPING,
-            priority=self._priority,
-        )
-
-    def _finish(self, error: BaseException | None) -> FinishRunInput:
-        if error is None:
-            return FinishRunInput(context=self._context, status=RunStatus.SUCCESS)
-        if is_cancelled_exception(error):
-            return FinishRunInput(context=self._context, status=RunStatus.CANCELLED)
-        is_late = isinstance(error, ApplicationError) and error.type == RUN_TIMEOUT
-        return FinishRunInput(
-            context=self._context,
-            status=RunStatus.TIMEOUT if is_late else RunStatus.FAILED,
-            error=describe_failure(error),
-        )
-
-
-class DryRunRecord(ActionRecord):
+class DryRunRecord(RunRecord):
     """The same for a dry run.
 
     Args:
@@ -92,7 +48,7 @@ class DryRunRecord(ActionRecord):
         await finish_dry_run(self._context, self._nango.state(), status, error)
 
 
-class QueuedActionRecord(ActionRecord):
+class QueuedActionRecord(RunRecord):
     """The same for an asynchronous action, which waits for its turn first.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from activities.connection_setups import AwaitedSetups, ConnectionSetupActivities
     from activities.maintenance import MaintenanceActivities, Sweep
     from activities.webhooks import ForgottenDeliveries, WebhookActivities
     from perdure.temporal import policies
@@ -49,9 +50,16 @@ class Maintain:
             summary="start webhooks of runs that were ended by force",
             policy=policies.SCHEDULES,
         )
+        resumed = await run_step(
+            ConnectionSetupActivities.start_awaited_setups,
+            AwaitedSetups(),
+            summary="set up connections that were left half made",
+            policy=policies.SCHEDULES,
+        )
         return {
             "settled_runs": settled.count,
             "pruned_records": pruned.count,
             "dropped_records": dropped.count,
             "started_webhooks": started,
+            "started_setups": resumed,
         }

@@ -22,8 +22,9 @@ with workflow.unsafe.imports_passed_through():
         RunProgress,
         ScriptFiles,
     )
-    from workflows.action_record import ActionRecord, DryRunRecord, QueuedActionRecord
+    from workflows.action_record import DryRunRecord, QueuedActionRecord
     from workflows.nango import DurableAction
+    from workflows.run_record import RunRecord
     from workflows.scripts import EntryPoint, as_json, load_entry_point, script_border
     from workflows.steps import shortened
     from workflows.supervision import StartAgain, supervised
@@ -117,14 +118,14 @@ class RunAction:
 
     def _record(
         self, call: ActionInput, context: RunContext, nango: DurableAction, priority: Priority
-    ) -> ActionRecord | None:
+    ) -> RunRecord | None:
         if call.keeps_record and context.dry_run:
             return DryRunRecord(context, priority, nango)
         if call.queued:
             return QueuedActionRecord(
                 context, priority, ordered=call.ordered, has_turn=lambda: self._has_turn
             )
-        return ActionRecord(context, priority) if call.keeps_record else None
+        return RunRecord(context, priority) if call.keeps_record else None
 
     async def _attempts(
         self, context: RunContext, nango: DurableAction, script: ScriptFiles, value: Any

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from api.connection_workflows import delete, set_up
 from api.dependencies import Caller, Dependencies, Deps
 from api.routers.parameters import ConnectionIdPath, IntegrationQuery
 from api.schemas.base import Success
@@ -19,19 +19,15 @@ from api.schemas.connections import (
     ConnectionSummary,
     NewConnection,
 )
-from api.temporal import settled, start_workflow
 from perdure.connections.credentials import Credentials, parse_credentials, reveal_credentials
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.integrations import Integration
 from perdure.errors import FieldError, InvalidInputError, NotFoundError, UnavailableError
 from perdure.providers.provider import AuthMode, Provider
-from perdure.temporal.names import WorkflowType, search_attributes
-from perdure.temporal.payloads import ConnectionInput
 
 __all__ = ["router"]
 
-_PATIENCE = timedelta(seconds=30)
 _AUTH_MODES = (AuthMode.API_KEY, AuthMode.BASIC, AuthMode.NONE)
 
 router = APIRouter(tags=["connections"])
@@ -40,7 +36,10 @@ router = APIRouter(tags=["connections"])
 @router.post("/connection", include_in_schema=False)
 @router.post("/connections")
 async def create_connection(deps: Deps, caller: Caller, body: NewConnection) -> ConnectionDetail:
-    """Make a connection, or give an existing one new credentials; its syncs start."""
+    """Make a connection, or give an existing one new credentials.
+
+    Scripts may refuse the credentials; where they do not, others run and its syncs start.
+    """
     integration = await _integration(deps, caller, body.provider_config_key)
     credentials = _credentials(deps.catalog.get(integration.provider), body.credentials)
     connection, is_new = await deps.database.connections.save(
@@ -53,19 +52,16 @@ async def create_connection(deps: Deps, caller: Caller, body: NewConnection) -> 
         tags=body.tags,
         end_user=body.end_user.model_dump(exclude_unset=True) if body.end_user else None,
         webhook_url_override=body.webhook_url_override,
+        awaits_setup=True,
     )
-    operation: Literal["creation", "override"] = "creation" if is_new else "override"
     try:
-        await _run(deps, caller, connection, WorkflowType.CONNECTION_CREATE, operation)
+        await set_up(deps, caller, connection, "creation" if is_new else "override")
     except UnavailableError:
         if is_new:
-            # Nothing would ever start its syncs, and without an id of its own a second attempt
-            # would make a second connection.
-            await deps.database.connections.delete(
-                caller.id, connection.integration, connection.connection_id
-            )
+            # Without an id of its own a second attempt would make a second connection.
+            await deps.database.lifecycle.withdraw(connection.key, connection.credentials_version)
         raise
-    return ConnectionDetail.of(connection, await deps.database.connections.credentials(connection))
+    return await _detail(deps, await deps.database.connections.by_key(connection.key))
 
 
 @router.get("/connection", include_in_schema=False)
@@ -95,7 +91,12 @@ async def list_connections(
         limit=limit,
         offset=page * limit,
     )
-    return ConnectionList(connections=[ConnectionSummary.of(found) for found in connections])
+    failed = await deps.database.lifecycle.failed_syncs([found.key for found in connections])
+    return ConnectionList(
+        connections=[
+            ConnectionSummary.of(found, failed.get(found.key, ())) for found in connections
+        ]
+    )
 
 
 @router.get("/connection/{connection_id:path}", include_in_schema=False)
@@ -111,9 +112,9 @@ async def get_connection(
         if error.code == "unknown_connection":
             raise NotFoundError(error.message) from error
         raise
-    credentials = await store.credentials(connection)
+    detail = await _detail(deps, connection)
     await store.mark_fetched(connection.key)
-    return ConnectionDetail.of(connection, credentials)
+    return detail
 
 
 @router.patch("/connection/{connection_id:path}", include_in_schema=False)
@@ -144,9 +145,9 @@ async def change_connection(
 async def delete_connection(
     deps: Deps, caller: Caller, connection_id: ConnectionIdPath, integration: IntegrationQuery
 ) -> Success:
-    """End what runs for a connection, then delete it with its syncs and records."""
+    """Let its scripts run and end what runs for a connection, then delete it with all it has."""
     connection = await deps.database.connections.get(caller.id, integration, connection_id)
-    await _run(deps, caller, connection, WorkflowType.CONNECTION_DELETE)
+    await delete(deps, caller, connection)
     return Success()
 
 
@@ -171,36 +172,10 @@ def _credentials(provider: Provider, given: Mapping[str, Any]) -> Credentials:
     return parse_credentials(given)
 
 
-async def _run(
-    deps: Dependencies,
-    caller: Environment,
-    connection: Connection,
-    workflow: WorkflowType,
-    operation: Literal["creation", "override"] | None = None,
-) -> None:
-    handle = await start_workflow(
-        deps.temporal,
-        workflow,
-        ConnectionInput(
-            environment=caller.name,
-            environment_id=caller.id,
-            integration=connection.integration,
-            connection_id=connection.connection_id,
-            connection_key=connection.key,
-            operation=operation,
-        ),
-        workflow_id=(
-            f"{workflow}/{caller.name}/{connection.integration}/{connection.connection_id}"
-        ),
-        summary=f"{connection.integration} / {workflow} for {connection.connection_id}",
-        attributes=search_attributes(
-            workflow,
-            caller.name,
-            integration=connection.integration,
-            connection_id=connection.connection_id,
-        ),
-    )
-    await settled(handle, _PATIENCE)
+async def _detail(deps: Dependencies, connection: Connection) -> ConnectionDetail:
+    failed = await deps.database.lifecycle.failed_syncs([connection.key])
+    credentials = await deps.database.connections.credentials(connection)
+    return ConnectionDetail.of(connection, credentials, failed.get(connection.key, ()))
 
 
 def _tags(query: Mapping[str, str]) -> dict[str, str] | None:

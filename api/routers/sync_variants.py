@@ -41,6 +41,7 @@ async def create_variant(
 ) -> SyncVariant:
     """Make a variant of a sync for a connection; it starts like the sync itself."""
     connection, declared = await _found(deps, caller, name, variant, body)
+    connection.refuse_deleting()
     try:
         row = await deps.database.syncs.create_variant(
             connection.key, declared.name, variant, most=_MOST

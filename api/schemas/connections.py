@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -69,6 +70,28 @@ class ConnectionChange(Body):
     webhook_url_override: WebhookUrl | None = None
 
 
+class ConnectionFault(Answer):
+    """What is wrong with a connection: its credentials were refused, or a sync's last run failed.
+
+    It goes when that succeeds.
+    """
+
+    type: Literal["auth", "sync"]
+    log_id: str = Field(description="Id of the run that says more.")
+
+
+def _faults(connection: Connection, failed_syncs: Sequence[str]) -> list[ConnectionFault]:
+    """Return what is wrong with a connection.
+
+    Args:
+        connection: The connection.
+        failed_syncs: Last runs of its syncs, where those have failed.
+    """
+    refused = connection.auth_error_run_id
+    found = [ConnectionFault(type="auth", log_id=refused)] if refused else []
+    return found + [ConnectionFault(type="sync", log_id=run_id) for run_id in failed_syncs]
+
+
 class ConnectionSummary(Answer):
     """A connection in a list."""
 
@@ -78,12 +101,12 @@ class ConnectionSummary(Answer):
     provider: str
     created: datetime
     metadata: dict[str, Any] | None
-    errors: list[Any] = Field(default_factory=list)
+    errors: list[ConnectionFault]
     end_user: dict[str, Any] | None
     tags: dict[str, str]
 
     @classmethod
-    def of(cls, connection: Connection) -> ConnectionSummary:
+    def of(cls, connection: Connection, failed_syncs: Sequence[str]) -> ConnectionSummary:
         """Show a connection in a list."""
         return cls(
             id=connection.key,
@@ -92,6 +115,7 @@ class ConnectionSummary(Answer):
             provider=connection.provider,
             created=connection.created_at,
             metadata=connection.metadata,
+            errors=_faults(connection, failed_syncs),
             end_user=connection.end_user,
             tags=connection.tags,
         )
@@ -116,13 +140,18 @@ class ConnectionDetail(Answer):
     metadata: dict[str, Any] | None
     connection_config: dict[str, Any]
     webhook_url_override: str | None
-    errors: list[Any] = Field(default_factory=list)
+    errors: list[ConnectionFault]
     end_user: dict[str, Any] | None
     tags: dict[str, str]
     credentials: dict[str, Any] = Field(repr=False)
 
     @classmethod
-    def of(cls, connection: Connection, credentials: dict[str, Any]) -> ConnectionDetail:
+    def of(
+        cls,
+        connection: Connection,
+        credentials: dict[str, Any],
+        failed_syncs: Sequence[str],
+    ) -> ConnectionDetail:
         """Show a connection in full."""
         return cls(
             id=connection.key,
@@ -135,6 +164,7 @@ class ConnectionDetail(Answer):
             metadata=connection.metadata,
             connection_config=connection.connection_config,
             webhook_url_override=connection.webhook_url_override,
+            errors=_faults(connection, failed_syncs),
             end_user=connection.end_user,
             tags=connection.tags,
             credentials=credentials,

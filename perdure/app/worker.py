@@ -19,6 +19,7 @@ from activities.action_queue import ActionQueueActivities
 from activities.actions import ActionActivities
 from activities.bundles import BundleActivities
 from activities.checkpoints import CheckpointActivities
+from activities.connection_setups import ConnectionSetupActivities
 from activities.connections import ConnectionActivities, ConnectionResolver
 from activities.delete_tracks import DeleteTrackActivities
 from activities.deployments import DeploymentActivities
@@ -27,6 +28,7 @@ from activities.each import EachActivities
 from activities.erasure import Erasure
 from activities.exchanges import ExchangeLog
 from activities.fetch import FetchActivities
+from activities.hooks import Hooks
 from activities.http import HttpActivities
 from activities.integrations import IntegrationActivities
 from activities.locks import LockActivities
@@ -67,6 +69,7 @@ from workflows.maintenance import Maintain
 from workflows.retry_run import RetryRun
 from workflows.run_action import RunAction
 from workflows.run_each import RunEach, RunEachBatch
+from workflows.run_event import RunEvent
 from workflows.run_sync import RunSync
 from workflows.webhooks import DeliverWebhook
 
@@ -77,6 +80,7 @@ ITEM_WORKFLOWS: tuple[type, ...] = (RunEach, RunEachBatch)
 SYNC_WORKFLOWS: tuple[type, ...] = (RunSync,)
 ACTION_WORKFLOWS: tuple[type, ...] = (
     RunAction,
+    RunEvent,
     CreateConnection,
     DeleteConnection,
     Deploy,
@@ -126,13 +130,15 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     runs = RunActivities(database, bundles, erasure, container.temporal, history)
     resyncs = ResyncActivities(database)
     each = EachActivities(container.temporal)
-    connections = ConnectionActivities(database.connections)
+    connections = ConnectionActivities(database.connections, database.record_sets)
     checkpoints = CheckpointActivities(database)
     locks = LockActivities(database)
     commands = SyncCommandActivities(database, bundles, container.schedules, sync_runs)
     files = BundleActivities(bundles)
     integrations = IntegrationActivities(database, container.settings.server_url)
-    schedules = ScheduleActivities(database, container.schedules, reconciler)
+    schedules = ScheduleActivities(database, container.schedules, reconciler, sync_runs)
+    hooks = Hooks(database, bundles, history, container.settings.hook_limit_seconds)
+    setups = ConnectionSetupActivities(database, hooks, container.catalog, container.temporal)
     deployments = DeploymentActivities(database, bundles, reconciler, container.temporal)
     maintenance = MaintenanceActivities(
         database,
@@ -180,6 +186,12 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         commands.start_sync_schedule,
         resyncs.drop_leftovers,
         resyncs.swap_records,
+        setups.begin_setup,
+        setups.note_validated,
+        setups.refuse_credentials,
+        setups.finish_setup,
+        setups.begin_deletion,
+        setups.start_awaited_setups,
         connections.get_connection,
         connections.get_token,
         connections.get_metadata,

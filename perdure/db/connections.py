@@ -15,11 +15,11 @@ from typing import Any
 from perdure.crypto.keyring import KeyRing
 from perdure.db.integrations import unknown_integration
 from perdure.db.pool import DbConnection, Pool, borrowed
-from perdure.errors import NotFoundError
+from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import ConnectionKey, EnvironmentId
 from perdure.records.canonical import JsonObject, to_json
 
-__all__ = ["Connection", "ConnectionStore", "unknown_connection_key"]
+__all__ = ["Connection", "ConnectionStore", "being_deleted", "unknown_connection_key"]
 
 _INTEGRATION = "SELECT id FROM integrations WHERE environment_id = $1 AND unique_key = $2"
 
@@ -27,9 +27,11 @@ _UPSERT = """
 WITH saved AS (
     INSERT INTO connections AS c (
         environment_id, integration_id, connection_id,
-        credentials, metadata, connection_config, tags, end_user, webhook_url_override
+        credentials, metadata, connection_config, tags, end_user, webhook_url_override,
+        validated_version, set_up_version
     )
-    VALUES ($1, $2, $3, $4, $5, coalesce($6::jsonb, '{}'), coalesce($7::jsonb, '{}'), $8, $9)
+    VALUES ($1, $2, $3, $4, $5, coalesce($6::jsonb, '{}'), coalesce($7::jsonb, '{}'), $8, $9,
+            CASE WHEN $10 THEN 0 ELSE 1 END, CASE WHEN $10 THEN 0 ELSE 1 END)
     ON CONFLICT (integration_id, connection_id) DO UPDATE
        SET credentials = excluded.credentials,
            metadata = coalesce($5::jsonb, c.metadata),
@@ -37,19 +39,23 @@ WITH saved AS (
            tags = coalesce($7::jsonb, c.tags),
            end_user = coalesce($8::jsonb, c.end_user),
            webhook_url_override = coalesce($9::text, c.webhook_url_override),
+           credentials_version = c.credentials_version + CASE WHEN $10 THEN 1 ELSE 0 END,
            updated_at = now()
+     WHERE c.deleting_since IS NULL
     RETURNING c.*, xmax = 0 AS created
 )
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
-       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override, c.created
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
+       c.credentials_version, c.auth_error_run_id, c.deleting_since, c.created
   FROM saved c JOIN integrations i ON i.id = c.integration_id
 """
 
 _GET = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
-       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
+       c.credentials_version, c.auth_error_run_id, c.deleting_since
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3
 """
@@ -57,7 +63,8 @@ SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.con
 _BY_KEY = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
-       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
+       c.credentials_version, c.auth_error_run_id, c.deleting_since
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE c.id = $1
 """
@@ -65,7 +72,8 @@ SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.con
 _LIST = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
-       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
+       c.credentials_version, c.auth_error_run_id, c.deleting_since
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE c.environment_id = $1
    AND ($2::text[] IS NULL OR i.unique_key = ANY ($2))
@@ -84,7 +92,8 @@ SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.con
 _PAGE = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
-       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
+       c.credentials_version, c.auth_error_run_id, c.deleting_since
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE c.environment_id = $1 AND c.id > $2
  ORDER BY c.id
@@ -111,7 +120,8 @@ UPDATE connections c
    AND i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3
 RETURNING c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
           c.metadata, c.connection_config, c.tags, c.end_user,
-          c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
+          c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
+          c.credentials_version, c.auth_error_run_id, c.deleting_since
 """
 
 # Rows are locked in the order of their ids, so that two writers never wait in a circle.
@@ -150,7 +160,8 @@ DELETE FROM connections c
    AND i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3
 RETURNING c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
           c.metadata, c.connection_config, c.tags, c.end_user,
-          c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override
+          c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
+          c.credentials_version, c.auth_error_run_id, c.deleting_since
 """
 
 
@@ -173,6 +184,9 @@ class Connection:
         updated_at: When it was last changed.
         last_fetched_at: When its credentials were last asked for, to the minute.
         webhook_url_override: Where its webhooks go instead of the environment's URLs.
+        credentials_version: Grows with each time credentials are given that are to be checked.
+        auth_error_run_id: The run that refused its credentials, None where none did.
+        deleting_since: Since when it is being deleted, None where it is not.
     """
 
     key: ConnectionKey
@@ -189,6 +203,18 @@ class Connection:
     updated_at: datetime
     last_fetched_at: datetime | None
     webhook_url_override: str | None
+    credentials_version: int
+    auth_error_run_id: str | None
+    deleting_since: datetime | None
+
+    def refuse_deleting(self) -> None:
+        """Let nothing new begin for a connection that is being deleted.
+
+        Raises:
+            ConflictError: `connection_being_deleted`.
+        """
+        if self.deleting_since is not None:
+            raise being_deleted(self.integration, self.connection_id)
 
 
 class ConnectionStore:
@@ -215,6 +241,7 @@ class ConnectionStore:
         tags: Mapping[str, str] | None = None,
         end_user: Mapping[str, Any] | None = None,
         webhook_url_override: str | None = None,
+        awaits_setup: bool = False,
     ) -> tuple[Connection, bool]:
         """Make a connection, or give an existing one new credentials.
 
@@ -228,12 +255,14 @@ class ConnectionStore:
             tags: As the attribute.
             end_user: As the attribute.
             webhook_url_override: As the attribute.
+            awaits_setup: Whether a workflow is to check the credentials and set the connection up.
 
         Returns:
             The connection, and whether it is new.
 
         Raises:
             NotFoundError: `unknown_provider_config`.
+            ConflictError: `connection_being_deleted`.
             InvalidInputError: `unstorable_text`, such as a NUL character in the metadata.
         """
         async with borrowed(self._pool) as conn:
@@ -251,9 +280,10 @@ class ConnectionStore:
                 tags,
                 end_user,
                 webhook_url_override,
+                awaits_setup,
             )
         if row is None:
-            raise unknown_integration(integration)
+            raise being_deleted(integration, connection_id)
         *values, created = row.values()
         return Connection(*values), created
 
@@ -509,3 +539,9 @@ def unknown_connection_key(key: ConnectionKey) -> NotFoundError:
     """Return the error that says that there is no connection with this row id."""
     msg = f"The connection with key {key} does not exist any more."
     return NotFoundError(msg, code="unknown_connection")
+
+
+def being_deleted(integration: str, connection_id: str) -> ConflictError:
+    """Return the error that says that a connection is on its way out."""
+    msg = f"The connection {connection_id!r} of {integration!r} is being deleted."
+    return ConflictError(msg, code="connection_being_deleted")

@@ -12,6 +12,7 @@ from perdure.db.actions import ActionStore
 from perdure.db.blobs import BlobStore
 from perdure.db.bundles import BundleStore
 from perdure.db.checkpoints import CheckpointStore
+from perdure.db.connection_lifecycle import ConnectionLifecycle
 from perdure.db.connections import ConnectionStore
 from perdure.db.delete_tracks import DeleteTrackStore
 from perdure.db.dry_runs import DryRunStore
@@ -42,6 +43,7 @@ class Database:
     environments: EnvironmentStore
     integrations: IntegrationStore
     connections: ConnectionStore
+    lifecycle: ConnectionLifecycle
     bundles: BundleStore
     syncs: SyncStore
     resyncs: ResyncStore
@@ -94,6 +96,7 @@ class Database:
                 environments=EnvironmentStore(pool),
                 integrations=IntegrationStore(pool, keyring),
                 connections=ConnectionStore(pool, keyring),
+                lifecycle=ConnectionLifecycle(pool),
                 bundles=BundleStore(pool),
                 syncs=SyncStore(pool),
                 resyncs=ResyncStore(pool),

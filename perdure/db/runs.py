@@ -37,7 +37,7 @@ ON CONFLICT (id) DO NOTHING
 _UNSETTLED = """
 SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM runs
  WHERE status = 'running' AND started_at < $1 AND (started_at, id) > ($2, $3)
  ORDER BY started_at, id
@@ -86,6 +86,15 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
   FROM runs
  WHERE connection_key = $1 AND script = $2 AND variant = $3 AND kind = $4
    AND status = 'running'
+ ORDER BY started_at
+"""
+
+_RUNNING_OF = """
+SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error,
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
+  FROM runs
+ WHERE connection_key = $1 AND status = 'running'
  ORDER BY started_at
 """
 
@@ -447,6 +456,12 @@ class RunStore:
         """Return the runs of a script for a connection that have not ended, the oldest first."""
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_RUNNING, connection_key, script, variant, kind)
+        return [_run(row) for row in rows]
+
+    async def running_of(self, connection_key: ConnectionKey) -> Sequence[Run]:
+        """Return the runs of a connection that have not ended, the oldest first."""
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_RUNNING_OF, connection_key)
         return [_run(row) for row in rows]
 
     async def list(

@@ -162,13 +162,15 @@ def new_script_path(integration: str, kind: ScriptKind, name: str) -> str:
     return _in_folder(integration, kind.value, name)
 
 
-def script_path(files: Mapping[str, str], integration: str, kind: ScriptKind, name: str) -> str:
-    """Find the file of a script.
+def script_path(
+    files: Mapping[str, str], integration: str, kind: ScriptKind, name: str, *, older: bool = False
+) -> str:
+    """Find the file of a script; the arguments are those of `ScriptPlaces.find`.
 
     Raises:
         NotFoundError: No such file; the message names the path that was expected.
     """
-    found = ScriptPlaces(files).find(integration, kind, name)
+    found = ScriptPlaces(files).find(integration, kind, name, older=older)
     if found is None:
         wanted = new_script_path(integration, kind, name)
         msg = (

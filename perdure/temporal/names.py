@@ -28,6 +28,7 @@ class WorkflowType(StrEnum):
 
     SYNC = "sync"
     ACTION = "action"
+    ON_EVENT = "on-event"
     CONNECTION_CREATE = "connection-create"
     CONNECTION_DELETE = "connection-delete"
     DEPLOY = "deploy"

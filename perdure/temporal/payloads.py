@@ -25,6 +25,7 @@ __all__ = [
     "DeployInput",
     "DeployProgress",
     "DeployResult",
+    "EventInput",
     "HistoryLimits",
     "Payload",
     "RunContext",
@@ -112,6 +113,7 @@ class RunContext(Payload):
         leftovers: Whether an earlier run left records that were built and never shown.
         notes_seen: Whether the run notes which records it sees, from its start on.
         history: Limits of the run's history; None where nobody watches it.
+        credentials_version: The least version of the connection's credentials it works with.
         dry_run: Whether it only shows what it would do to our own data.
         keeps_requests: Whether a dry run keeps its requests and their answers, for a test.
         run_timeout: Seconds an action may take, None for no limit. A sync's is Temporal's matter.
@@ -146,6 +148,7 @@ class RunContext(Payload):
     leftovers: bool = False
     notes_seen: bool = False
     history: HistoryLimits | None = None
+    credentials_version: int = 0
     dry_run: bool = False
     keeps_requests: bool = False
 
@@ -295,6 +298,24 @@ class ActionResult(Payload):
     def holds_secret(self) -> bool:
         """See base class."""
         return self.sealed
+
+
+class EventInput(Payload):
+    """A script that runs because something happens to a connection.
+
+    Attributes:
+        context: The run; its `run_id` and `workflow_id` are empty, the workflow knows them.
+        event: What happens, as `nango.yaml` names it.
+        limit: Seconds that the script may take.
+        older: Whether the older key `post-connection-scripts` names the script.
+        state: What a former execution of the run left.
+    """
+
+    context: RunContext
+    event: str
+    limit: float
+    older: bool = False
+    state: RunState | None = None
 
 
 class ConnectionInput(Payload):

@@ -11,6 +11,8 @@ from pytest_httpserver import HTTPServer
 from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
+from activities.connection_setups import ConnectionSetupActivities
+from activities.hooks import Hooks
 from activities.maintenance import MaintenanceActivities, Retention, Sweep
 from activities.maintenance_schedule import ensure_maintenance
 from activities.run_settling import RunSettling
@@ -22,6 +24,7 @@ from perdure.db.runs import RunStatus
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.names import TaskQueue, WorkflowType
+from perdure.temporal.payloads import HistoryLimits
 from tests.support.project import project
 from tests.support.receiver import Receiver
 from tests.support.source import Source
@@ -53,6 +56,10 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
     container = stack.container
     settling = RunSettling(container.database, container.bundles, container.temporal)
     steps = MaintenanceActivities(container.database, container.bundles, retention, settling)
+    hooks = Hooks(container.database, container.bundles, HistoryLimits(), limit=300)
+    setups = ConnectionSetupActivities(
+        container.database, hooks, container.catalog, container.temporal
+    )
     queue = f"maintenance-{uuid.uuid4()}"
     async with HttpTransport(AddressGuard()) as transport:
         webhooks = WebhookActivities(
@@ -70,6 +77,7 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
                 steps.prune_old_records,
                 steps.drop_idle_records,
                 webhooks.start_forgotten_deliveries,
+                setups.start_awaited_setups,
             ],
         )
         async with worker:

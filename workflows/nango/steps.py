@@ -146,10 +146,14 @@ class HelperSteps(NangoAction):
             raise_helper_error(error)
 
     def _ref_of(self, integration: str | None, connection_id: str | None) -> ConnectionRef:
+        own = (self._context.integration, self._context.connection_id)
+        is_own = (integration or own[0], connection_id or own[1]) == own
         return ConnectionRef(
             environment_id=self._context.environment_id,
             integration=integration or self._context.integration,
             connection_id=connection_id or self._context.connection_id,
+            key=self._context.connection_key if is_own else None,
+            version=self._context.credentials_version if is_own else 0,
         )
 
     async def _step(

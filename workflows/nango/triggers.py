@@ -108,6 +108,7 @@ class TriggerSteps(HelperSteps):
             integration=integration,
             connection_id=connection_id,
             action=name,
+            by_event=self._context.kind == WorkflowType.ON_EVENT,
         )
         try:
             plain, _ = as_json(value)

@@ -30,7 +30,7 @@ async def list_(
     """List runs, the newest first.
 
     Args:
-        kind: Only this kind: sync or action.
+        kind: Only this kind: sync, action or on-event.
         integration: Only of this integration.
         connection: Only of this connection.
         script: Only of the sync or action of this name.
