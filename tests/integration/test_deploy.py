@@ -89,7 +89,7 @@ async def test_removed_sync_ends_its_run_and_takes_schedules_and_records_along(
 async def test_run_that_will_not_be_cancelled_is_ended_all_the_same(
     env: Deploys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.sync_runs._PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr("activities.endings._PATIENCE", timedelta(seconds=0.5))
     acme = await env.connect()
     await env.deploy(files("issues: Issue", issues=STUBBORN))
     await env.saved(acme)
