@@ -271,7 +271,7 @@ def test_document_says_who_may_call(document: dict[str, Any]) -> None:
     [
         "integrations: {a: {syncs: {}}}\nmodels: {}",
         "integrations: {a: {b: {returns: M, runs: every day}}}\nmodels: {M: {id: string}}",
-        "integrations: {a: {actions: {b: {endpoint: PURGE /x}}}}\nmodels: {}",
+        "integrations: {a: {actions: {b: {endpoint: PROPFIND /x}}}}\nmodels: {}",
         "integrations: {a: {actions: {b: {endpoint: GET /x, input: Missing, output: [A, A2]}}}}\n"
         "models: {A: {}, A2: {__string: any}}",
         "integrations: {a: {actions: {b: {endpoint: {path: '/x/{A}/y/:a.b/{A:id}'}}}}}\n"
