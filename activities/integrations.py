@@ -17,6 +17,7 @@ __all__ = [
     "IntegrationActivities",
     "IntegrationRef",
     "IntegrationView",
+    "webhook_url",
 ]
 
 
@@ -90,7 +91,9 @@ class IntegrationActivities:
             "updated_at": found.updated_at,
         }
         if "webhook" in ref.include:
-            integration["webhook_url"] = self._webhook_url(ref)
+            integration["webhook_url"] = webhook_url(
+                self._server_url, ref.environment, ref.integration
+            )
         if "credentials" in ref.include:
             integration["credentials"] = await store.credentials(environment_id, ref.integration)
         return IntegrationView(integration=integration)
@@ -102,8 +105,10 @@ class IntegrationActivities:
             variables=await self._database.variables.all(EnvironmentId(ref.environment_id))
         )
 
-    def _webhook_url(self, ref: IntegrationRef) -> str | None:
-        if self._server_url is None:
-            return None
-        path = f"{quote(ref.environment, safe='')}/{quote(ref.integration, safe='')}"
-        return f"{self._server_url.rstrip('/')}/webhook/{path}"
+
+def webhook_url(server_url: str | None, environment: str, integration: str) -> str | None:
+    """Return where a provider sends its webhooks, None where the server's address is not known."""
+    if server_url is None:
+        return None
+    path = f"{quote(environment, safe='')}/{quote(integration, safe='')}"
+    return f"{server_url.rstrip('/')}/webhook/{path}"

@@ -33,10 +33,13 @@ class Retention:
     Attributes:
         payloads: Payloads of records that do not change.
         idle_records: Records whose sync does not run.
+        webhooks: What providers have sent and has been handled; a delivery that is repeated later
+            is handled again.
     """
 
     payloads: timedelta | None
     idle_records: timedelta | None
+    webhooks: timedelta | None = None
 
 
 class Sweep(Payload):
@@ -127,6 +130,19 @@ class MaintenanceActivities:
                     if await self._is_idle(untouched, before):
                         count += await self._drop(untouched.records, before, sweep.batch)
                 after = found[-1].records
+        return Swept(count=count)
+
+    @activity.defn
+    async def drop_old_webhooks(self, sweep: Sweep) -> Swept:
+        """Remove what providers have sent longer ago than is kept, and has been handled."""
+        if self._retention.webhooks is None:
+            return Swept()
+        before, count = utcnow() - self._retention.webhooks, 0
+        async with heartbeating():
+            while dropped := await self._database.webhook_events.drop_older(
+                before, limit=sweep.batch
+            ):
+                count += dropped
         return Swept(count=count)
 
     async def _is_idle(self, untouched: UntouchedSet, before: datetime) -> bool:

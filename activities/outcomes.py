@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.exceptions import (
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    TerminatedError,
+)
 from temporalio.exceptions import TimeoutError as RunTimeoutError
 
 from perdure.db.runs import RunStatus
@@ -29,7 +34,7 @@ class Outcome:
     error: Mapping[str, Any] | None = None
 
 
-def failed_outcome(failure: WorkflowFailureError) -> Outcome:
+def failed_outcome(failure: WorkflowFailureError | ChildWorkflowError) -> Outcome:
     """Return how a run ended that did not succeed."""
     match failure.cause:
         case CancelledError():

@@ -36,6 +36,7 @@ _KINDS = {
     WorkflowType.SYNC: ScriptKind.SYNC,
     WorkflowType.ACTION: ScriptKind.ACTION,
     WorkflowType.ON_EVENT: ScriptKind.ON_EVENT,
+    WorkflowType.WEBHOOK: ScriptKind.SYNC,
 }
 
 

@@ -7,17 +7,12 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from temporalio.client import Client
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from perdure.db.webhook_deliveries import Delivery, DeliveryStatus
 from perdure.ids import delivery_workflow_id
-from perdure.temporal.names import SearchAttribute, TaskQueue, WorkflowType
+from perdure.temporal.names import TaskQueue, WorkflowType, search_attributes
 from perdure.temporal.payloads import DeliveryInput
 
 __all__ = ["DeliveryStarter"]
@@ -92,11 +87,13 @@ class DeliveryStarter:
                 task_queue=TaskQueue.ACTIONS,
                 id_reuse_policy=reuse,
                 id_conflict_policy=conflict,
-                static_summary=(
-                    f"{delivery.integration} / {delivery.subject} for {delivery.connection_id}: "
-                    f"{delivery.type} webhook to {host}"
-                )[:180],
-                search_attributes=_search_attributes(environment, delivery),
+                static_summary=_summary(delivery, host)[:180],
+                search_attributes=search_attributes(
+                    WorkflowType.WEBHOOK_DELIVERY,
+                    environment,
+                    integration=delivery.integration,
+                    connection_id=delivery.connection_id,
+                ),
                 rpc_timeout=_RPC_TIMEOUT,
             )
         except WorkflowAlreadyStartedError:
@@ -104,12 +101,7 @@ class DeliveryStarter:
             return
 
 
-def _search_attributes(environment: str, delivery: Delivery) -> TypedSearchAttributes:
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(SearchAttribute.ENVIRONMENT, environment),
-            SearchAttributePair(SearchAttribute.INTEGRATION, delivery.integration),
-            SearchAttributePair(SearchAttribute.CONNECTION, delivery.connection_id),
-            SearchAttributePair(SearchAttribute.KIND, WorkflowType.WEBHOOK_DELIVERY),
-        ]
-    )
+def _summary(delivery: Delivery, host: str) -> str:
+    whom = f" for {delivery.connection_id}" if delivery.connection_id else ""
+    what = f"{delivery.integration} / {delivery.subject}{whom}"
+    return f"{what}: {delivery.type} webhook to {host}"

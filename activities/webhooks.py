@@ -189,7 +189,7 @@ class WebhookActivities:
         request = OutgoingRequest(
             method="POST",
             url=delivery.goes_to,
-            headers=headers,
+            headers={**delivery.headers, **headers},
             body=RequestBody(body, headers["content-type"]),
             timeout_s=ATTEMPT_SECONDS,
             follow_redirects=False,

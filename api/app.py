@@ -26,6 +26,7 @@ from api.routers import (
     environment_openapi,
     health,
     held_deletes,
+    incoming_webhooks,
     integrations,
     record_stream,
     records,
@@ -39,6 +40,7 @@ from api.routers import (
     webhooks,
 )
 from api.schemas.base import ErrorEnvelope
+from api.webhook_waker import WebhookWaker
 from perdure._version import __version__
 from perdure.records.canonical import to_json
 
@@ -46,6 +48,8 @@ __all__ = ["create_app"]
 
 _MAX_BODY_BYTES = 75 * 1024 * 1024
 _ROUTERS = (
+    # Looked for in this order: what comes in bursts first.
+    incoming_webhooks,
     health,
     environment,
     integrations,
@@ -105,6 +109,12 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     )
     app.state.dependencies = dependencies
     app.state.background = background
+    app.state.waker = WebhookWaker(
+        dependencies.database,
+        dependencies.temporal,
+        dependencies.settings.webhook_patience,
+        background,
+    )
     # Set by whoever serves the app, so that answers without an end come to one.
     app.state.stopping = asyncio.Event()
     install_error_handlers(app)

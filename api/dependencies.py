@@ -9,13 +9,15 @@ from temporalio.client import Client
 
 from activities.bundles import BundleCache
 from activities.sync_schedules import SyncSchedules
+from activities.webhook_intake import WebhookIntake
 from api.background import AppTasks
+from api.webhook_waker import WebhookWaker
 from config.settings import Settings
 from perdure.db.database import Database
 from perdure.db.environments import Environment
 from perdure.providers.provider_catalog import ProviderCatalog
 
-__all__ = ["Background", "Caller", "Dependencies", "Deps"]
+__all__ = ["Background", "Caller", "Dependencies", "Deps", "Waker"]
 
 
 class Dependencies(Protocol):
@@ -45,6 +47,10 @@ class Dependencies(Protocol):
     def catalog(self) -> ProviderCatalog:
         """Providers."""
 
+    @property
+    def webhooks(self) -> WebhookIntake:
+        """Takes what providers send."""
+
 
 async def _dependencies(request: Request) -> Dependencies:
     deps: Dependencies = request.app.state.dependencies
@@ -54,6 +60,11 @@ async def _dependencies(request: Request) -> Dependencies:
 async def _background(request: Request) -> AppTasks:
     tasks: AppTasks = request.app.state.background
     return tasks
+
+
+async def _waker(request: Request) -> WebhookWaker:
+    waker: WebhookWaker = request.app.state.waker
+    return waker
 
 
 async def _caller(request: Request) -> Environment:
@@ -66,6 +77,9 @@ Deps = Annotated[Dependencies, Depends(_dependencies)]
 
 Background = Annotated[AppTasks, Depends(_background)]
 """Work that outlives its request."""
+
+Waker = Annotated[WebhookWaker, Depends(_waker)]
+"""Has what providers sent worked off."""
 
 Caller = Annotated[Environment, Depends(_caller)]
 """The environment that the caller's key opens; `api.auth` has put it there."""

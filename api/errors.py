@@ -7,7 +7,8 @@ once and answered without a word about our insides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -28,7 +29,7 @@ from perdure.errors import (
 )
 from perdure.records.canonical import to_json
 
-__all__ = ["ApiError", "error_response", "install_error_handlers"]
+__all__ = ["ApiError", "error_response", "install_error_handlers", "not_found_as_404"]
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +89,19 @@ class ApiError(PerdureError):
         self.status = status
         self.upstream = upstream
         self.headers = headers
+
+
+@contextmanager
+def not_found_as_404() -> Iterator[None]:
+    """Answer 404 also where clients of other endpoints know it as a bad request.
+
+    Raises:
+        ApiError: Something inside does not exist.
+    """
+    try:
+        yield
+    except NotFoundError as error:
+        raise ApiError(404, error.code, error.message) from error
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -71,6 +71,14 @@ class Settings(BaseSettings):
         le=86_400,
         description="How long a script that runs on an event of a connection may take.",
     )
+    webhook_events_days: float = Field(
+        default=7,
+        gt=0,
+        description=(
+            "How long what providers have sent is kept once it was handled. A delivery that is "
+            "repeated within that time is known."
+        ),
+    )
     records_prune_after_days: int | None = Field(
         default=None,
         ge=1,

@@ -20,6 +20,8 @@ __all__ = [
     "keyed_action_id",
     "shadow_variant",
     "sync_workflow_id",
+    "webhook_dispatch_workflow_id",
+    "webhook_workflow_id",
 ]
 
 EnvironmentId = NewType("EnvironmentId", int)
@@ -109,6 +111,16 @@ def event_workflow_id(
         key: A fresh UUID.
     """
     return f"on-event/{environment}/{integration}/{connection}/{event}/{script}/{key}"
+
+
+def webhook_workflow_id(environment: str, task_id: int) -> str:
+    """Return the workflow id of a script that handles a provider's webhook."""
+    return f"webhook/{environment}/{task_id}"
+
+
+def webhook_dispatch_workflow_id(environment: str, key: ConnectionKey) -> str:
+    """Return the workflow id of what has the webhooks of a connection handled in their order."""
+    return f"webhook-dispatch/{environment}/{key}"
 
 
 def delivery_workflow_id(environment: str, delivery_id: str) -> str:

@@ -17,7 +17,10 @@ __all__ = ["Maintain"]
 
 @workflow.defn(name=WorkflowType.MAINTENANCE)
 class Maintain:
-    """Settles what nobody settled, and gives up what need not be kept (`PERDURE_RECORDS_*`)."""
+    """Settles what nobody settled, and gives up what need not be kept.
+
+    See `PERDURE_RECORDS_*` and `PERDURE_WEBHOOK_EVENTS_DAYS` of the settings.
+    """
 
     @workflow.run
     async def run(self, sweep: Sweep) -> dict[str, int]:
@@ -56,10 +59,17 @@ class Maintain:
             summary="set up connections that were left half made",
             policy=policies.SCHEDULES,
         )
+        forgotten = await run_step(
+            MaintenanceActivities.drop_old_webhooks,
+            sweep,
+            summary="remove what providers have sent long ago",
+            policy=policies.SCHEDULES,
+        )
         return {
             "settled_runs": settled.count,
             "pruned_records": pruned.count,
             "dropped_records": dropped.count,
             "started_webhooks": started,
             "started_setups": resumed,
+            "dropped_webhook_events": forgotten.count,
         }

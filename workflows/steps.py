@@ -7,9 +7,12 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import Priority
-from temporalio.workflow import ActivityConfig
+from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
-__all__ = ["run_step", "shortened"]
+with workflow.unsafe.imports_passed_through():
+    from perdure.temporal import policies
+
+__all__ = ["run_at_once", "run_step", "shortened"]
 
 ArgumentT = TypeVar("ArgumentT")
 ResultT = TypeVar("ResultT")
@@ -45,3 +48,22 @@ async def run_step(
     """
     config: ActivityConfig = {**policy, "summary": shortened(summary), "priority": priority}
     return await workflow.execute_activity_method(activity, argument, **config)
+
+
+async def run_at_once(
+    activity: Callable[[Any, ArgumentT], Awaitable[ResultT]], argument: ArgumentT, *, summary: str
+) -> ResultT:
+    """Execute an activity that takes a moment where the workflow runs, and return its result.
+
+    It costs no task of its own, and goes on being tried for as long as our database is away.
+
+    Args:
+        activity: A method of an activities class.
+        argument: Its one argument.
+        summary: What the step does, for people.
+
+    Raises:
+        ActivityError: The activity failed for good.
+    """
+    config: LocalActivityConfig = {**policies.AT_ONCE, "summary": shortened(summary)}
+    return await workflow.execute_local_activity_method(activity, argument, **config)

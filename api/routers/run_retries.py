@@ -21,7 +21,12 @@ __all__ = ["router"]
 
 # A long history is read and replayed before it is reset.
 _PATIENCE = timedelta(minutes=2)
-_RETRIED = (WorkflowType.SYNC, WorkflowType.ACTION, WorkflowType.ON_EVENT)
+_RETRIED = (
+    WorkflowType.SYNC,
+    WorkflowType.ACTION,
+    WorkflowType.ON_EVENT,
+    WorkflowType.WEBHOOK,
+)
 _NOT_FOUND = frozenset({"run_history_gone", "script_not_found", "unknown_run"})
 _CONFLICTS = frozenset(
     {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
@@ -40,9 +41,14 @@ class EnvironmentChange(Body):
 
 
 class EnvironmentView(Answer):
-    """An environment."""
+    """An environment.
+
+    Attributes:
+        uuid: Its public name, in addresses that others are given.
+    """
 
     name: str
+    uuid: UUID
     active_bundle: str | None
     validation: ValidationMode
     action_limit: int
@@ -54,6 +60,7 @@ class EnvironmentView(Answer):
         """Show an environment."""
         return cls(
             name=environment.name,
+            uuid=environment.uuid,
             active_bundle=environment.active_bundle,
             validation=environment.validation,
             action_limit=actions.environment,

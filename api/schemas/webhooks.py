@@ -100,7 +100,7 @@ class DeliverySummary(Answer):
     type: WebhookType
     subject: str
     integration: str
-    connection_id: str
+    connection_id: str | None
     run_id: str | None
     target: str
     url: str

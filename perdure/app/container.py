@@ -10,6 +10,7 @@ from temporalio.client import Client
 
 from activities.bundles import BundleCache
 from activities.sync_schedules import SyncSchedules
+from activities.webhook_intake import WebhookIntake
 from config.settings import Settings
 from perdure.crypto.keyring import KeyRing
 from perdure.db.database import Database
@@ -35,6 +36,7 @@ class Container:
         bundles: Bundles by hash.
         schedules: Schedules of syncs.
         catalog: Providers.
+        webhooks: Takes what providers send.
     """
 
     settings: Settings
@@ -43,6 +45,7 @@ class Container:
     bundles: BundleCache
     schedules: SyncSchedules
     catalog: ProviderCatalog
+    webhooks: WebhookIntake
 
 
 def key_ring(settings: Settings) -> KeyRing:
@@ -101,11 +104,14 @@ async def open_container(
             tls=settings.temporal_tls,
             lazy=lazy,
         )
+        bundles = BundleCache(database.bundles)
+        catalog = ProviderCatalog.load(settings.providers)
         yield Container(
             settings=settings,
             database=database,
             temporal=temporal,
-            bundles=BundleCache(database.bundles),
+            bundles=bundles,
             schedules=SyncSchedules(temporal),
-            catalog=ProviderCatalog.load(settings.providers),
+            catalog=catalog,
+            webhooks=WebhookIntake(database, bundles, catalog),
         )

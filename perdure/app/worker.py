@@ -46,7 +46,9 @@ from activities.steps import StepActivities
 from activities.sync_commands import SyncCommandActivities
 from activities.sync_runs import SyncRuns
 from activities.variants import VariantActivities
+from activities.webhook_dispatch import WebhookDispatcher, WebhookSweep
 from activities.webhook_starts import DeliveryStarter
+from activities.webhook_tasks import WebhookTaskActivities
 from activities.webhooks import WebhookActivities
 from config.settings import Settings
 from perdure.app.container import Container, open_container
@@ -65,12 +67,14 @@ from workflows.confirm_deletes import ConfirmDeletes
 from workflows.connections import CreateConnection, DeleteConnection
 from workflows.delete_variant import DeleteVariant
 from workflows.deploy import Deploy
+from workflows.dispatch_webhooks import DispatchWebhooks
 from workflows.maintenance import Maintain
 from workflows.retry_run import RetryRun
 from workflows.run_action import RunAction
 from workflows.run_each import RunEach, RunEachBatch
 from workflows.run_event import RunEvent
 from workflows.run_sync import RunSync
+from workflows.run_webhook import RunWebhook
 from workflows.webhooks import DeliverWebhook
 
 __all__ = ["ALL_WORKFLOWS", "activities_of", "locate_script", "run_worker", "workers"]
@@ -87,6 +91,8 @@ ACTION_WORKFLOWS: tuple[type, ...] = (
     DeleteVariant,
     RetryRun,
     Maintain,
+    DispatchWebhooks,
+    RunWebhook,
     DeliverWebhook,
     ConfirmDeletes,
 )
@@ -111,6 +117,11 @@ def replayer_of(container: Container) -> Replayer:
     """Return a replayer of the engine's workflows, with the converter that runs have."""
     converter = container.temporal.data_converter
     return Replayer(workflows=ALL_WORKFLOWS, plugins=[PerdurePlugin(converter)])
+
+
+def starter_of(container: Container) -> DeliveryStarter:
+    """Return what starts deliveries to the application."""
+    return DeliveryStarter(container.temporal, container.settings.webhook_patience)
 
 
 def activities_of(container: Container, transport: HttpTransport) -> list[Callable[..., Any]]:
@@ -150,12 +161,8 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     retries = RetryActivities(
         database, bundles, container.temporal, partial(replayer_of, container)
     )
-    webhooks = WebhookActivities(
-        database,
-        container.catalog,
-        transport,
-        DeliveryStarter(container.temporal, container.settings.webhook_patience),
-    )
+    webhooks = WebhookActivities(database, container.catalog, transport, starter_of(container))
+    incoming = WebhookTaskActivities(database, bundles, container.temporal, history)
     return [
         http.proxy,
         http.fetch_page,
@@ -215,12 +222,18 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         maintenance.settle_runs,
         maintenance.prune_old_records,
         maintenance.drop_idle_records,
+        maintenance.drop_old_webhooks,
         RecordReadActivities(database).read_records,
         webhooks.tell_of_connection,
         webhooks.start_deliveries,
         webhooks.start_forgotten_deliveries,
         webhooks.post_webhook,
         webhooks.give_up_webhook,
+        incoming.due_webhooks,
+        incoming.start_webhook,
+        incoming.finish_webhook,
+        incoming.lose_webhook,
+        incoming.lost_webhook,
         each.item_result,
         each.items_result,
         files.load_script,
@@ -234,6 +247,7 @@ def _retention(settings: Settings) -> Retention:
     return Retention(
         payloads=timedelta(days=prune) if prune else None,
         idle_records=timedelta(days=drop) if drop else None,
+        webhooks=timedelta(days=settings.webhook_events_days),
     )
 
 
@@ -288,6 +302,10 @@ async def run_worker(settings: Settings) -> None:
             task.add_done_callback(terminations.discard)
 
         await ensure_maintenance(container.temporal)
+        sweep = WebhookSweep(
+            container.database, WebhookDispatcher(container.temporal), starter_of(container)
+        )
+        sweeping = asyncio.create_task(sweep.run())
         polling = workers(container, transport)
         running = [asyncio.create_task(worker.run()) for worker in polling]
         stopping = asyncio.create_task(stop.wait())
@@ -296,6 +314,7 @@ async def run_worker(settings: Settings) -> None:
             settings.ready_file.touch()
         ended, _ = await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         log.info("worker_stopping")
+        sweeping.cancel()
         await asyncio.gather(*(worker.shutdown() for worker in polling))
         results = await asyncio.gather(*running, return_exceptions=True)
     if stopping not in ended:

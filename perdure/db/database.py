@@ -30,6 +30,7 @@ from perdure.db.script_overrides import ScriptOverrideStore
 from perdure.db.syncs import SyncStore
 from perdure.db.variables import VariableStore
 from perdure.db.webhook_deliveries import DeliveryStore
+from perdure.db.webhook_events import WebhookEventStore
 from perdure.db.webhook_settings import WebhookSettingsStore
 
 __all__ = ["Database"]
@@ -63,6 +64,7 @@ class Database:
     dry_runs: DryRunStore
     actions: ActionStore
     action_queue: ActionQueue
+    webhook_events: WebhookEventStore
 
     @classmethod
     @asynccontextmanager
@@ -116,6 +118,7 @@ class Database:
                 dry_runs=DryRunStore(pool, records),
                 actions=ActionStore(pool),
                 action_queue=ActionQueue(pool),
+                webhook_events=WebhookEventStore(pool, keyring),
             )
 
     @asynccontextmanager

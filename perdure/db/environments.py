@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
+from uuid import UUID
 
 import asyncpg
 
@@ -22,30 +23,34 @@ ValidationMode: TypeAlias = Literal["enforce", "warn", "off"]
 _ENSURE = """
 INSERT INTO environments (name, secret_key_hash) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET secret_key_hash = excluded.secret_key_hash
-RETURNING id, name, active_bundle, validation, created_at
+RETURNING id, name, active_bundle, validation, created_at, uuid
 """
 
 _BY_KEY = """
-SELECT id, name, active_bundle, validation, created_at
+SELECT id, name, active_bundle, validation, created_at, uuid
   FROM environments
  WHERE secret_key_hash = $1
 """
 
-_BY_NAME = (
-    "SELECT id, name, active_bundle, validation, created_at FROM environments WHERE name = $1"
-)
+_BY_NAME = """
+SELECT id, name, active_bundle, validation, created_at, uuid FROM environments WHERE name = $1
+"""
 
-_BY_ID = "SELECT id, name, active_bundle, validation, created_at FROM environments WHERE id = $1"
+_BY_ID = """
+SELECT id, name, active_bundle, validation, created_at, uuid FROM environments WHERE id = $1
+"""
 
 # Waits for a deploy that is about to activate its bundle, and has the next one wait.
 _HOLD_BUNDLE = "SELECT active_bundle FROM environments WHERE id = $1 FOR KEY SHARE"
 
 _SET_VALIDATION = """
 UPDATE environments SET validation = $2 WHERE id = $1
-RETURNING id, name, active_bundle, validation, created_at
+RETURNING id, name, active_bundle, validation, created_at, uuid
 """
 
-_ALL = "SELECT id, name, active_bundle, validation, created_at FROM environments ORDER BY id"
+_ALL = """
+SELECT id, name, active_bundle, validation, created_at, uuid FROM environments ORDER BY id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class Environment:
         active_bundle: Hash of the bundle new runs start with, None before the first deploy.
         validation: What happens to values that do not fit their model.
         created_at: When it was made.
+        uuid: Its public name, in addresses that others are given.
     """
 
     id: EnvironmentId
@@ -65,6 +71,7 @@ class Environment:
     active_bundle: BundleHash | None
     validation: ValidationMode
     created_at: datetime
+    uuid: UUID
 
 
 class EnvironmentStore:

@@ -4,37 +4,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 
 from perdure.crypto.keyring import KeyRing
 from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.errors import ConflictError, NotFoundError
-from perdure.ids import EnvironmentId
+from perdure.ids import BundleHash, EnvironmentId
 from perdure.records.canonical import JsonObject, to_json
 
-__all__ = ["Integration", "IntegrationStore", "unknown_integration"]
+__all__ = ["Integration", "IntegrationStore", "WebhookEndpoint", "unknown_integration"]
 
 _INSERT = """
-INSERT INTO integrations (environment_id, unique_key, provider, display_name, credentials)
-VALUES ($1, $2, $3, $4, $5)
-RETURNING id, environment_id, unique_key, provider, display_name, created_at, updated_at
+INSERT INTO integrations (
+    environment_id, unique_key, provider, display_name, credentials, forward_webhooks,
+    webhook_rules
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+RETURNING id, environment_id, unique_key, provider, display_name, created_at, updated_at,
+          forward_webhooks, webhook_rules
 """
 
 _GET = """
-SELECT id, environment_id, unique_key, provider, display_name, created_at, updated_at
+SELECT id, environment_id, unique_key, provider, display_name, created_at, updated_at,
+       forward_webhooks, webhook_rules
   FROM integrations
  WHERE environment_id = $1 AND unique_key = $2
 """
 
 _LIST = """
-SELECT id, environment_id, unique_key, provider, display_name, created_at, updated_at
+SELECT id, environment_id, unique_key, provider, display_name, created_at, updated_at,
+       forward_webhooks, webhook_rules
   FROM integrations
  WHERE environment_id = $1
  ORDER BY unique_key
+"""
+
+# By name or, in addresses that should not tell it, by the public name.
+_ENDPOINT = """
+SELECT i.id, e.id AS environment_id, i.unique_key, i.provider, i.display_name, i.created_at,
+       i.updated_at, i.forward_webhooks, i.webhook_rules,
+       e.name, e.active_bundle, i.credentials
+  FROM environments e
+       LEFT JOIN integrations i ON i.environment_id = e.id AND i.unique_key = $2
+ WHERE e.name = $1 OR e.uuid::text = lower($1)
+ ORDER BY e.name = $1 DESC
+ LIMIT 1
 """
 
 _CREDENTIALS = "SELECT credentials FROM integrations WHERE environment_id = $1 AND unique_key = $2"
@@ -48,9 +66,17 @@ UPDATE integrations
    SET unique_key = $3,
        display_name = coalesce($4, display_name),
        credentials = $5,
+       forward_webhooks = coalesce($6, forward_webhooks),
+       webhook_rules = CASE WHEN $7 THEN $8 ELSE webhook_rules END,
        updated_at = now()
  WHERE environment_id = $1 AND unique_key = $2
-RETURNING id, environment_id, unique_key, provider, display_name, created_at, updated_at
+RETURNING id, environment_id, unique_key, provider, display_name, created_at, updated_at,
+          forward_webhooks, webhook_rules
+"""
+
+_SET_CREDENTIALS = """
+UPDATE integrations SET credentials = $3, updated_at = now()
+ WHERE environment_id = $1 AND unique_key = $2
 """
 
 _DELETE = "DELETE FROM integrations WHERE environment_id = $1 AND unique_key = $2 RETURNING id"
@@ -68,6 +94,8 @@ class Integration:
         display_name: Name for people.
         created_at: When it was made.
         updated_at: When it was last changed.
+        forward_webhooks: Whether what the provider sends is handed on to the application.
+        webhook_rules: What takes the place of the provider's rules, None where nothing does.
     """
 
     id: int
@@ -77,6 +105,25 @@ class Integration:
     display_name: str
     created_at: datetime
     updated_at: datetime
+    forward_webhooks: bool
+    webhook_rules: JsonObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookEndpoint:
+    """Where a provider sends its webhooks: one integration.
+
+    Attributes:
+        environment: Name of its environment.
+        integration: The integration.
+        secret: What proves that a webhook is the provider's, None where none is set.
+        active_bundle: Hash of the bundle that handles webhooks, None where none is deployed.
+    """
+
+    environment: str
+    integration: Integration
+    secret: str | None = field(repr=False)
+    active_bundle: BundleHash | None
 
 
 class IntegrationStore:
@@ -99,6 +146,8 @@ class IntegrationStore:
         *,
         display_name: str | None = None,
         credentials: Mapping[str, Any] | None = None,
+        forward_webhooks: bool = False,
+        webhook_rules: Mapping[str, Any] | None = None,
     ) -> Integration:
         """Make an integration.
 
@@ -108,6 +157,8 @@ class IntegrationStore:
             provider: Name of the provider.
             display_name: Name for people. Default: the provider's name.
             credentials: Client id and secret and the like, a JSON object.
+            forward_webhooks: As the attribute.
+            webhook_rules: As the attribute.
 
         Raises:
             ConflictError: `unique_key_already_exists`.
@@ -116,7 +167,14 @@ class IntegrationStore:
         try:
             async with borrowed(self._pool) as conn:
                 row = await conn.fetchrow(
-                    _INSERT, environment_id, unique_key, provider, display_name or provider, sealed
+                    _INSERT,
+                    environment_id,
+                    unique_key,
+                    provider,
+                    display_name or provider,
+                    sealed,
+                    forward_webhooks,
+                    webhook_rules,
                 )
         except asyncpg.UniqueViolationError as error:
             raise _taken(unique_key) from error
@@ -151,6 +209,29 @@ class IntegrationStore:
             raise unknown_integration(unique_key)
         return self._open(environment_id, unique_key, row["credentials"])
 
+    async def endpoint(self, environment: str, unique_key: str) -> WebhookEndpoint:
+        """Return where a provider sends its webhooks.
+
+        Args:
+            environment: Name of the environment, or its public name.
+            unique_key: Key of the integration.
+
+        Raises:
+            NotFoundError: `unknown_environment` or `unknown_provider_config`.
+            DecryptionError: The key ring cannot read the secret.
+        """
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_ENDPOINT, environment, unique_key)
+        if row is None:
+            msg = f"There is no environment {environment!r}."
+            raise NotFoundError(msg, code="unknown_environment")
+        *values, name, active_bundle, sealed = row.values()
+        if row["id"] is None:
+            raise unknown_integration(unique_key)
+        integration = Integration(*values)
+        opened = self._open(integration.environment_id, unique_key, sealed) or {}
+        return WebhookEndpoint(name, integration, opened.get("webhook_secret"), active_bundle)
+
     async def update(
         self,
         environment_id: EnvironmentId,
@@ -159,26 +240,56 @@ class IntegrationStore:
         new_unique_key: str | None = None,
         display_name: str | None = None,
         credentials: Mapping[str, Any] | None = None,
+        forward_webhooks: bool | None = None,
+        webhook_rules: Mapping[str, Any] | Literal["same"] | None = "same",
     ) -> Integration:
         """Change what is given and leave the rest.
+
+        Args:
+            environment_id: Where it belongs.
+            unique_key: Its name.
+            new_unique_key: Its new name.
+            display_name: Name for people.
+            credentials: What is to be set of the credentials; None in it removes.
+            forward_webhooks: As the attribute.
+            webhook_rules: As the attribute; None removes them.
 
         Raises:
             NotFoundError: `unknown_provider_config`.
             ConflictError: `unique_key_already_exists`.
         """
         key = new_unique_key or unique_key
+        rules = None if webhook_rules == "same" else webhook_rules
         try:
             async with borrowed(self._pool) as conn, conn.transaction():
-                if credentials is None:
-                    # The ciphertext is bound to the key: a new key needs a new ciphertext.
-                    credentials = await self._locked(conn, environment_id, unique_key)
-                sealed = self._seal(environment_id, key, credentials)
+                # The ciphertext is bound to the key: a new key needs a new ciphertext.
+                known = await self._locked(conn, environment_id, unique_key)
                 row = await conn.fetchrow(
-                    _UPDATE, environment_id, unique_key, key, display_name, sealed
+                    _UPDATE,
+                    environment_id,
+                    unique_key,
+                    key,
+                    display_name,
+                    self._seal(environment_id, key, _changed(known, credentials)),
+                    forward_webhooks,
+                    webhook_rules != "same",
+                    rules,
                 )
         except asyncpg.UniqueViolationError as error:
             raise _taken(key) from error
         return _integration(row, unique_key)
+
+    async def keep_webhook_secret(
+        self, environment_id: EnvironmentId, unique_key: str, secret: str
+    ) -> bool:
+        """Set the webhook secret where there is none; returns whether it is the one now."""
+        async with borrowed(self._pool) as conn, conn.transaction():
+            known = await self._locked(conn, environment_id, unique_key) or {}
+            if known.get("webhook_secret"):
+                return bool(known["webhook_secret"] == secret)
+            sealed = self._seal(environment_id, unique_key, {**known, "webhook_secret": secret})
+            await conn.execute(_SET_CREDENTIALS, environment_id, unique_key, sealed)
+        return True
 
     async def delete(self, environment_id: EnvironmentId, unique_key: str) -> None:
         """Delete an integration with its connections, their syncs and their records.
@@ -220,6 +331,13 @@ def unknown_integration(unique_key: str) -> NotFoundError:
     """Return the error that says that an environment has no such integration."""
     msg = f"There is no integration {unique_key!r} in this environment."
     return NotFoundError(msg, code="unknown_provider_config")
+
+
+def _changed(known: JsonObject | None, changes: Mapping[str, Any] | None) -> JsonObject | None:
+    if changes is None:
+        return known
+    values = {**(known or {}), **changes}
+    return {name: value for name, value in values.items() if value is not None} or None
 
 
 def _aad(environment_id: EnvironmentId, unique_key: str) -> bytes:

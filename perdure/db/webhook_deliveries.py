@@ -7,7 +7,7 @@ neither is there without the other. What carries it out is a workflow of its own
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +20,7 @@ from perdure.clock import utcnow
 from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.errors import NotFoundError
 from perdure.ids import ConnectionKey, EnvironmentId
+from perdure.records.canonical import to_json
 
 __all__ = [
     "Delivery",
@@ -35,14 +36,14 @@ WebhookType: TypeAlias = Literal["sync", "auth", "async_action", "forward"]
 _ADD = """
 INSERT INTO webhook_deliveries (
     environment_id, step, number, type, subject, integration, connection_id, connection_key,
-    run_id, target, url, body
+    run_id, target, url, body, headers, event_id
 )
 SELECT $1, $2, number, type, subject, integration, connection_id, connection_key, run_id, target,
-       url, body
+       url, body, headers, event_id
   FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[],
-              $10::text[], $11::text[]) WITH ORDINALITY
+              $10::text[], $11::text[], $12::json[], $13::uuid[]) WITH ORDINALITY
        AS u (type, subject, integration, connection_id, connection_key, run_id, target, url, body,
-             number)
+             headers, event_id, number)
 ON CONFLICT (step, number) DO NOTHING
 """
 
@@ -59,7 +60,7 @@ SELECT d.id, d.seq, d.environment_id, d.type, d.subject, d.integration, d.connec
             ELSE CASE WHEN c.id IS NULL THEN d.url ELSE c.webhook_url_override END
        END,
        d.url, d.body, d.status, d.created_at, d.finished_at, d.attempts, d.last_attempt_at,
-       d.last_status, d.last_error
+       d.last_status, d.last_error, d.headers
   FROM webhook_deliveries d
        LEFT JOIN webhook_settings s ON s.environment_id = d.environment_id
        LEFT JOIN connections c ON c.id = d.connection_key
@@ -76,7 +77,7 @@ SELECT d.id, d.seq, d.environment_id, d.type, d.subject, d.integration, d.connec
             ELSE CASE WHEN c.id IS NULL THEN d.url ELSE c.webhook_url_override END
        END,
        d.url, d.body, d.status, d.created_at, d.finished_at, d.attempts, d.last_attempt_at,
-       d.last_status, d.last_error
+       d.last_status, d.last_error, d.headers
   FROM webhook_deliveries d
        LEFT JOIN webhook_settings s ON s.environment_id = d.environment_id
        LEFT JOIN connections c ON c.id = d.connection_key
@@ -153,23 +154,27 @@ class NewDelivery:
         type: What kind of event it tells of.
         subject: What it tells, in a few words for people.
         integration: Key of the integration.
-        connection_id: Name of the connection.
-        connection_key: Row id of the connection.
+        connection_id: Name of the connection, None where it concerns none.
+        connection_key: Row id of the connection, None where it concerns none.
         target: `primary`, `secondary` or `override`.
         url: Where it goes.
         body: What is sent.
         run_id: The run it tells of, None where it is no run.
+        headers: What goes along with our own, such as those of a webhook that is handed on.
+        event_id: The provider's webhook that is handed on, None where it is none.
     """
 
     type: WebhookType
     subject: str
     integration: str
-    connection_id: str
-    connection_key: ConnectionKey
+    connection_id: str | None
+    connection_key: ConnectionKey | None
     target: str
     url: str
     body: bytes
     run_id: str | None = None
+    headers: Mapping[str, str] | None = None
+    event_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,7 @@ class Delivery:
         last_attempt_at: When the last one was.
         last_status: Status that the receiver answered with, None where it did not answer.
         last_error: What was wrong, None where nothing was.
+        headers: What goes along with our own headers.
     """
 
     id: UUID
@@ -195,7 +201,7 @@ class Delivery:
     type: WebhookType
     subject: str
     integration: str
-    connection_id: str
+    connection_id: str | None
     run_id: str | None
     target: str
     goes_to: str | None
@@ -208,6 +214,7 @@ class Delivery:
     last_attempt_at: datetime | None
     last_status: int | None
     last_error: str | None
+    headers: dict[str, str]
 
     @property
     def payload(self) -> Any:
@@ -264,6 +271,8 @@ class DeliveryStore:
                     [new.target for new in deliveries],
                     [new.url for new in deliveries],
                     [new.body.decode() for new in deliveries],
+                    [None if new.headers is None else to_json(new.headers) for new in deliveries],
+                    [new.event_id for new in deliveries],
                 )
             return [row["id"] for row in await connection.fetch(_OF_STEP, step)]
 
@@ -398,6 +407,7 @@ class DeliveryStore:
 def _delivery(row: asyncpg.Record) -> Delivery:
     values = list(row.values())
     values[12] = DeliveryStatus(values[12])
+    values[-1] = {} if values[-1] is None else json.loads(values[-1])
     return Delivery(*values)
 
 

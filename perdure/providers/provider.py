@@ -22,6 +22,8 @@ from pydantic import (
     field_validator,
 )
 
+from perdure.providers.webhook_rules import WebhookRules
+
 __all__ = [
     "AuthMode",
     "Provider",
@@ -183,6 +185,7 @@ class Provider(_Entry):
         name: Key of the entry, what an integration names as its provider.
         alias: Entry that this one was made from.
         connection_config: What a connection must or may say, by name (simplified JSON schema).
+        webhook: How its webhooks are verified and attributed, None where it sends none.
     """
 
     name: str
@@ -193,3 +196,4 @@ class Provider(_Entry):
     docs: str | None = None
     proxy: ProviderProxy = Field(default_factory=ProviderProxy)
     connection_config: dict[str, Any] = Field(default_factory=dict)
+    webhook: WebhookRules | None = None

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from perdure.errors import NotFoundError, StartupError
 from perdure.providers.provider import Provider
+from perdure.providers.webhook_rules import merged
 
 __all__ = ["ProviderCatalog"]
 
@@ -120,16 +121,5 @@ def _resolved(name: str, entries: _Entries) -> Mapping[str, Any]:
             problem = "leads back to itself" if alias in chain else "does not exist"
             raise StartupError(f"The alias {alias!r} of the provider entry {name!r} {problem}.")
         chain.append(alias)
-        resolved = _merged(entries[alias], resolved)
+        resolved = merged(entries[alias], resolved)
     return resolved
-
-
-def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> Mapping[str, Any]:
-    merged = dict(base)
-    for key, value in override.items():
-        below = merged.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merged(below, value)
-        else:
-            merged[key] = value
-    return merged

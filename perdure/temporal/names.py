@@ -7,6 +7,7 @@ from enum import StrEnum
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 __all__ = [
+    "LOOK_AGAIN",
     "PROGRESS_QUERY",
     "SEARCH_ATTRIBUTES",
     "TURN_SIGNAL",
@@ -15,6 +16,9 @@ __all__ = [
     "WorkflowType",
     "search_attributes",
 ]
+
+LOOK_AGAIN = "look-again"
+"""Signal that there is more for a `webhook-dispatch` to do."""
 
 PROGRESS_QUERY = "progress"
 """Query that tells how far a run is."""
@@ -35,6 +39,8 @@ class WorkflowType(StrEnum):
     VARIANT_DELETE = "variant-delete"
     RETRY = "retry"
     MAINTENANCE = "maintenance"
+    WEBHOOK = "webhook"
+    WEBHOOK_DISPATCH = "webhook-dispatch"
     WEBHOOK_DELIVERY = "webhook-delivery"
     CONFIRM_DELETES = "confirm-deletes"
     EACH = "each"

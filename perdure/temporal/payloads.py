@@ -35,6 +35,8 @@ __all__ = [
     "SyncInput",
     "SyncResult",
     "Wait",
+    "WebhookDispatchInput",
+    "WebhookInput",
 ]
 
 
@@ -355,6 +357,35 @@ class ConfirmDeletesResult(Payload):
     """
 
     deleted: dict[str, int] = {}
+
+
+class WebhookDispatchInput(Payload):
+    """A connection whose webhooks are to be handled, in the order in which they came.
+
+    Attributes:
+        tasks_per_run: After how many the workflow continues as new, None where Temporal decides.
+    """
+
+    environment: str
+    integration: str
+    connection_id: str
+    connection_key: int
+    tasks_per_run: int | None = None
+
+
+class WebhookInput(Payload):
+    """A provider's webhook that a script is to handle; what it says stays in the database.
+
+    Attributes:
+        task_id: What is to be done.
+        continued: The run that goes on in a new execution, None where one begins.
+    """
+
+    task_id: int
+    environment: str
+    sync: str
+    connection_id: str
+    continued: ContinuedRun | None = None
 
 
 class DeliveryInput(Payload):

@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio.common import RetryPolicy
-from temporalio.workflow import ActivityCancellationType, ActivityConfig
+from temporalio.workflow import (
+    ActivityCancellationType,
+    ActivityConfig,
+    LocalActivityConfig,
+)
 
 __all__ = [
     "ACTION_LIMIT",
+    "AT_ONCE",
     "BOOKKEEPING",
     "OTHER_WORKFLOW",
     "RECORDS",
@@ -18,6 +23,7 @@ __all__ = [
     "SWAP",
     "SYNC_LIMIT",
     "TRANSIENT_BACKOFF",
+    "WEBHOOK_LIMIT",
     "WHOLE_SET",
     "backoff",
     "http_once",
@@ -32,6 +38,9 @@ SYNC_LIMIT = timedelta(hours=24)
 
 ACTION_LIMIT = timedelta(minutes=15)
 """The same for actions."""
+
+WEBHOOK_LIMIT = timedelta(hours=1)
+"""How long the handling of a provider's webhook may take, with all its attempts."""
 
 # What a dead worker costs: its activities are given to another one after this long.
 _HEARTBEAT_TIMEOUT = timedelta(seconds=10)
@@ -70,6 +79,13 @@ STARTING = ActivityConfig(
     cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 )
 """The start of a run, noted in our own database."""
+
+AT_ONCE = LocalActivityConfig(
+    start_to_close_timeout=timedelta(seconds=10),
+    schedule_to_close_timeout=SYNC_LIMIT,
+    retry_policy=_DATABASE_BACKOFF,
+)
+"""A few rows read or written by the worker that runs the workflow, without a task of its own."""
 
 SWAP = ActivityConfig(
     start_to_close_timeout=timedelta(hours=1),

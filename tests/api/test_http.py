@@ -31,7 +31,14 @@ async def test_every_path_but_health_and_the_page_needs_a_key(
 ) -> None:
     found = operations(app)
     assert {("POST", "/action/trigger"), ("GET", "/records/"), ("GET", "/openapi.json")} <= found
-    is_open = {("GET", "/health"), ("GET", "/docs/{environment}"), ("GET", "/docs/assets/{name}")}
+    provider = "/webhook/{environment}/{provider_config_key}"
+    is_open = {
+        ("GET", "/health"),
+        ("GET", "/docs/{environment}"),
+        ("GET", "/docs/assets/{name}"),
+        ("POST", provider),
+        ("HEAD", provider),
+    }
     assert is_open < found
     for method, path in found - is_open:
         answer = await stranger.request(method, path, json={})

@@ -1,106 +1,93 @@
-"""The worker is killed between the end of a run and the webhook that tells of it."""
+"""Everything is killed right after a provider was answered; its webhook is handled once."""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
+import json
+import os
+import signal
 import time
-from collections.abc import AsyncIterator
+from pathlib import Path
 
-import asyncpg
+import httpx
+import psutil
 import pytest
-from pytest_httpserver import HTTPServer
-from werkzeug import Response
 
-from tests.support.dev import DevServer, dev_server
-from tests.support.project import project
-from tests.support.receiver import Receiver
-from tests.support.source import Source, issues
+from tests.support.dev import dev_server
 
-_WRITTEN = """
-SELECT count(*) FROM webhook_deliveries WHERE connection_id = $1 AND type = 'sync'
-"""
+PROJECT = {
+    "nango.yaml": """
+integrations:
+  tracker:
+    syncs:
+      issues:
+        runs: every day
+        output: Issue
+        endpoint: GET /issues
+        auto_start: false
+        webhook-subscriptions: '*'
+models:
+  Issue:
+    id: string
+    title: string
+""",
+    "tracker/syncs/issues.py": """
+async def fetch_data(nango):
+    pass
 
-
-@pytest.fixture(scope="module")
-async def dev(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevServer]:
-    async with dev_server(tmp_path_factory.mktemp("dev")) as server:
-        yield server
-
-
-async def told_of(dev: DevServer, connection_id: str) -> list[dict]:
-    """Wait until all deliveries of a connection have ended."""
-    async with asyncio.timeout(90):
-        while True:
-            query = {"connection_id": connection_id, "type": "sync"}
-            found = (await dev.call("GET", "/webhooks/deliveries", params=query))["deliveries"]
-            if found and all(one["status"] != "pending" for one in found):
-                return found
-            await asyncio.sleep(0.2)
-
-
-@pytest.mark.timeout(300)
-async def test_webhook_comes_although_its_worker_died_before_it_was_sent(
-    dev: DevServer, source: Source, httpserver: HTTPServer
-) -> None:
-    receiver = Receiver(httpserver)
-    source.records = issues(100)
-    settings = {"primary_url": receiver.url, "on_auth_creation": False}
-    await dev.call("PATCH", "/environment/webhooks", json=settings)
-    await dev.deploy(project())
-    database = await asyncpg.connect(dev.info["database_url"])
-    in_between = 0
-    try:
-        # The moment lasts some milliseconds; a kill that comes too late proves less, so try again.
-        for round_ in range(1, 6):
-            connection_id = f"killed-{round_}"
-            await dev.connect(source.url, connection_id)
-            asked = len(receiver.asked)
-            await dev.trigger(connection_id)
-            async with asyncio.timeout(60):
-                while not await database.fetchval(_WRITTEN, connection_id):
-                    pass
-            dev.kill("worker")
-            in_between += len(receiver.asked) == asked
-
-            (delivery,) = await told_of(dev, connection_id)
-
-            assert delivery["status"] == "delivered", delivery
-            taken = [one for one in receiver.taken if one.payload["connectionId"] == connection_id]
-            assert {one.delivery for one in taken} == {delivery["id"]}
-            run = await dev.finished_run(connection_id)
-            assert (run["status"], delivery["run_id"]) == ("success", run["id"])
-            if in_between >= 2:
-                break
-    finally:
-        await database.close()
-    assert in_between >= 1, "every kill came after the webhook"
+async def on_webhook_payload_received(nango, payload):
+    await nango.batch_save([{"id": str(payload["id"]), "title": "a"}], "Issue")
+""",
+}
 
 
-@pytest.mark.timeout(180)
-async def test_webhook_whose_worker_died_while_it_was_sent_is_sent_again_under_its_id(
-    dev: DevServer, source: Source, httpserver: HTTPServer
-) -> None:
-    receiver = Receiver(httpserver)
+async def send(client: httpx.AsyncClient, number: int) -> None:
+    body = json.dumps({"id": number}).encode()
+    signature = hmac.digest(b"hush", body, "sha256").hex()
+    answer = await client.post(
+        "/webhook/dev/tracker",
+        content=body,
+        headers={
+            "content-type": "application/json",
+            "x-hub-signature-256": f"sha256={signature}",
+            "x-webhook-id": f"delivery-{number}",
+        },
+    )
+    assert answer.status_code == 200, answer.text
 
-    def hang(number: int) -> Response | None:
-        if number == 1:
-            time.sleep(3)
-        return None
 
-    receiver.before = hang
-    source.records = issues(100)
-    settings = {"primary_url": receiver.url, "on_auth_creation": False}
-    await dev.call("PATCH", "/environment/webhooks", json=settings)
-    await dev.deploy(project())
-    await dev.connect(source.url, "hanging")
-    await dev.trigger("hanging")
-    async with asyncio.timeout(60):
-        while not receiver.asked:
-            await asyncio.sleep(0.02)
+@pytest.mark.timeout(240)
+async def test_webhook_that_was_answered_outlives_the_death_of_everything(tmp_path: Path) -> None:
+    async with dev_server(tmp_path) as dev:
+        await dev.deploy(PROJECT)
+        await dev.connect("http://127.0.0.1:9")
+        secret = {"credentials": {"webhook_secret": "hush"}}
+        await dev.call("PATCH", "/integrations/tracker", json=secret)
+        root = psutil.Process(dev.process.pid)
+        tree = [root, *root.children(recursive=True)]
+        for number in range(3):
+            await send(dev.client, number)
+        answered = time.perf_counter()
+        for process in tree:
+            os.kill(process.pid, signal.SIGKILL)
+        killed_after = time.perf_counter() - answered
+        psutil.wait_procs(tree, timeout=10)
+    assert killed_after < 0.05
 
-    dev.kill("worker")
-    (delivery,) = await told_of(dev, "hanging")
+    async with dev_server(tmp_path) as dev:
+        # The provider, which may not have seen the answer, sends the last one again.
+        await send(dev.client, 2)
+        async with asyncio.timeout(60):
+            while True:
+                events = (await dev.call("GET", "/webhooks/events"))["events"]
+                if all(event["status"] != "pending" for event in events):
+                    break
+                await asyncio.sleep(0.2)
+        runs = (await dev.call("GET", "/runs?kind=webhook"))["runs"]
+        records = await dev.records()
 
-    assert delivery["status"] == "delivered"
-    assert len(receiver.asked) == 2
-    assert {one.delivery for one in receiver.asked} == {delivery["id"]}
+    assert [event["status"] for event in events] == ["processed"] * 3
+    assert [run["status"] for run in runs] == ["success"] * 3
+    assert [run["counts"]["Issue"]["added"] for run in runs] == [1, 1, 1]
+    assert {record["id"] for record in records} == {"0", "1", "2"}

@@ -21,6 +21,7 @@ from activities.webhooks import WebhookActivities
 from perdure.db.connections import Connection
 from perdure.db.records import RecordSet
 from perdure.db.runs import RunStatus
+from perdure.db.webhook_events import NewEvent, NewTask
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.names import TaskQueue, WorkflowType
@@ -76,6 +77,7 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
                 steps.settle_runs,
                 steps.prune_old_records,
                 steps.drop_idle_records,
+                steps.drop_old_webhooks,
                 webhooks.start_forgotten_deliveries,
                 setups.start_awaited_setups,
             ],
@@ -199,3 +201,38 @@ async def test_run_that_temporal_ended_is_settled_and_told(
     )
     assert taken, "its locks are free"
     assert len(await stack.records(connection)) == 1
+
+
+async def test_old_webhooks_are_removed_once_they_were_handled(
+    stack: Stack, source: Source
+) -> None:
+    connection = await stack.connect(source.url)
+    events = stack.container.database.webhook_events
+    open_task = NewTask(connection.key, "acme", "issues")
+    for days, tasks in ((1, ()), (9, ()), (9, (open_task,))):
+        event = NewEvent(
+            id=uuid.uuid4(),
+            environment_id=stack.environment.id,
+            environment=stack.environment.name,
+            integration_id=connection.integration_id,
+            integration="tracker",
+            delivery_id=None,
+            types=(),
+            headers={},
+            query={},
+            body=b"",
+            tasks=tasks,
+        )
+        async with stack.container.database.transaction() as conn:
+            await events.add(event, conn=conn)
+            await conn.execute(
+                "UPDATE webhook_events SET received_at = now() - $2::interval WHERE id = $1",
+                event.id,
+                days * DAY,
+            )
+
+    done = await maintain(stack, Retention(payloads=None, idle_records=None, webhooks=7 * DAY))
+
+    assert done["dropped_webhook_events"] >= 1
+    left = await events.list(stack.environment.id)
+    assert [event.status for event in left] == ["pending", "ignored"]

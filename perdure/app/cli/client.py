@@ -122,12 +122,22 @@ class ApiClient:
         """Delete a variable of the environment."""
         return await self._object("DELETE", f"/environment-variables/{quote(name, safe='')}")
 
-    async def create_integration(
-        self, unique_key: str, provider: str, display_name: str | None
-    ) -> dict[str, Any]:
+    async def create_integration(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make an integration."""
-        body = {"unique_key": unique_key, "provider": provider, "display_name": display_name}
         return await self._object("POST", "/integrations", body=_given(body))
+
+    async def change_integration(
+        self, unique_key: str, changes: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Change an integration."""
+        path = f"/integrations/{quote(unique_key, safe='')}"
+        return await self._object("PATCH", path, body=changes)
+
+    async def get_integration(self, unique_key: str) -> dict[str, Any]:
+        """Return an integration with its webhook address and its credentials."""
+        query = {"include": ["webhook", "credentials"]}
+        path = f"/integrations/{quote(unique_key, safe='')}"
+        return await self._object("GET", path, query=query)
 
     async def list_integrations(self) -> dict[str, Any]:
         """Return all integrations."""
@@ -308,6 +318,18 @@ class ApiClient:
     async def get_delivery(self, delivery: str) -> dict[str, Any]:
         """Return a webhook with what it says and its attempts."""
         return await self._object("GET", f"/webhooks/deliveries/{quote(delivery, safe='')}")
+
+    async def list_webhook_events(self, query: Query) -> dict[str, Any]:
+        """Return what providers have sent, the newest first."""
+        return await self._object("GET", "/webhooks/events", query=query)
+
+    async def get_webhook_event(self, event: str) -> dict[str, Any]:
+        """Return a webhook of a provider with what it says and what was done about it."""
+        return await self._object("GET", f"/webhooks/events/{quote(event, safe='')}")
+
+    async def replay_webhook_event(self, event: str) -> dict[str, Any]:
+        """Have a webhook of a provider handled again."""
+        return await self._object("POST", f"/webhooks/events/{quote(event, safe='')}/replay")
 
     async def redeliver(self, delivery: str) -> dict[str, Any]:
         """Send a webhook again."""

@@ -29,6 +29,7 @@ from perdure.app.cli.commands.compile import compile_
 from perdure.app.cli.commands.dev import dev
 from perdure.app.cli.commands.dryrun import dryrun
 from perdure.app.cli.commands.replay import replay
+from perdure.app.cli.commands.webhook_events import events, replay_events
 from perdure.app.cli.errors import CliError, CommandFailedError, ExitCode
 from perdure.app.cli.options import BUILD, OPERATE
 from perdure.errors import PerdureError
@@ -67,6 +68,8 @@ app.command(syncs.app)
 app.command(records.app)
 app.command(actions.app)
 app.command(runs.app)
+webhooks.app.command(events)
+webhooks.app.command(replay_events, name="replay")
 app.command(webhooks.app)
 app.command(processes.migrate, group=OPERATE)
 app.command(processes.api, group=OPERATE)

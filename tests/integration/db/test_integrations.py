@@ -78,7 +78,10 @@ async def test_an_update_changes_what_is_given_and_nothing_else(
 
     await db.integrations.update(environment.id, "gh", credentials={"client_id": "id-2"})
 
-    assert await db.integrations.credentials(environment.id, "gh") == {"client_id": "id-2"}
+    assert await db.integrations.credentials(environment.id, "gh") == {
+        **SECRET,
+        "client_id": "id-2",
+    }
     assert (await db.integrations.get(environment.id, "gh")).display_name == "Hub"
 
 

@@ -413,3 +413,102 @@ def test_held_deletes_are_confirmed_or_dismissed(
     )
 
     assert said in run("syncs", "confirm-deletes", "pay", "customers", "acme", *options).out
+
+
+EVENT = {
+    "id": "3f0f8d6e-5b0c-4f0e-9f64-0d6f3a1c2b11",
+    "integration": "github",
+    "delivery_id": "d-1",
+    "types": ["issues", "issues.opened"],
+    "received_at": "2026-11-22T06:27:11Z",
+    "status": "failed",
+    "tasks": 1,
+    "failed": 1,
+    "forwarded": 0,
+}
+
+
+def test_webhooks_of_providers_are_listed_and_shown(server: HTTPServer, run: Run) -> None:
+    server.expect_request(
+        "/webhooks/events", query_string={"status": "failed", "limit": "20"}
+    ).respond_with_json({"events": [EVENT], "next_cursor": "abc"})
+    task = {
+        "connection_id": "acme",
+        "sync": "issues",
+        "status": "failed",
+        "run_id": "r-1",
+        "error": {"type": "x", "message": "it broke"},
+        "created_at": "2026-11-22T06:27:11Z",
+        "finished_at": "2026-11-22T06:27:12Z",
+    }
+    detail = {**EVENT, "headers": {}, "payload": {"a": 1}, "handling": [task]}
+    server.expect_request(f"/webhooks/events/{EVENT['id']}").respond_with_json(detail)
+
+    listed = run("webhooks", "events", "--status", "failed")
+    shown = run("webhooks", "events", EVENT["id"])
+
+    assert EVENT["id"] in listed.out
+    assert "--cursor abc" in listed.err
+    assert "it broke" in shown.out
+    assert '"a": 1' in shown.out
+
+
+def test_webhooks_of_providers_are_replayed(server: HTTPServer, run: Run) -> None:
+    for name in ("a", "b"):
+        server.expect_request(f"/webhooks/events/{name}/replay", method="POST").respond_with_json(
+            EVENT
+        )
+
+    assert run("webhooks", "replay", "a", "b").code == 0
+    assert run("webhooks", "replay").code == 2
+
+
+def test_webhook_secret_of_an_integration_is_changed(
+    server: HTTPServer, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("hush\n")
+    server.expect_request(
+        "/integrations/github",
+        method="PATCH",
+        json={
+            "credentials": {"webhook_secret": "hush"},
+            "forward_webhooks": True,
+            "webhook_rules": {"signature": None},
+        },
+    ).respond_with_json({"data": {}})
+
+    result = run(
+        "integrations",
+        "change",
+        "github",
+        "--webhook-secret",
+        f"@{file}",
+        "--forward-webhooks",
+        "--webhook-rules",
+        '{"signature": null}',
+    )
+
+    assert result.code == 0, result.err
+    assert run("integrations", "change", "github").code == 2
+
+
+def test_credentials_of_an_integration_are_masked(server: HTTPServer, run: Run) -> None:
+    data = {
+        "unique_key": "github",
+        "provider": "github-pat",
+        "display_name": "GitHub",
+        "created_at": "2026-11-22T06:27:11Z",
+        "forward_webhooks": False,
+        "webhook_url": "https://perdure.test/webhook/dev/github",
+        "webhook_rules": None,
+        "credentials": {"webhook_secret": "hush"},
+    }
+    server.expect_request("/integrations/github").respond_with_json({"data": data})
+
+    masked = run("integrations", "show", "github")
+    clear = run("integrations", "show", "github", "--show-credentials")
+
+    assert "https://perdure.test/webhook/dev/github" in masked.out
+    assert "hush" not in masked.out
+    assert "hush" in clear.out

@@ -20,6 +20,12 @@ def test_own_catalogue_has_what_the_quick_starts_use(catalog: ProviderCatalog) -
         "generic-none": AuthMode.NONE,
         "github-pat": AuthMode.API_KEY,
         "github-public": AuthMode.NONE,
+        "hubspot": AuthMode.API_KEY,
+        "intercom": AuthMode.API_KEY,
+        "linear": AuthMode.API_KEY,
+        "notion": AuthMode.API_KEY,
+        "shopify": AuthMode.API_KEY,
+        "slack": AuthMode.API_KEY,
         "stripe": AuthMode.API_KEY,
     }
 
@@ -63,7 +69,7 @@ def test_unknown_provider_has_its_own_code(catalog: ProviderCatalog) -> None:
     assert raised.value.code == "unknown_provider"
     assert "strip" not in catalog
     assert "stripe" in catalog
-    assert len(catalog) == 6
+    assert len(catalog) == 12
 
 
 def test_operators_file_adds_replaces_and_aliases(tmp_path: Path) -> None:

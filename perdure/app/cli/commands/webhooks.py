@@ -12,7 +12,7 @@ from perdure.app.cli.session import api
 
 __all__ = ["app"]
 
-app = App(name="webhooks", group=USE, help="Tell your application what happens.")
+app = App(name="webhooks", group=USE, help="Webhooks to your application, and from providers.")
 
 _PAGE = 1000
 

@@ -5,6 +5,7 @@ from perdure.app.cli.render.answers import (
     connection,
     connections,
     environment,
+    integration,
     integrations,
     records,
     retried,
@@ -24,6 +25,7 @@ from perdure.app.cli.render.plan import (
 )
 from perdure.app.cli.render.replay import plain_replay, replay
 from perdure.app.cli.render.terminal import failure, note, print_json, problem, say
+from perdure.app.cli.render.webhook_events import webhook_event, webhook_events
 from perdure.app.cli.render.webhooks import deliveries, delivery, webhook_settings
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "dry_run_started",
     "environment",
     "failure",
+    "integration",
     "integrations",
     "log_lines",
     "note",
@@ -56,5 +59,7 @@ __all__ = [
     "sync_status",
     "variables",
     "warnings",
+    "webhook_event",
+    "webhook_events",
     "webhook_settings",
 ]

@@ -28,6 +28,7 @@ __all__ = [
     "connections",
     "duration",
     "environment",
+    "integration",
     "integrations",
     "moment",
     "records",
@@ -80,6 +81,27 @@ def integrations(answer: JsonObject) -> None:
         ],
         whole=("Integration", "Created"),
         empty="There are no integrations. `perdure integrations create` makes one.",
+    )
+
+
+def integration(answer: JsonObject, *, shows_credentials: bool) -> None:
+    """Print one integration, its credentials masked unless asked for."""
+    found = answer["data"]
+    credentials = found.get("credentials") or {}
+    print_facts(
+        {
+            "Integration": found["unique_key"],
+            "Provider": found["provider"],
+            "Name": found["display_name"],
+            "Created": clock_time(found["created_at"]),
+            "Webhooks": found.get("webhook_url") or "set PERDURE_SERVER_URL to know the address",
+            "Handed on": "yes" if found["forward_webhooks"] else "no",
+            "Own rules": _value(found.get("webhook_rules")),
+            "Credentials": ", ".join(
+                f"{name} {value if shows_credentials else '***'}"
+                for name, value in credentials.items()
+            ),
+        }
     )
 
 

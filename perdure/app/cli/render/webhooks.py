@@ -51,7 +51,7 @@ def deliveries(answer: JsonObject) -> None:
                 moment(item["created_at"]),
                 item["type"],
                 item["subject"],
-                item["connection_id"],
+                item["connection_id"] or "",
                 styled(item["status"]),
                 item["attempts"],
                 item["last_error"] or item["last_status"] or "",
@@ -70,7 +70,7 @@ def delivery(answer: JsonObject) -> None:
     print_facts(
         {
             "Delivery": answer["id"],
-            "Tells": f"{answer['type']}: {answer['subject']} for {answer['connection_id']}",
+            "Tells": _told(answer),
             "Run": answer["run_id"] or "",
             "To": f"{answer['url']} ({answer['target']})",
             "Status": answer["status"],
@@ -89,3 +89,8 @@ def delivery(answer: JsonObject) -> None:
         empty="There was no attempt yet.",
     )
     show(plain_lines(json.dumps(answer["payload"], indent=2, ensure_ascii=False)))
+
+
+def _told(answer: JsonObject) -> str:
+    whom = f" for {answer['connection_id']}" if answer["connection_id"] else ""
+    return f"{answer['type']}: {answer['subject']}{whom}"
