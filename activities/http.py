@@ -13,6 +13,7 @@ from perdure.errors import UpstreamError
 from perdure.proxy.client import ProxyClient
 from perdure.proxy.pagination import PageState
 from perdure.proxy.requests import HttpRequest, HttpResponse, merge_paginate
+from perdure.proxy.retry import may_be_repeated
 from perdure.temporal.payloads import Payload
 
 __all__ = ["FetchPageInput", "FetchedPage", "HttpActivities", "ProxyAnswer", "ProxyInput"]
@@ -123,6 +124,14 @@ class HttpActivities:
                 self._note(error, call, target)
                 raise
         return ProxyAnswer(response=response)
+
+    @activity.defn
+    async def may_be_repeated(self, call: ProxyInput) -> bool:
+        """Say whether a request may be made again though its outcome is not known."""
+        if call.request.retries == 0:
+            return False
+        target = await self._connections.resolve(call.connection)
+        return may_be_repeated(call.request, target.provider)
 
     @activity.defn
     async def fetch_page(self, call: FetchPageInput) -> FetchedPage:

@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from perdure.temporal.failures import leaf_failure
 
 __all__ = [
+    "is_outcome_unknown",
     "raise_fetch_error",
     "raise_helper_error",
     "raise_http_error",
@@ -121,6 +122,16 @@ def raise_run_error(error: ChildWorkflowError) -> NoReturn:
             response = Response(upstream["status"], upstream["headers"], upstream["body"])
         raise HttpError(leaf.message, response) from error
     raise_helper_error(error)
+
+
+def is_outcome_unknown(error: ActivityError) -> bool:
+    """Say whether an attempt ended without anybody hearing what it did, as when its worker died."""
+    cause = error.cause
+    if is_cancelled_exception(error):
+        return False
+    if not isinstance(cause, ApplicationError):
+        return True
+    return not cause.non_retryable and not cause.details
 
 
 def wait_before_repeating(error: ActivityError, attempt: int) -> timedelta | None:

@@ -165,6 +165,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     incoming = WebhookTaskActivities(database, bundles, container.temporal, history)
     return [
         http.proxy,
+        http.may_be_repeated,
         http.fetch_page,
         records.batch_save,
         records.batch_update,

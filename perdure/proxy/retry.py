@@ -30,6 +30,7 @@ __all__ = [
     "RetryDecision",
     "RetryReason",
     "decide",
+    "may_be_repeated",
     "retry_after",
 ]
 
@@ -150,7 +151,7 @@ def _after_no_answer(
         case NetworkFailure.NOT_CONNECTED:
             return True, RetryReason.NOT_SENT
         case NetworkFailure.INTERRUPTED:
-            if _may_be_repeated(request, provider):
+            if may_be_repeated(request, provider):
                 return True, RetryReason.TRANSIENT
             return False, RetryReason.NOT_REPEATABLE
         case _:
@@ -174,7 +175,7 @@ def _after_answer(
     if not (exhausted or listed or status in _TRANSIENT_STATUSES or status >= 500):
         return False, RetryReason.LASTING
     reason = RetryReason.LISTED_BY_PROVIDER if listed else RetryReason.TRANSIENT
-    if _may_be_repeated(request, provider):
+    if may_be_repeated(request, provider):
         return True, reason
     # A 4xx of the provider's own list is a refusal, and so is a 503 that names a time. A 408 may
     # come from a proxy while the server goes on working.
@@ -184,7 +185,8 @@ def _after_answer(
     return (True, reason) if refused else (False, RetryReason.NOT_REPEATABLE)
 
 
-def _may_be_repeated(request: HttpRequest, provider: Provider) -> bool:
+def may_be_repeated(request: HttpRequest, provider: Provider) -> bool:
+    """Say whether a request may be made again when nobody knows what became of it."""
     has_key = request.idempotency_key is not None and provider.proxy.idempotency_header is not None
     return (
         request.method in _IDEMPOTENT_METHODS

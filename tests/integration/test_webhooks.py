@@ -21,6 +21,7 @@ from perdure.ids import delivery_workflow_id
 from perdure.temporal.failures import describe_failure
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import ConnectionInput
+from tests.support.deploys import Deploys
 from tests.support.project import project
 from tests.support.receiver import Receiver
 from tests.support.source import Source
@@ -463,3 +464,37 @@ async def test_webhook_of_a_run_that_was_ended_by_force_is_started_by_the_mainte
     (pending,) = (one for one in await deliveries(stack) if one.status == "pending")
     assert pending.id == young, "its run is about to start it"
     await database.deliveries.give_up(young, "the test is over")
+
+
+async def test_end_of_an_asynchronous_action_is_told_and_its_result_there(
+    env: Deploys, source: Source, receiver: Receiver
+) -> None:
+    stack = env.stack
+    await settings(stack, primary_url=receiver.url)
+    await stack.deploy(project())
+    await stack.connect(source.url)
+    named = {"connection-id": "acme", "provider-config-key": "tracker", "x-async": "true"}
+    body = {"action_name": "echo", "input": {"text": "told"}}
+
+    started = (await env.client.post("/action/trigger", json=body, headers=named)).json()
+    (received,) = await receiver.until(1)
+    result = await env.client.get(received.payload["payload"]["statusUrl"])
+
+    assert received.payload == {
+        "from": "nango",
+        "type": "async_action",
+        "connectionId": "acme",
+        "providerConfigKey": "tracker",
+        "payload": started,
+    }
+    assert (result.status_code, result.json()) == (200, {"text": "told"})
+
+
+async def test_end_of_an_action_is_not_told_where_nobody_wants_to_hear_of_it(
+    stack: Stack, source: Source, receiver: Receiver
+) -> None:
+    await settings(stack, primary_url=receiver.url, on_async_action_completion=False)
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    await (await stack.start_action(connection, {"text": "x"}, queued=True)).result()
+    assert await deliveries(stack) == []

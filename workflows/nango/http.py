@@ -22,7 +22,11 @@ with workflow.unsafe.imports_passed_through():
     from perdure.temporal import policies
     from perdure.temporal.failures import leaf_failure
     from perdure.temporal.payloads import RunContext, RunState
-    from workflows.helper_errors import raise_http_error, wait_before_repeating
+    from workflows.helper_errors import (
+        is_outcome_unknown,
+        raise_http_error,
+        wait_before_repeating,
+    )
     from workflows.nango.steps import HelperSteps
     from workflows.pages import DurablePages, as_request, as_response
     from workflows.steps import shortened
@@ -127,6 +131,18 @@ class HttpSteps(HelperSteps):
         self.progress.page(_shown(page.next))
         return page
 
+    async def _is_repeatable_unheard(
+        self, error: ActivityError, call: ProxyInput, attempt: int
+    ) -> bool:
+        """Say whether a write is made again though nobody knows what the last attempt did."""
+        if not is_outcome_unknown(error) or not workflow.patched("unheard-writes-are-repeated"):
+            return False
+        retries = call.request.retries
+        if retries is not None and attempt > retries:
+            return False
+        summary = f"ask whether {call.request.method} {call.request.endpoint} may be repeated"
+        return await self._lookup(HttpActivities.may_be_repeated, call, summary)
+
     def _write_key(self, request: HttpRequest) -> str:
         """Return the idempotency key of a write.
 
@@ -182,6 +198,8 @@ class HttpSteps(HelperSteps):
             except ActivityError as error:
                 reason = str(leaf_failure(error))
                 wait = wait_before_repeating(error, attempt)
+                if wait is None and await self._is_repeatable_unheard(error, call, attempt):
+                    wait = policies.backoff(attempt)
                 if wait is None or workflow.now() + wait > deadline:
                     raise_http_error(error)
             with self.progress.waiting(reason, workflow.now() + wait, attempt + 1):
