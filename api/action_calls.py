@@ -253,10 +253,11 @@ async def _known(deps: Dependencies, caller: Environment, action_id: str) -> Sta
     """
     workflow_id = action_workflow_id(caller.name, action_id)
     handle = deps.temporal.get_workflow_handle(workflow_id, result_type=ActionResult)
+    # Before Temporal is asked: a run that begins in between is not one that was forgotten.
+    run = await deps.database.runs.of_workflow(workflow_id)
     async with temporal_answers():
         if await _status(handle) is not None:
             return StartedAction(action_id, handle)
-    run = await deps.database.runs.of_workflow(workflow_id)
     if run is not None:
         raise _forgotten(action_id, run.status, run.error)
     return None
