@@ -82,15 +82,14 @@ class RunSettling:
     async def _context(self, run: Run) -> RunContext | None:
         if run.bundle_hash is None or run.integration is None or run.connection_key is None:
             return None
-        integration = (await self._bundles.config(BundleHash(run.bundle_hash))).integration(
-            run.integration
-        )
-        declared = integration.sync(run.script) if integration else None
         try:
+            config = await self._bundles.config(BundleHash(run.bundle_hash))
             connection = await self._database.connections.by_key(run.connection_key)
             environment = await self._database.environments.by_id(run.environment_id)
         except NotFoundError:
             return None
+        integration = config.integration(run.integration)
+        declared = integration.sync(run.script) if integration else None
         if declared is None:
             return None
         return RunContext(

@@ -114,7 +114,6 @@ FETCH_DATA = "async def fetch_data(nango):\n    pass\n"
     ("sync", "code", "line"),
     [
         (f"import no_such_module_anywhere\n{FETCH_DATA}", "script_import_error", 1),
-        (f"from models import Nothing\n{FETCH_DATA}", "script_import_error", 1),
         (f"x = 1\nraise RuntimeError('at import')\n{FETCH_DATA}", "script_internal_error", 2),
         ("from models import *\nasync def fetch(nango):\n    pass\n", "entry_point_missing", 1),
         ("fetch_data = print\n", "entry_point_invalid", 1),
