@@ -142,10 +142,10 @@ class ConnectionSetupActivities:
         except NotFoundError:
             return Setup(state="gone")
         environment = await self._database.environments.by_id(connection.environment_id)
-        found = await self._hooks.of(
-            environment, connection, "validate-connection", "post-connection-creation"
-        )
-        validations = found["validate-connection"]
+        validations = await self._hooks.of(environment, connection, "validate-connection")
+        creations: list[EventInput] = []
+        if state.is_new:
+            creations = await self._hooks.once(environment, connection, "post-connection-creation")
         if not validations:
             await self._database.lifecycle.note_validated(key, state.version)
         return Setup(
@@ -153,7 +153,7 @@ class ConnectionSetupActivities:
             is_new=state.is_new,
             operation=("creation" if state.is_new else "override") if target.operation else None,
             validations=validations,
-            creations=found["post-connection-creation"] if state.is_new else [],
+            creations=creations,
         )
 
     @activity.defn
@@ -208,8 +208,8 @@ class ConnectionSetupActivities:
         except NotFoundError:
             return Deletion()
         environment = await self._database.environments.by_id(connection.environment_id)
-        event: Literal["pre-connection-deletion"] = "pre-connection-deletion"
-        return Deletion(hooks=(await self._hooks.of(environment, connection, event))[event])
+        hooks = await self._hooks.once(environment, connection, "pre-connection-deletion")
+        return Deletion(hooks=hooks)
 
     @activity.defn
     async def start_awaited_setups(self, awaited: AwaitedSetups) -> int:

@@ -10,6 +10,7 @@ from perdure.clock import utcnow
 from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.environments import Environment
+from perdure.ids import event_of_workflow
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import EventInput, HistoryLimits, RunContext
 
@@ -34,23 +35,36 @@ class Hooks:
         self._history = history
         self._limit = limit
 
+    async def once(
+        self, environment: Environment, connection: Connection, event: Event
+    ) -> list[EventInput]:
+        """Return as `of` does what follows from an event that happens to a connection once.
+
+        Scripts whose run has ended do not run again for a workflow that has to begin anew.
+        """
+        found = await self.of(environment, connection, event)
+        if not found:
+            return []
+        ended = await self._database.runs.ended_of(connection.key, WorkflowType.ON_EVENT)
+        done = {event_of_workflow(workflow_id) for workflow_id in ended}
+        return [hook for hook in found if (event, hook.context.script) not in done]
+
     async def of(
-        self, environment: Environment, connection: Connection, *events: Event
-    ) -> dict[Event, list[EventInput]]:
-        """Return the runs that follow from events, in order, pinned to the active bundle.
+        self, environment: Environment, connection: Connection, event: Event
+    ) -> list[EventInput]:
+        """Return the runs that follow from an event, in order, pinned to the active bundle.
 
         Args:
             environment: Of the connection.
             connection: To which something happens.
-            *events: What.
+            event: What.
         """
-        found: dict[Event, list[EventInput]] = {event: [] for event in events}
         bundle = environment.active_bundle
         if bundle is None:
-            return found
+            return []
         integration = (await self._bundles.config(bundle)).integration(connection.integration)
         if integration is None:
-            return found
+            return []
         context = RunContext(
             run_id="",
             workflow_id="",
@@ -69,14 +83,13 @@ class Hooks:
             history=self._history,
             credentials_version=connection.credentials_version,
         )
-        for script in named_scripts(integration):
-            if script.event in found:
-                found[script.event].append(
-                    EventInput(
-                        context=context.model_copy(update={"script": script.name}),
-                        event=script.event,
-                        limit=self._limit,
-                        older=script.is_older,
-                    )
-                )
-        return found
+        return [
+            EventInput(
+                context=context.model_copy(update={"script": script.name}),
+                event=event,
+                limit=self._limit,
+                older=script.is_older,
+            )
+            for script in named_scripts(integration)
+            if script.event == event
+        ]

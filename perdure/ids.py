@@ -16,6 +16,7 @@ __all__ = [
     "connection_workflow_id",
     "delivery_workflow_id",
     "dry_run_workflow_id",
+    "event_of_workflow",
     "event_workflow_id",
     "keyed_action_id",
     "shadow_variant",
@@ -121,6 +122,12 @@ def webhook_workflow_id(environment: str, task_id: int) -> str:
 def webhook_dispatch_workflow_id(environment: str, key: ConnectionKey) -> str:
     """Return the workflow id of what has the webhooks of a connection handled in their order."""
     return f"webhook-dispatch/{environment}/{key}"
+
+
+def event_of_workflow(workflow_id: str) -> tuple[str, str]:
+    """Return event and script of an id that `event_workflow_id` gave."""
+    _, event, script, _ = workflow_id.rsplit("/", 3)
+    return event, script
 
 
 def delivery_workflow_id(environment: str, delivery_id: str) -> str:

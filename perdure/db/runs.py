@@ -98,6 +98,13 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
  ORDER BY started_at
 """
 
+# One that was cancelled has not done what it was for.
+_ENDED_OF = """
+SELECT workflow_id
+  FROM runs
+ WHERE connection_key = $1 AND kind = $2 AND status IN ('success', 'failed', 'timeout')
+"""
+
 _ADD_COUNTS = """
 UPDATE runs
    SET counts = counts || jsonb_build_object($2::text, jsonb_build_object(
@@ -457,6 +464,12 @@ class RunStore:
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_RUNNING, connection_key, script, variant, kind)
         return [_run(row) for row in rows]
+
+    async def ended_of(self, connection_key: ConnectionKey, kind: str) -> Sequence[str]:
+        """Return the workflow ids of a connection's runs of a kind that ended by themselves."""
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_ENDED_OF, connection_key, kind)
+        return [row["workflow_id"] for row in rows]
 
     async def running_of(self, connection_key: ConnectionKey) -> Sequence[Run]:
         """Return the runs of a connection that have not ended, the oldest first."""

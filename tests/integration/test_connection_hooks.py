@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from activities.connection_starts import start_awaited
 from perdure.db.runs import Run, RunStatus
 from tests.api.calls import error_of
 from tests.support.deploys import Deploys
@@ -284,6 +285,31 @@ async def test_deletion_ends_what_runs(hooked: Deploys, target: HookTarget, url:
     assert await hooked.stack.container.schedules.status(connection) is None
 
 
+async def test_deletion_ends_actions_also_those_that_wait_for_their_turn(
+    hooked: Deploys, target: HookTarget, url: str
+) -> None:
+    target.held.add("act")
+    files = with_hooks(delete=["bye"])
+    files["tracker/actions/echo.py"] = (
+        "async def run_action(nango, input):\n    await nango.get(endpoint='/hooks/act')\n"
+    )
+    await hooked.deploy(files)
+    await create(hooked, url)
+    headers = {"Connection-Id": "acme", "Provider-Config-Key": "tracker", "X-Async": "true"}
+    for _ in range(3):
+        call = {"action_name": "echo", "input": {}}
+        answer = await hooked.client.post("/action/trigger", json=call, headers=headers)
+        assert answer.status_code == 202, answer.text
+    await until(lambda: "act" in target.calls)
+
+    await delete(hooked)
+    target.release()
+
+    runs = await hooked.ended(3, kind="action")
+    assert {run.status for run in runs} == {RunStatus.CANCELLED}
+    assert "bye" in target.calls
+
+
 async def test_deletion_ends_a_creation_that_is_under_way(
     hooked: Deploys, target: HookTarget, url: str
 ) -> None:
@@ -409,6 +435,28 @@ async def test_failed_sync_shows_until_it_succeeds(
     assert (await hooked.client.post("/sync/trigger", json=body)).status_code == 200
     await hooked.ended(2, kind="sync")
     assert (await shown(hooked))["errors"] == []
+
+
+async def test_creation_that_has_to_begin_anew_leaves_out_hooks_that_ended(
+    hooked: Deploys, target: HookTarget, url: str
+) -> None:
+    target.held.add("set-up")
+    await hooked.deploy(with_hooks(create=["greet", "set-up"]))
+    creating = asyncio.create_task(create(hooked, url))
+    await until(lambda: target.calls == ["greet", "set-up"])
+    container = hooked.stack.container
+    workflow_id = f"connection-create/{hooked.stack.environment.name}/tracker/acme"
+    await container.temporal.get_workflow_handle(workflow_id).terminate("for the test")
+    assert (await creating).status_code == 500
+    await hooked.ended(2, kind="on-event")
+
+    target.release()
+    assert await start_awaited(container.database, container.temporal) >= 1
+    await container.temporal.get_workflow_handle(workflow_id).result()
+
+    assert target.counted == {"greet": 1, "set-up": 2}
+    assert (await create(hooked, url, key="k2")).status_code == 200
+    assert target.counted == {"greet": 1, "set-up": 2}
 
 
 async def test_setup_that_an_api_left_is_done_by_the_next_one(

@@ -1,11 +1,13 @@
-"""Records the histories in `histories/`: run `python -m tests.replay.record` on a released version.
+"""Records histories in `histories/`: run `python -m tests.replay.record [NAME ...]`.
 
-A fixture must come from code that is deployed, never from the change it is to judge.
+A fixture must come from code that is deployed, never from the change it is to judge. With names
+only those are recorded, and the others stay as they are.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 from base64 import b64encode
 from contextlib import AsyncExitStack
@@ -15,6 +17,7 @@ from pydantic import SecretStr
 from pytest_httpserver import HTTPServer
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
+from activities.connection_starts import start_connection_workflow
 from perdure.app.container import open_container
 from perdure.app.worker import workers
 from perdure.db.migrate import migrate
@@ -23,7 +26,8 @@ from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.client import register_search_attributes
 from perdure.temporal.names import TaskQueue, WorkflowType
-from perdure.temporal.payloads import DeployInput
+from perdure.temporal.payloads import ConnectionInput, DeployInput
+from tests.support.hooks import with_hooks
 from tests.support.project import project
 from tests.support.source import Source, issues
 from tests.support.stack import Stack, settings_for
@@ -70,11 +74,22 @@ async def fetch_data(nango: NangoSync) -> None:
 """
 
 
+LOOKS = """
+async def on_event(nango):
+    await nango.log("greetings to", nango.connection_id)
+    await nango.get(endpoint="/issues")
+    await nango.update_metadata({"greeted": True})
+    await nango.try_acquire_lock(key="greeting", ttl_ms=1000)
+"""
+
+
 async def save(name: str, handle: WorkflowHandle) -> None:
     try:
         await handle.result()
     except WorkflowFailureError as error:  # a failed run is a fixture too
         print(f"{name}: {error.__cause__ or error}")
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        return
     history = await handle.fetch_history()
     (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n")
     print(f"{name}: {len(history.events)} events")
@@ -93,6 +108,38 @@ async def start_deploy(environment: Stack) -> WorkflowHandle:
         id=f"deploy/{environment.environment.name}",
         task_queue=TaskQueue.ACTIONS,
     )
+
+
+async def record_connection(environment: Stack, source: Source) -> None:
+    """Make a connection with hooks that succeed and fail, and delete it."""
+    client, database = environment.container.temporal, environment.container.database
+    ok, fails = "async def on_event(nango): ...", "async def on_event(nango): raise ValueError"
+    scripts = {"check": ok, "greet": LOOKS, "fails": fails, "bye": ok}
+    hooks = {"validate": ["check"], "create": ["greet", "fails"], "delete": ["bye"]}
+    await environment.deploy(with_hooks(**hooks, scripts=scripts))
+    connection, _ = await database.connections.save(
+        environment.environment.id,
+        "tracker",
+        "hooked",
+        {"type": "API_KEY", "apiKey": "k"},
+        connection_config={"baseUrl": source.url},
+        awaits_setup=True,
+    )
+    target = ConnectionInput(
+        environment=environment.environment.name,
+        environment_id=environment.environment.id,
+        integration="tracker",
+        connection_id="hooked",
+        connection_key=connection.key,
+        operation="creation",
+    )
+    for workflow in (WorkflowType.CONNECTION_CREATE, WorkflowType.CONNECTION_DELETE):
+        handle = await start_connection_workflow(client, workflow, target)
+        await save(f"{workflow}-success", handle)
+    for run in await database.runs.list(environment.environment.id, kind="on-event"):
+        name = {"greet": "on-event-success", "fails": "on-event-failure"}.get(run.script)
+        if name is not None:
+            await save(name, client.get_workflow_handle(run.workflow_id, run_id=run.id))
 
 
 async def main() -> None:
@@ -125,6 +172,7 @@ async def main() -> None:
         for number in range(60):
             await environment.connect(source.url, connection_id=f"c{number}")
         await save("deploy-success", await start_deploy(environment))
+        await record_connection(environment, source)
 
 
 if __name__ == "__main__":
