@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from config.project import Action, Integration, NangoConfig, Sync
+from config.scripts import NamedScript, named_scripts
 from perdure.errors import InvalidInputError, NotFoundError
 from perdure.scripts.bundle import ScriptKind, ScriptPlaces
 
@@ -17,19 +18,32 @@ class FoundScript:
     """A script that has a file.
 
     Attributes:
-        integration: Key of its integration.
         path: Its file.
-        declared: What `nango.yaml` says of it.
+        named: What `nango.yaml` says of it; of a hook that is named for several events, the first.
     """
 
-    integration: str
     path: str
-    declared: Sync | Action
+    named: NamedScript
+
+    @property
+    def integration(self) -> str:
+        """Key of its integration."""
+        return self.named.integration
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.named.name
 
     @property
     def kind(self) -> ScriptKind:
         """What it is."""
-        return ScriptKind.SYNC if isinstance(self.declared, Sync) else ScriptKind.ACTION
+        return self.named.kind
+
+    @property
+    def declared(self) -> Sync | Action | None:
+        """How a sync or an action is declared."""
+        return self.named.declared
 
 
 def find_script(
@@ -52,11 +66,11 @@ def find_script(
         for item in config.integrations
         if integration is None or item.key == integration
         for script in scripts_of_integration(item, places)
-        if name in (script.declared.name, script.path)
+        if name in (script.name, script.path)
     ]
     if not found:
         where = f" of {integration}" if integration else ""
-        msg = f"nango.yaml names no sync and no action {name!r}{where} that has a file."
+        msg = f"nango.yaml names no script {name!r}{where} that has a file."
         raise NotFoundError(msg, code="script_not_found")
     if len(found) > 1:
         paths = ", ".join(script.path for script in found)
@@ -66,10 +80,10 @@ def find_script(
 
 
 def scripts_of_integration(item: Integration, places: ScriptPlaces) -> Iterator[FoundScript]:
-    """Yield the syncs and actions of an integration that have a file."""
-    declared_scripts: tuple[Sync | Action, ...] = (*item.syncs, *item.actions)
-    for declared in declared_scripts:
-        kind = ScriptKind.SYNC if isinstance(declared, Sync) else ScriptKind.ACTION
-        path = places.find(item.key, kind, declared.name)
-        if path is not None:
-            yield FoundScript(item.key, path, declared)
+    """Yield the scripts of an integration that have a file, each once."""
+    seen: set[str] = set()
+    for named in named_scripts(item):
+        path = named.path(places)
+        if path is not None and path not in seen:
+            seen.add(path)
+            yield FoundScript(path, named)

@@ -11,9 +11,8 @@ from temporalio.common import Priority
 with workflow.unsafe.imports_passed_through():
     from activities.action_queue import ActionQueueActivities, TurnInput
     from perdure.temporal import policies
-    from perdure.temporal.payloads import RunContext
+    from perdure.temporal.payloads import RunContext, RunState
     from workflows.dry_run import begin_dry_run, finish_dry_run
-    from workflows.nango.steps import HelperSteps
     from workflows.run_record import RunRecord
     from workflows.steps import run_step
     from workflows.webhooks import start_deliveries
@@ -31,12 +30,14 @@ class DryRunRecord(RunRecord):
     Args:
         context: The run.
         priority: Fairness key of its steps.
-        nango: The helper that its script was given.
+        state: Says what its script has left.
     """
 
-    def __init__(self, context: RunContext, priority: Priority, nango: HelperSteps) -> None:
+    def __init__(
+        self, context: RunContext, priority: Priority, state: Callable[[], RunState]
+    ) -> None:
         super().__init__(context, priority)
-        self._nango = nango
+        self._state = state
 
     async def start(self) -> None:
         """Note that the run began."""
@@ -45,7 +46,7 @@ class DryRunRecord(RunRecord):
     async def finish(self, error: BaseException | None) -> None:
         """Note how it ended, and what it would have done."""
         status = self._finish(error).status
-        await finish_dry_run(self._context, self._nango.state(), status, error)
+        await finish_dry_run(self._context, self._state(), status, error)
 
 
 class QueuedActionRecord(RunRecord):

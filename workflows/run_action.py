@@ -120,7 +120,7 @@ class RunAction:
         self, call: ActionInput, context: RunContext, nango: DurableAction, priority: Priority
     ) -> RunRecord | None:
         if call.keeps_record and context.dry_run:
-            return DryRunRecord(context, priority, nango)
+            return DryRunRecord(context, priority, nango.state)
         if call.queued:
             return QueuedActionRecord(
                 context, priority, ordered=call.ordered, has_turn=lambda: self._has_turn

@@ -13,7 +13,14 @@ with workflow.unsafe.imports_passed_through():
     from perdure.scripts.bundle import ScriptKind
     from perdure.temporal import policies
     from perdure.temporal.names import PROGRESS_QUERY, WorkflowType
-    from perdure.temporal.payloads import EventInput, RunContext, RunProgress, ScriptFiles
+    from perdure.temporal.payloads import (
+        EventInput,
+        RunContext,
+        RunProgress,
+        RunState,
+        ScriptFiles,
+    )
+    from workflows.action_record import DryRunRecord
     from workflows.nango import DurableAction
     from workflows.run_record import RunRecord
     from workflows.scripts import load_entry_point, script_border
@@ -49,7 +56,9 @@ class RunEvent:
         context = call.context.model_copy(update=own)
         priority = Priority(fairness_key=f"{context.environment}/{context.connection_id}"[:64])
         record = RunRecord(context, priority)
-        if call.state is None:
+        if context.dry_run:
+            record = DryRunRecord(context, priority, self._state)
+        if call.state is None or context.dry_run:
             await record.start()
         try:
             script = await self._load(call, priority)
@@ -60,6 +69,9 @@ class RunEvent:
             await record.finish(error)
             raise
         await record.finish(None)
+
+    def _state(self) -> RunState:
+        return self._nango.state() if self._nango else RunState()
 
     async def _load(self, call: EventInput, priority: Priority) -> ScriptFiles:
         context = call.context

@@ -25,6 +25,7 @@ from perdure.temporal.payloads import (
     ActionInput,
     ActionResult,
     ContinuedRun,
+    EventInput,
     HistoryLimits,
     RunContext,
     RunState,
@@ -71,7 +72,7 @@ async def start_dry_run(deps: Deps, caller: Caller, body: NewDryRun) -> DryRunSt
         run_id=run_id,
         kind=context.kind,
         integration=tried.integration,
-        script=tried.declared.name,
+        script=tried.name,
         path=tried.path,
         bundle=project.hash,
         warnings=[*compiled.warnings],
@@ -109,13 +110,13 @@ async def get_dry_run(deps: Deps, caller: Caller, run_id: str) -> DryRunView:
 async def _start(
     deps: Dependencies, context: RunContext, state: RunState, tried: FoundScript, *, value: Any
 ) -> WorkflowHandle[Any, Any]:
-    summary = f"dry run: {tried.integration} / {tried.declared.name} for {context.connection_id}"
+    summary = f"dry run: {tried.integration} / {tried.name} for {context.connection_id}"
     attributes = search_attributes(
         WorkflowType(context.kind),
         context.environment,
         integration=tried.integration,
         connection_id=context.connection_id,
-        script=tried.declared.name,
+        script=tried.name,
         bundle=context.bundle,
     )
     if tried.kind is ScriptKind.SYNC:
@@ -125,7 +126,7 @@ async def _start(
             integration=tried.integration,
             connection_id=context.connection_id,
             connection_key=context.connection_key,
-            sync=tried.declared.name,
+            sync=tried.name,
             variant=context.variant,
             dry_run=ContinuedRun(context=context, state=state),
         )
@@ -139,12 +140,28 @@ async def _start(
             result_type=SyncResult,
             queue=TaskQueue.SYNCS,
         )
+    if tried.kind is ScriptKind.ON_EVENT:
+        hook = EventInput(
+            context=context,
+            event=tried.named.event or "",
+            limit=deps.settings.hook_limit_seconds,
+            older=tried.named.is_older,
+            state=state,
+        )
+        return await start_workflow(
+            deps.temporal,
+            WorkflowType.ON_EVENT,
+            hook,
+            workflow_id=context.workflow_id,
+            summary=summary,
+            attributes=attributes,
+        )
     stored = await deps.bundles.get(BundleHash(context.bundle))
     return await start_workflow(
         deps.temporal,
         WorkflowType.ACTION,
         ActionInput(context=context, input=value, keeps_record=True, state=state),
-        script_files(stored, tried.integration, ScriptKind.ACTION, tried.declared.name),
+        script_files(stored, tried.integration, ScriptKind.ACTION, tried.name),
         workflow_id=context.workflow_id,
         summary=summary,
         attributes=attributes,

@@ -18,7 +18,7 @@ from config.scripts import Project
 from perdure.clock import utcnow
 from perdure.nango import LogLevel
 from perdure.proxy.recording import Asked
-from perdure.scripts.bundle import Bundle, ScriptPlaces, project_files
+from perdure.scripts.bundle import Bundle, ScriptKind, ScriptPlaces, project_files
 from perdure.scripts.execution import modules_for_steps
 from perdure.scripts.loader import show_sources
 from perdure.temporal.names import WorkflowType
@@ -31,6 +31,13 @@ from workflows.scripts import as_json
 from workflows.validation import Validation
 
 __all__ = ["ScriptRun", "run_script"]
+
+
+_KINDS = {
+    ScriptKind.SYNC: WorkflowType.SYNC,
+    ScriptKind.ACTION: WorkflowType.ACTION,
+    ScriptKind.ON_EVENT: WorkflowType.ON_EVENT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,7 @@ def run_script(
 
     Args:
         project: The project folder.
-        script: Name of the sync or action, or the path of its file.
+        script: Name of the script, or the path of its file.
         fixture: What the script is told: a fixture, its file, or its content.
         integration: Key of the integration, where several have a script of the name.
         **changes: What the script is told otherwise than the fixture says: `input`, `metadata`,
@@ -119,8 +126,7 @@ async def _run(project: Project, script: FoundScript, told: Fixture) -> ScriptRu
     context = _context(project, script, told.helper)
     answers = Answers(told.api)
     steps = MemorySteps(context, told.helper, answers)
-    is_action = isinstance(script.declared, Action)
-    helper = FakeAction if is_action else FakeSync
+    helper = FakeSync if script.kind is ScriptKind.SYNC else FakeAction
     nango = helper(context, steps, told.helper.outputs)
     checkpoint = told.helper.checkpoint
     nango.resume(RunState(checkpoint=checkpoint, resumes=checkpoint is not None))
@@ -131,6 +137,8 @@ async def _run(project: Project, script: FoundScript, told: Fixture) -> ScriptRu
     try:
         if isinstance(nango, FakeSync):
             await _fetch_data(module.fetch_data, nango, context)
+        elif script.kind is ScriptKind.ON_EVENT:
+            await module.on_event(nango)
         else:
             output = await _run_action(module.run_action, nango, context, told.input)
     except BaseException:
@@ -190,20 +198,21 @@ def _context(project: Project, script: FoundScript, told: Helper) -> RunContext:
         provider=str(connection.get("provider") or script.integration),
         connection_id=str(connection.get("connection_id") or "test-connection"),
         connection_key=1,
-        kind=WorkflowType.ACTION,
-        script=declared.name,
+        kind=_KINDS[script.kind],
+        script=script.name,
         variant=told.variant,
         bundle=project.hash,
         validation="enforce",
-        input=declared.input,
+        input=None if declared is None else declared.input,
         dry_run=True,
     )
+    if declared is None:
+        return context
     if isinstance(declared, Action):
         output = declared.output[0] if declared.output else None
         return context.model_copy(update={"output": output})
     return context.model_copy(
         update={
-            "kind": WorkflowType.SYNC,
             "models": declared.output,
             "last_sync_date": told.last_sync_date,
             "full": declared.sync_type == "full",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import pytest
 from pytest_httpserver import HTTPServer
 
 from tests.api.calls import connect, deploy, error_of
+from tests.support.hooks import with_hooks
 from tests.support.project import PAGINATED, project
 from tests.support.source import Source
 from tests.support.stack import Stack
@@ -347,3 +349,33 @@ async def run_action(nango, input):
     assert list(api["GET"]) == [url]
     assert api["GET"][url]["params"] == {"limit": "1"}
     assert view["fixture"]["output"] == 200
+
+
+async def test_a_hook_is_tried_with_the_connection(
+    client: httpx.AsyncClient, stack: Stack, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/hooks/hello").respond_with_json({"n": 1})
+    setting = """
+async def on_event(nango):
+    answer = await nango.get("/hooks/hello")
+    await nango.set_metadata(answer.data)
+"""
+    files = with_hooks(create=["hello"], scripts={"hello": setting})
+
+    view = await dry_run(client, files, "hello", keep_requests=True)
+
+    assert (view["run"]["kind"], view["metadata"]) == ("on-event", {"n": 1})
+    assert view["fixture"]["api"] == {"GET": {"/hooks/hello": ANY}}
+    connection = await stack.container.database.connections.get(
+        stack.environment.id, "tracker", "acme"
+    )
+    assert not connection.metadata
+
+
+async def test_a_hook_that_fails_tells_where(client: httpx.AsyncClient) -> None:
+    failing = "async def on_event(nango):\n    raise ValueError('no')\n"
+    files = with_hooks(delete=["bye"], scripts={"bye": failing})
+
+    view = await dry_run(client, files, "tracker/on-events/bye.py", status="failed")
+
+    assert view["run"]["error"]["line"] == 2

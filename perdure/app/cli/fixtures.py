@@ -30,6 +30,14 @@ def test_{function}_returns_what_was_recorded(perdure_script):
     perdure_script({name!r}).assert_as_recorded()
 '''
 
+_HOOK = '''"""Tests of {path} with what a dry run recorded."""
+
+
+def test_{function}_does_with_what_was_recorded(perdure_script):
+    perdure_script({name!r}).assert_as_recorded()
+'''
+_TEXTS = {ScriptKind.SYNC: _SYNC, ScriptKind.ACTION: _ACTION, ScriptKind.ON_EVENT: _HOOK}
+
 
 def write_fixture(
     project: Path,
@@ -85,13 +93,13 @@ def write_tests(project: Path, config: NangoConfig, integration: str | None) -> 
         if integration is not None and item.key != integration:
             continue
         for script in scripts_of_integration(item, places):
-            name = script.declared.name
+            name = script.name
             folder = project / item.key / _FOLDER
             function = re.sub(r"\W", "_", name)
             path = folder / f"test_{function}.py"
             if not (folder / f"{name}.test.json").is_file() or path.exists():
                 continue
-            text = _SYNC if script.kind is ScriptKind.SYNC else _ACTION
+            text = _TEXTS[script.kind]
             path.write_text(text.format(path=script.path, function=function, name=name), "utf-8")
             yield path
 

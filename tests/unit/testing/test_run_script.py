@@ -11,6 +11,7 @@ import pytest
 from perdure import ActionError, HelperError, HttpError
 from perdure.errors import InvalidInputError
 from perdure.testing import ScriptRun, UnknownRequestError, read_fixture, run_script
+from tests.support.hooks import with_hooks
 from tests.support.project import PAGINATED, project
 from tests.support.tracked import tracked
 
@@ -229,3 +230,12 @@ def test_a_fixture_that_is_wrong_is_told_by_its_place(tmp_path: Path) -> None:
         read_fixture({"api": {"GET": {"/x": 5}}})
     with pytest.raises(InvalidInputError, match="records one"):
         read_fixture(tmp_path / "none.json")
+
+
+def test_a_hook_runs_with_the_helper_of_actions(tmp_path: Path) -> None:
+    script = "async def on_event(nango):\n    await nango.set_metadata({'a': 1})\n"
+    files = with_hooks(create=["hello"], scripts={"hello": script})
+
+    run = run_script(write(tmp_path, files), "hello", {})
+
+    assert run.metadata == {"a": 1}

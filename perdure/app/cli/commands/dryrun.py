@@ -53,13 +53,13 @@ async def dryrun(
     as_json: AsJson = False,
     server: ServerOptions = DEFAULT_SERVER,
 ) -> int:
-    """Run a sync or an action as it is in this folder, and show what it would change.
+    """Run a sync, an action or a hook as it is in this folder, and show what it would change.
 
     It is not deployed, and none of our data changes: records, checkpoint, metadata and schedules
     stay as they are. Requests to the external API are made, those that write there included.
 
     Args:
-        script: Name of the sync or action, or the path of its file.
+        script: Name of the script, or the path of its file.
         connection: Id of the connection that it runs for.
         environment: Its key is NANGO_SECRET_KEY_<ENVIRONMENT>.
         integration: Key of the integration, where several have a script of the name.
