@@ -19,11 +19,13 @@ from api.openapi import openapi_document, operation_id
 from api.requests import LimitBody, ObserveRequest
 from api.routers import (
     actions,
+    connection_metadata,
     connections,
     deployments,
     dry_runs,
     environment,
     environment_openapi,
+    functions,
     health,
     held_deletes,
     incoming_webhooks,
@@ -53,6 +55,9 @@ _ROUTERS = (
     health,
     environment,
     integrations,
+    functions,
+    # Before connections, whose names may hold slashes.
+    connection_metadata,
     connections,
     record_stream,
     records,

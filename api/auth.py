@@ -14,15 +14,16 @@ from perdure.errors import UnauthorizedError
 
 __all__ = ["Authenticate"]
 
-_OPEN_PATHS = frozenset({"/health"})
+_OPEN_PATHS = frozenset({"/health", "/ready"})
 _OPEN_FOLDERS = ("/docs/", "/webhook/")
 
 
 class Authenticate:
     """Puts the caller's environment into `request.state.environment`; see `api.dependencies`.
 
-    Open to everybody are `/health`, the files of the page below `/docs`, which hold nothing of any
-    environment, and what providers call below `/webhook`, which is held against their signatures.
+    Open to everybody are `/health` and `/ready`, the files of the page below `/docs`, which hold
+    nothing of any environment, and what providers call below `/webhook`, which is held against
+    their signatures.
 
     Args:
         app: What is protected.

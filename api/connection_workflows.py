@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import timedelta
 from typing import Any, Literal
@@ -17,12 +18,14 @@ from config.project import Event
 from perdure.db.connections import Connection, being_deleted, unknown_connection_key
 from perdure.db.environments import Environment
 from perdure.errors import UnavailableError
+from perdure.ids import ConnectionKey
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import ConnectionInput
 
-__all__ = ["delete", "go_on", "set_up"]
+__all__ = ["delete", "delete_all", "go_on", "set_up"]
 
 _PATIENCE = timedelta(seconds=30)
+_DELETED_AT_ONCE = 20
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +79,26 @@ async def delete(deps: Dependencies, caller: Environment, connection: Connection
     handle = await _start(deps, caller, WorkflowType.CONNECTION_DELETE, connection)
     patience = _PATIENCE + await _longest(deps, caller, connection, "pre-connection-deletion")
     await settled(handle, patience)
+
+
+async def delete_all(deps: Dependencies, caller: Environment, integration: str) -> None:
+    """Have all connections of an integration deleted, some at once; what was done stays done.
+
+    Raises:
+        ApiError: 500, one of them failed; 503 `deletion_goes_on`, they take longer than a request
+            should.
+        UnavailableError: Temporal does not answer.
+    """
+    store = deps.database.connections
+    tried: set[ConnectionKey] = set()
+    while connections := await store.list(
+        caller.id, integrations=[integration], limit=_DELETED_AT_ONCE
+    ):
+        if tried.issuperset(connection.key for connection in connections):
+            msg = f"The connections of {integration!r} are being deleted; repeat the request then."
+            raise ApiError(503, "deletion_goes_on", msg, headers={"retry-after": "10"})
+        tried.update(connection.key for connection in connections)
+        await asyncio.gather(*(delete(deps, caller, connection) for connection in connections))
 
 
 async def go_on(deps: Dependencies) -> None:

@@ -41,6 +41,15 @@ async def get_health(deps: Deps, response: Response) -> Health:
     )
 
 
+@router.get("/ready", openapi_extra={"security": []}, responses={503: {"model": Health}})
+async def get_readiness(deps: Deps, response: Response) -> Health:
+    """Say whether requests may be sent here: 503 unless the database and Temporal answer."""
+    health = await get_health(deps, response)
+    if health.status != "ok":
+        response.status_code = 503
+    return health
+
+
 async def _answers(question: Awaitable[object]) -> bool:
     try:
         async with asyncio.timeout(_PATIENCE.total_seconds()):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.schemas.base import Answer, Body, ConnectionId
 from api.schemas.webhooks import WebhookUrl
@@ -18,7 +18,11 @@ __all__ = [
     "ConnectionList",
     "ConnectionSummary",
     "NewConnection",
+    "NewMetadata",
 ]
+
+
+ConnectionName = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Organization(BaseModel):
@@ -68,6 +72,19 @@ class ConnectionChange(Body):
     end_user: EndUser | None = None
     tags: dict[str, str] | None = None
     webhook_url_override: WebhookUrl | None = None
+
+
+class NewMetadata(Body):
+    """Metadata for one connection or for several of an integration: for all of them or for none."""
+
+    connection_id: ConnectionName | Annotated[list[ConnectionName], Field(min_length=1)]
+    provider_config_key: Annotated[str, StringConstraints(min_length=1)]
+    metadata: dict[str, Any]
+
+    @property
+    def connection_ids(self) -> list[str]:
+        """The connections by name."""
+        return [self.connection_id] if isinstance(self.connection_id, str) else self.connection_id
 
 
 class ConnectionFault(Answer):

@@ -21,23 +21,23 @@ __all__ = ["Integration", "IntegrationStore", "WebhookEndpoint", "unknown_integr
 _INSERT = """
 INSERT INTO integrations (
     environment_id, unique_key, provider, display_name, credentials, forward_webhooks,
-    webhook_rules
+    webhook_rules, integration_config, custom
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8::jsonb, '{}'), coalesce($9::jsonb, '{}'))
 RETURNING id, environment_id, unique_key, provider, display_name, created_at, updated_at,
-          forward_webhooks, webhook_rules
+          forward_webhooks, webhook_rules, integration_config, custom
 """
 
 _GET = """
 SELECT id, environment_id, unique_key, provider, display_name, created_at, updated_at,
-       forward_webhooks, webhook_rules
+       forward_webhooks, webhook_rules, integration_config, custom
   FROM integrations
  WHERE environment_id = $1 AND unique_key = $2
 """
 
 _LIST = """
 SELECT id, environment_id, unique_key, provider, display_name, created_at, updated_at,
-       forward_webhooks, webhook_rules
+       forward_webhooks, webhook_rules, integration_config, custom
   FROM integrations
  WHERE environment_id = $1
  ORDER BY unique_key
@@ -46,7 +46,7 @@ SELECT id, environment_id, unique_key, provider, display_name, created_at, updat
 # By name or, in addresses that should not tell it, by the public name.
 _ENDPOINT = """
 SELECT i.id, e.id AS environment_id, i.unique_key, i.provider, i.display_name, i.created_at,
-       i.updated_at, i.forward_webhooks, i.webhook_rules,
+       i.updated_at, i.forward_webhooks, i.webhook_rules, i.integration_config, i.custom,
        e.name, e.active_bundle, i.credentials
   FROM environments e
        LEFT JOIN integrations i ON i.environment_id = e.id AND i.unique_key = $2
@@ -68,10 +68,19 @@ UPDATE integrations
        credentials = $5,
        forward_webhooks = coalesce($6, forward_webhooks),
        webhook_rules = CASE WHEN $7 THEN $8 ELSE webhook_rules END,
+       integration_config = coalesce($9::jsonb, integration_config),
+       custom = coalesce($10::jsonb, custom),
        updated_at = now()
  WHERE environment_id = $1 AND unique_key = $2
 RETURNING id, environment_id, unique_key, provider, display_name, created_at, updated_at,
-          forward_webhooks, webhook_rules
+          forward_webhooks, webhook_rules, integration_config, custom
+"""
+
+_HAS_CONNECTIONS = """
+SELECT EXISTS (
+    SELECT FROM connections c JOIN integrations i ON i.id = c.integration_id
+     WHERE i.environment_id = $1 AND i.unique_key = $2
+)
 """
 
 _SET_CREDENTIALS = """
@@ -96,6 +105,8 @@ class Integration:
         updated_at: When it was last changed.
         forward_webhooks: Whether what the provider sends is handed on to the application.
         webhook_rules: What takes the place of the provider's rules, None where nothing does.
+        integration_config: What the provider's entry asks for once for all connections.
+        custom: What clients keep with it.
     """
 
     id: int
@@ -107,6 +118,8 @@ class Integration:
     updated_at: datetime
     forward_webhooks: bool
     webhook_rules: JsonObject | None
+    integration_config: JsonObject
+    custom: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +161,8 @@ class IntegrationStore:
         credentials: Mapping[str, Any] | None = None,
         forward_webhooks: bool = False,
         webhook_rules: Mapping[str, Any] | None = None,
+        integration_config: Mapping[str, str] | None = None,
+        custom: Mapping[str, str] | None = None,
     ) -> Integration:
         """Make an integration.
 
@@ -159,6 +174,8 @@ class IntegrationStore:
             credentials: Client id and secret and the like, a JSON object.
             forward_webhooks: As the attribute.
             webhook_rules: As the attribute.
+            integration_config: As the attribute.
+            custom: As the attribute.
 
         Raises:
             ConflictError: `unique_key_already_exists`.
@@ -175,6 +192,8 @@ class IntegrationStore:
                     sealed,
                     forward_webhooks,
                     webhook_rules,
+                    integration_config,
+                    custom,
                 )
         except asyncpg.UniqueViolationError as error:
             raise _taken(unique_key) from error
@@ -242,21 +261,26 @@ class IntegrationStore:
         credentials: Mapping[str, Any] | None = None,
         forward_webhooks: bool | None = None,
         webhook_rules: Mapping[str, Any] | Literal["same"] | None = "same",
+        integration_config: Mapping[str, str] | None = None,
+        custom: Mapping[str, str] | None = None,
     ) -> Integration:
         """Change what is given and leave the rest.
 
         Args:
             environment_id: Where it belongs.
             unique_key: Its name.
-            new_unique_key: Its new name.
+            new_unique_key: Its new name; schedules and runs go by the old one as long as there are
+                connections, so there must be none.
             display_name: Name for people.
             credentials: What is to be set of the credentials; None in it removes.
             forward_webhooks: As the attribute.
             webhook_rules: As the attribute; None removes them.
+            integration_config: As the attribute.
+            custom: As the attribute.
 
         Raises:
             NotFoundError: `unknown_provider_config`.
-            ConflictError: `unique_key_already_exists`.
+            ConflictError: `unique_key_already_exists` or `integration_has_connections`.
         """
         key = new_unique_key or unique_key
         rules = None if webhook_rules == "same" else webhook_rules
@@ -264,6 +288,10 @@ class IntegrationStore:
             async with borrowed(self._pool) as conn, conn.transaction():
                 # The ciphertext is bound to the key: a new key needs a new ciphertext.
                 known = await self._locked(conn, environment_id, unique_key)
+                if key != unique_key and await conn.fetchval(
+                    _HAS_CONNECTIONS, environment_id, unique_key
+                ):
+                    raise _has_connections(unique_key)
                 row = await conn.fetchrow(
                     _UPDATE,
                     environment_id,
@@ -274,6 +302,8 @@ class IntegrationStore:
                     forward_webhooks,
                     webhook_rules != "same",
                     rules,
+                    integration_config,
+                    custom,
                 )
         except asyncpg.UniqueViolationError as error:
             raise _taken(key) from error
@@ -349,6 +379,11 @@ def _integration(row: asyncpg.Record | None, unique_key: str) -> Integration:
     if row is None:
         raise unknown_integration(unique_key)
     return Integration(*row.values())
+
+
+def _has_connections(unique_key: str) -> ConflictError:
+    msg = f"The integration {unique_key!r} has connections; it cannot be renamed."
+    return ConflictError(msg, code="integration_has_connections")
 
 
 def _taken(unique_key: str) -> ConflictError:

@@ -139,6 +139,10 @@ class ApiClient:
         path = f"/integrations/{quote(unique_key, safe='')}"
         return await self._object("GET", path, query=query)
 
+    async def delete_integration(self, unique_key: str) -> dict[str, Any]:
+        """Delete an integration with its connections."""
+        return await self._object("DELETE", f"/integrations/{quote(unique_key, safe='')}")
+
     async def list_integrations(self) -> dict[str, Any]:
         """Return all integrations."""
         return await self._object("GET", "/integrations")

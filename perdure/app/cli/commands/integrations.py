@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from perdure.app.cli.errors import UsageError
 from perdure.app.cli.options import (
@@ -21,9 +21,17 @@ __all__ = ["app"]
 
 app = App(name="integrations", group=USE, help="Make, change and show integrations.")
 
-Secret = Annotated[
-    str | None, Parameter(env_var="PERDURE_WEBHOOK_SECRET", allow_leading_hyphen=True)
-]
+_CREDENTIALS = Group("Credentials", sort_key=5)
+
+
+def _secret(variable: str) -> Parameter:
+    return Parameter(group=_CREDENTIALS, env_var=f"PERDURE_{variable}", allow_leading_hyphen=True)
+
+
+Secret = Annotated[str | None, _secret("WEBHOOK_SECRET")]
+ClientSecret = Annotated[str | None, _secret("CLIENT_SECRET")]
+PrivateKey = Annotated[str | None, _secret("PRIVATE_KEY")]
+Named = Annotated[str | None, Parameter(group=_CREDENTIALS, allow_leading_hyphen=True)]
 
 
 @app.command
@@ -33,6 +41,12 @@ async def create(
     *,
     provider: str,
     display_name: str | None = None,
+    client_id: Named = None,
+    client_secret: ClientSecret = None,
+    scopes: Named = None,
+    app_id: Named = None,
+    app_link: Named = None,
+    private_key: PrivateKey = None,
     webhook_secret: Secret = None,
     as_json: AsJson = False,
     server: ServerOptions = DEFAULT_SERVER,
@@ -43,6 +57,12 @@ async def create(
         key: Unique key: the name of the integration in nango.yaml.
         provider: Name of the provider in the catalogue, such as stripe.
         display_name: Name for people.
+        client_id: Id of your OAuth application.
+        client_secret: Its secret: text, @FILE, or -.
+        scopes: Scopes to ask users for, separated by commas.
+        app_id: Id of your GitHub app.
+        app_link: Its public page, where users install it.
+        private_key: Its private key in PEM: text, @FILE, or -.
         webhook_secret: What the provider signs its webhooks with: text, @FILE, or -.
         as_json: Print JSON.
         server: Server and key.
@@ -55,7 +75,15 @@ async def create(
                 "unique_key": key,
                 "provider": provider,
                 "display_name": display_name,
-                "credentials": _credentials(webhook_secret),
+                "credentials": _credentials(
+                    client_id=client_id,
+                    client_secret=client_secret,
+                    scopes=scopes,
+                    app_id=app_id,
+                    app_link=app_link,
+                    private_key=private_key,
+                    webhook_secret=webhook_secret,
+                ),
             }
         )
     if as_json:
@@ -70,6 +98,12 @@ async def change(
     /,
     *,
     display_name: str | None = None,
+    client_id: Named = None,
+    client_secret: ClientSecret = None,
+    scopes: Named = None,
+    app_id: Named = None,
+    app_link: Named = None,
+    private_key: PrivateKey = None,
     webhook_secret: Secret = None,
     forward_webhooks: bool | None = None,
     webhook_rules: str | None = None,
@@ -81,6 +115,12 @@ async def change(
     Args:
         key: Its unique key.
         display_name: Name for people.
+        client_id: Id of your OAuth application.
+        client_secret: Its secret: text, @FILE, or -.
+        scopes: Scopes to ask users for, separated by commas.
+        app_id: Id of your GitHub app.
+        app_link: Its public page, where users install it.
+        private_key: Its private key in PEM: text, @FILE, or -.
         webhook_secret: What the provider signs its webhooks with: text, @FILE, or -; "" for none.
         forward_webhooks: Hand on to your application what the provider sends.
         webhook_rules: What takes the place of the provider's rules: JSON, @FILE, or -; null for
@@ -92,7 +132,15 @@ async def change(
 
     changes = {
         "display_name": display_name,
-        "credentials": _credentials(webhook_secret),
+        "credentials": _credentials(
+            client_id=client_id,
+            client_secret=client_secret,
+            scopes=scopes,
+            app_id=app_id,
+            app_link=app_link,
+            private_key=private_key,
+            webhook_secret=webhook_secret,
+        ),
         "forward_webhooks": forward_webhooks,
     }
     body = {name: value for name, value in changes.items() if value is not None}
@@ -151,7 +199,38 @@ async def list_(*, as_json: AsJson = False, server: ServerOptions = DEFAULT_SERV
     (render.print_json if as_json else render.integrations)(answer)
 
 
-def _credentials(webhook_secret: str | None) -> dict[str, str | None] | None:
-    if webhook_secret is None:
-        return None
-    return {"webhook_secret": text_value(webhook_secret, "--webhook-secret").strip() or None}
+@app.command
+async def delete(
+    key: str,
+    /,
+    *,
+    yes: Annotated[bool, Parameter(name=("--yes", "-y"), negative="")] = False,
+    server: ServerOptions = DEFAULT_SERVER,
+) -> None:
+    """Delete an integration with its connections and their records.
+
+    Args:
+        key: Its unique key.
+        yes: Do not ask.
+        server: Server and key.
+    """
+    from perdure.app.cli import render
+
+    async with api(server) as client:
+        connections = (await client.list_connections(key))["connections"]
+        if connections and not yes:
+            what = "connection" if len(connections) == 1 else "connections"
+            msg = f"{key} has {len(connections)} {what}, whose records would be deleted"
+            raise UsageError(msg, hint="say --yes to delete them all")
+        await client.delete_integration(key)
+    render.say(f"Deleted the integration {key}.")
+
+
+def _credentials(**given: str | None) -> dict[str, str | None] | None:
+    """Return the credentials that are given; an empty text removes one."""
+    named = {
+        name: text_value(value, f"--{name.replace('_', '-')}").strip() or None
+        for name, value in given.items()
+        if value is not None
+    }
+    return named or None
