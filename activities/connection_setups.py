@@ -62,9 +62,19 @@ class SetupVersion(Payload):
 
 
 class Refusal(SetupVersion):
-    """Credentials that were refused, and by which run."""
+    """Credentials that were refused, and by which run.
+
+    Attributes:
+        run_id: The run that did.
+        environment: Name of the environment.
+        operation: What is to be told of it, None for nothing.
+        message: Why, in the words of the script.
+    """
 
     run_id: str
+    environment: str = ""
+    operation: Literal["creation", "override"] | None = None
+    message: str = ""
 
 
 class FinishSetup(SetupVersion):
@@ -136,7 +146,8 @@ class ConnectionSetupActivities:
         if state.is_being_deleted:
             return Setup(state="deleting")
         if not state.is_due:
-            return Setup(version=state.version, operation=target.operation)
+            # Somebody else has set it up meanwhile, and told of it.
+            return Setup(version=state.version)
         try:
             connection = await self._database.connections.by_key(key)
         except NotFoundError:
@@ -165,11 +176,32 @@ class ConnectionSetupActivities:
 
     @activity.defn
     async def refuse_credentials(self, refusal: Refusal) -> FinishedSetup:
-        """Delete a connection that is new again, or mark one whose new credentials are no good."""
+        """Delete a connection that is new again, or mark one whose new credentials are no good.
+
+        What is to be told of it is written along.
+        """
         key = ConnectionKey(refusal.connection_key)
-        await self._database.lifecycle.refuse(key, refusal.version, refusal.run_id)
+        # Before it is gone; where it is already, an earlier attempt has done all of this.
+        connection = await self._told_of(key, refusal)
+        async with self._database.transaction() as conn:
+            is_refused = await self._database.lifecycle.refuse(
+                key, refusal.version, refusal.run_id, conn=conn
+            )
+            ids = await self._outbox.written_before(conn=conn)
+            if is_refused and connection is not None and refusal.operation is not None:
+                ids = await self._outbox.credentials_changed(
+                    connection,
+                    refusal.environment,
+                    self._catalog.get(connection.provider).auth_mode,
+                    refusal.operation,
+                    error={"type": "connection_validation_failed", "message": refusal.message},
+                    conn=conn,
+                )
         state = await self._database.lifecycle.state(key)
-        return FinishedSetup(is_overtaken=state is not None and state.is_due)
+        return FinishedSetup(
+            deliveries=[str(one) for one in ids],
+            is_overtaken=state is not None and state.is_due,
+        )
 
     @activity.defn
     async def finish_setup(self, setup: FinishSetup) -> FinishedSetup:
@@ -217,7 +249,7 @@ class ConnectionSetupActivities:
         async with heartbeating():
             return await start_awaited(self._database, self._client, batch=awaited.batch)
 
-    async def _told_of(self, key: ConnectionKey, setup: FinishSetup) -> Connection | None:
+    async def _told_of(self, key: ConnectionKey, setup: FinishSetup | Refusal) -> Connection | None:
         if setup.operation is None:
             return None
         try:

@@ -162,6 +162,7 @@ class WebhookOutbox:
         auth_mode: AuthMode,
         operation: AuthOperation,
         *,
+        error: Mapping[str, Any] | None = None,
         conn: DbConnection,
     ) -> list[UUID]:
         """Write what is to be told of new credentials.
@@ -171,6 +172,7 @@ class WebhookOutbox:
             environment: Name of the environment.
             auth_mode: How its provider authenticates.
             operation: What was done.
+            error: Why they were refused, as `describe_failure` gives it; None where they are good.
             conn: Connection in a transaction.
 
         Returns:
@@ -191,11 +193,13 @@ class WebhookOutbox:
                 end_user=connection.end_user,
             ),
             operation,
+            None if error is None else webhook_error(error),
         )
+        refused = " refused" if error is not None else ""
         deliveries = [
             NewDelivery(
                 type="auth",
-                subject=f"{operation} of {connection.connection_id}",
+                subject=f"{operation} of {connection.connection_id}{refused}",
                 integration=connection.integration,
                 connection_id=connection.connection_id,
                 connection_key=connection.key,
@@ -208,6 +212,14 @@ class WebhookOutbox:
         return await self._database.deliveries.add(
             connection.environment_id, _step(), deliveries, conn=conn
         )
+
+    async def written_before(self, *, conn: DbConnection) -> list[UUID]:
+        """Return the ids of the deliveries that an earlier attempt of the step has written.
+
+        Args:
+            conn: Connection in a transaction.
+        """
+        return await self._database.deliveries.of_step(_step(), conn=conn)
 
 
 def _changes(run: Run, model: str) -> Mapping[str, int]:

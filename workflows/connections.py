@@ -94,10 +94,14 @@ class CreateConnection:
                 connection_key=connection.connection_key,
                 version=setup.version,
                 run_id=failure.run_id,
+                environment=connection.environment,
+                operation=setup.operation,
+                message=failure.error["message"],
             ),
             summary=f"{what} {connection.connection_id}, whose credentials were refused",
             policy=policies.BOOKKEEPING,
         )
+        await start_deliveries(connection.environment, refused.deliveries)
         if refused.is_overtaken:
             return
         details = {"payload": failure.error["payload"]} if "payload" in failure.error else {}

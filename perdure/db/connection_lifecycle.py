@@ -137,7 +137,9 @@ class ConnectionLifecycle:
         async with borrowed(self._pool) as conn:
             await conn.execute(_VALIDATED, key, version)
 
-    async def refuse(self, key: ConnectionKey, version: int, run_id: str) -> None:
+    async def refuse(
+        self, key: ConnectionKey, version: int, run_id: str, *, conn: DbConnection
+    ) -> bool:
         """Delete a connection that never was set up, or mark one that was.
 
         Nothing is done where newer credentials came in meanwhile.
@@ -146,10 +148,15 @@ class ConnectionLifecycle:
             key: Which connection.
             version: The credentials that were refused.
             run_id: The run that did.
+            conn: Connection whose transaction this joins.
+
+        Returns:
+            Whether there was something to refuse.
         """
-        async with borrowed(self._pool) as conn, conn.transaction():
-            if await conn.execute(_REFUSE_NEW, key, version) == "DELETE 0":
-                await conn.execute(_REFUSED, key, version, run_id)
+        async with borrowed(self._pool, conn) as connection:
+            if await connection.execute(_REFUSE_NEW, key, version) == "DELETE 1":
+                return True
+            return await connection.execute(_REFUSED, key, version, run_id) == "UPDATE 1"
 
     async def withdraw(self, key: ConnectionKey, version: int) -> None:
         """Delete a connection again that never was set up and has no newer credentials."""

@@ -274,6 +274,16 @@ class DeliveryStore:
                     [None if new.headers is None else to_json(new.headers) for new in deliveries],
                     [new.event_id for new in deliveries],
                 )
+            return await self.of_step(step, conn=connection)
+
+    async def of_step(self, step: str, *, conn: DbConnection) -> list[UUID]:
+        """Return the ids of what a workflow's step has written, in order.
+
+        Args:
+            step: The step.
+            conn: Connection in a transaction.
+        """
+        async with borrowed(self._pool, conn) as connection:
             return [row["id"] for row in await connection.fetch(_OF_STEP, step)]
 
     async def by_ids(self, ids: Sequence[UUID]) -> list[Delivery]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pytest_httpserver import HTTPServer
 
 from activities.connection_starts import start_awaited
 from perdure.db.runs import Run, RunStatus
@@ -15,6 +16,7 @@ from tests.api.calls import error_of
 from tests.support.deploys import Deploys
 from tests.support.hooks import HookTarget, hook_target, with_hooks
 from tests.support.project import project
+from tests.support.receiver import Receiver
 
 QUERY = {"provider_config_key": "tracker"}
 FAILING = "async def on_event(nango):\n    raise ValueError('no luck')\n"
@@ -140,6 +142,41 @@ async def test_connection_whose_new_credentials_are_refused_is_marked_until_good
     assert (await create(hooked, url, key="k3")).json()["errors"] == []
     assert target.keys["check"] == ["Bearer k1", "Bearer k2", "Bearer k3"]
     assert target.counted["greet"] == 1, "it is for new connections"
+
+
+async def test_refused_credentials_are_told_to_the_application(
+    hooked: Deploys, url: str, httpserver: HTTPServer
+) -> None:
+    receiver = Receiver(httpserver)
+    await hooked.client.patch("/environment/webhooks", json={"primary_url": receiver.url})
+    passing = "async def on_event(nango): ..."
+    await hooked.deploy(with_hooks(validate=["check"], scripts={"check": passing}))
+    assert (await create(hooked, url, "there")).status_code == 200
+    await receiver.until(1)
+    await hooked.deploy(with_hooks(validate=["check"], scripts={"check": REFUSING}))
+
+    await create(hooked, url, "acme", tags={"plan": "free"})
+    await receiver.until(2)
+    await create(hooked, url, "there", key="k2")
+
+    _, new, old = (received.payload for received in await receiver.until(3))
+    assert new == {
+        "from": "nango",
+        "type": "auth",
+        "operation": "creation",
+        "connectionId": "acme",
+        "authMode": "API_KEY",
+        "providerConfigKey": "tracker",
+        "provider": "generic-api-key",
+        "environment": hooked.stack.environment.name,
+        "success": False,
+        "tags": {"plan": "free"},
+        "error": {
+            "type": "connection_validation_failed",
+            "description": "tracker/on-events/check.py:5: the key is for another account",
+        },
+    }
+    assert (old["connectionId"], old["operation"], old["success"]) == ("there", "override", False)
 
 
 async def test_reconnect_leaves_paused_syncs_paused(

@@ -61,7 +61,15 @@ async def ended(stack: Stack, count: int = 1, seconds: float = 30) -> list[Deliv
             await asyncio.sleep(0.05)
 
 
-async def tell_of(stack: Stack, connection: Connection, operation: str | None) -> None:
+async def tell_of(stack: Stack, connection: Connection, operation: str) -> None:
+    """Set a connection up that was just made, or given other credentials."""
+    column = {"creation": "set_up_version = 0", "override": "credentials_version = 2"}[operation]
+    pool = stack.container.database.pool
+    await pool.execute(f"UPDATE connections SET {column} WHERE id = $1", connection.key)
+    await set_up(stack, connection, operation)
+
+
+async def set_up(stack: Stack, connection: Connection, operation: str) -> None:
     await stack.container.temporal.execute_workflow(
         WorkflowType.CONNECTION_CREATE,
         ConnectionInput(
@@ -366,6 +374,18 @@ async def test_new_credentials_are_told(
         "success": True,
     }
     assert b"key-of-acme" not in received.body
+
+
+async def test_setup_that_is_asked_for_twice_is_told_once(
+    stack: Stack, source: Source, receiver: Receiver
+) -> None:
+    await settings(stack, primary_url=receiver.url)
+    connection = await stack.connect(source.url)
+    await tell_of(stack, connection, "creation")
+
+    await set_up(stack, connection, "creation")
+
+    assert len(await ended(stack)) == 1
 
 
 async def test_new_credentials_are_not_told_where_that_is_switched_off(
