@@ -8,9 +8,12 @@ records are its own.
 from __future__ import annotations
 
 from activities.bundles import BundleCache
+from perdure.clock import utcnow
 from perdure.db.database import Database
 from perdure.db.records import RecordSet
-from perdure.ids import BundleHash
+from perdure.db.runs import LogLine
+from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
+from perdure.temporal.payloads import RunContext
 
 __all__ = ["Erasure"]
 
@@ -50,3 +53,32 @@ class Erasure:
             erased += count
             if count < _ERASED_AT_ONCE:
                 return erased
+
+    async def erase_leftovers(self, context: RunContext) -> None:
+        """Erase what a run saved after a deploy had erased the model: it kept its old bundle.
+
+        Args:
+            context: The run, which is about to end.
+        """
+        environment_id = EnvironmentId(context.environment_id)
+        bundle = (await self._database.environments.by_id(environment_id)).active_bundle
+        if bundle is None or bundle == context.bundle:
+            return
+        found = (await self._bundles.config(bundle)).integration(context.integration)
+        declared = found.sync(context.script) if found else None
+        key = ConnectionKey(context.connection_key)
+        if declared is None:
+            rows = await self._database.syncs.of_connections([key])
+            if any((row.name, row.variant) == (context.script, context.variant) for row in rows):
+                # A deploy is still to remove the sync, with all that it saved.
+                return
+        run = await self._database.runs.get(environment_id, context.run_id)
+        for model in sorted(run.counts.keys() - set(declared.output if declared else ())):
+            target = RecordSet(key, model, context.variant)
+            if await self.erase(target, context.integration, bundle):
+                message = (
+                    f"What was saved as {model} was erased: a deploy took the model away from "
+                    f"{context.script} while it ran."
+                )
+                line = LogLine(utcnow(), "warn", message, step_id=f"erased:{model}")
+                await self._database.runs.append_logs(context.run_id, [line])

@@ -21,7 +21,6 @@ from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.environments import Environment
 from perdure.db.pool import DbConnection
-from perdure.db.records import RecordSet
 from perdure.db.runs import LogLevel, LogLine, Run, RunStart, RunStatus
 from perdure.errors import NotFoundError
 from perdure.ids import BASE_VARIANT, BundleHash, ConnectionKey, EnvironmentId, shadow_variant
@@ -218,7 +217,7 @@ class RunActivities:
         in the same transaction.
         """
         context = finish.context
-        await self._erase_what_is_declared_no_more(context)
+        await self._erasure.erase_leftovers(context)
         async with self._database.transaction() as conn:
             await self._database.locks.release_all(context.run_id, conn=conn)
             await self._database.runs.moved(
@@ -363,30 +362,6 @@ class RunActivities:
             context.variant,
             conn=conn,
         )
-
-    async def _erase_what_is_declared_no_more(self, context: RunContext) -> None:
-        """Erase what a run saved after a deploy had erased the model: it kept its old bundle."""
-        environment_id = EnvironmentId(context.environment_id)
-        bundle = (await self._database.environments.by_id(environment_id)).active_bundle
-        if bundle is None or bundle == context.bundle:
-            return
-        declared = await self._declared(bundle, context.integration, context.script)
-        key = ConnectionKey(context.connection_key)
-        if declared is None:
-            rows = await self._database.syncs.of_connections([key])
-            if any((row.name, row.variant) == (context.script, context.variant) for row in rows):
-                # A deploy is still to remove the sync, with all that it saved.
-                return
-        run = await self._database.runs.get(environment_id, context.run_id)
-        for model in sorted(run.counts.keys() - set(declared.output if declared else ())):
-            target = RecordSet(key, model, context.variant)
-            if await self._erasure.erase(target, context.integration, bundle):
-                message = (
-                    f"What was saved as {model} was erased: a deploy took the model away from "
-                    f"{context.script} while it ran."
-                )
-                line = LogLine(utcnow(), "warn", message, step_id=f"erased:{model}")
-                await self._database.runs.append_logs(context.run_id, [line])
 
     async def _declared(
         self, bundle: BundleHash, integration: str, sync: str

@@ -90,11 +90,17 @@ class SyncRuns:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def remove(self, sync: SyncInput, reason: str) -> None:
-        """Delete the schedule of a sync, then end its runs; those that start now find nothing."""
+        """Delete the schedule of a sync, then end its runs; those that start now find nothing.
+
+        Those that handle a webhook are ended, too: what they save is about to be erased.
+        """
         status = await self._schedules.status(sync)
         await self._schedules.forget(sync)
         await self._end_all(status.running if status else (), reason)
         await self.end(sync, reason)
+        handlers = await self._running(sync, WorkflowType.WEBHOOK)
+        await self._end_all((Execution(run.workflow_id, run.id) for run in handlers), reason)
+        await self._finish(handlers)
 
     async def end_of_connection(self, key: ConnectionKey, reason: str) -> None:
         """End every run that is under way for a connection, of whatever kind.
@@ -109,10 +115,10 @@ class SyncRuns:
         for run in rows:
             await self._database.locks.release_all(run.id)
 
-    async def _running(self, sync: SyncInput) -> list[Run]:
+    async def _running(self, sync: SyncInput, kind: WorkflowType = WorkflowType.SYNC) -> list[Run]:
         return list(
             await self._database.runs.running(
-                ConnectionKey(sync.connection_key), WorkflowType.SYNC, sync.sync, sync.variant
+                ConnectionKey(sync.connection_key), kind, sync.sync, sync.variant
             )
         )
 

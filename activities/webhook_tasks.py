@@ -9,17 +9,17 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
 
 from activities.bundles import BundleCache
+from activities.erasure import Erasure
 from activities.heartbeat import heartbeating
 from activities.outcomes import Outcome, failed_outcome
 from activities.runs import RunStatus, log_level_of, run_start
 from config.project import Sync
 from perdure.clock import utcnow
-from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.environments import Environment
 from perdure.db.webhook_events import TaskInFull, TaskStatus
 from perdure.errors import NotFoundError
-from perdure.ids import BundleHash, ConnectionKey, webhook_workflow_id
+from perdure.ids import BundleHash, ConnectionKey, EnvironmentId, webhook_workflow_id
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import (
     HistoryLimits,
@@ -74,7 +74,8 @@ class StartedWebhook(Payload):
     """What the handling of a webhook begins with; it is encrypted wherever it travels.
 
     Attributes:
-        context: The run; None where there is nothing to do, since connection or sync are gone.
+        context: The run; None where there is nothing to do, since the connection is gone, or no
+            such sync subscribes any more.
         payload: What the provider has sent, decoded.
     """
 
@@ -113,15 +114,22 @@ class WebhookTaskActivities:
     Args:
         database: Our own data.
         bundles: Bundles by hash.
+        erasure: Clears away what a run leaves that a deploy has overtaken.
         client: Waits for workflows.
         history: How long a run's history may get.
     """
 
     def __init__(
-        self, database: Database, bundles: BundleCache, client: Client, history: HistoryLimits
+        self,
+        database: Database,
+        bundles: BundleCache,
+        erasure: Erasure,
+        client: Client,
+        history: HistoryLimits,
     ) -> None:
         self._database = database
         self._bundles = bundles
+        self._erasure = erasure
         self._client = client
         self._history = history
 
@@ -152,20 +160,22 @@ class WebhookTaskActivities:
         task = await events.task(start.webhook.task_id)
         if task is None:
             return StartedWebhook()
-        context = await self._context(task, start)
-        if context is None:
-            await events.end(task.id, TaskStatus.SKIPPED, finished_at=utcnow())
-            return StartedWebhook()
-        async with self._database.transaction() as conn:
-            await self._database.runs.start(run_start(context), conn=conn)
-            await events.begin(task.id, context.run_id, conn=conn)
-        payload = IncomingWebhook(task.headers, task.body).payload
-        return StartedWebhook(context=context, payload=payload)
+        if start.webhook.continued is not None:
+            payload = IncomingWebhook(task.headers, task.body).payload
+            return StartedWebhook(context=start.webhook.continued.context, payload=payload)
+        while (context := await self._context(task, start)) is not None:
+            started = await self._begun(task, context)
+            if started is not None:
+                payload = IncomingWebhook(task.headers, task.body).payload
+                return StartedWebhook(context=started, payload=payload)
+        await events.end(task.id, TaskStatus.SKIPPED, finished_at=utcnow())
+        return StartedWebhook()
 
     @activity.defn
     async def finish_webhook(self, finish: FinishWebhook) -> None:
         """Note how the handling of a webhook ended; the locks that its run holds go with it."""
         context, ended_at = finish.context, utcnow()
+        await self._erasure.erase_leftovers(context)
         async with self._database.transaction() as conn:
             await self._database.locks.release_all(context.run_id, conn=conn)
             await self._database.runs.moved(
@@ -213,6 +223,23 @@ class WebhookTaskActivities:
                     run_id, outcome.status, finished_at=ended_at, error=outcome.error, conn=conn
                 )
 
+    async def _begun(self, task: TaskInFull, context: RunContext) -> RunContext | None:
+        """Note the beginning; None where a deploy or a deletion came in between."""
+        key = ConnectionKey(context.connection_key)
+        environment_id = EnvironmentId(context.environment_id)
+        async with self._database.transaction() as conn:
+            # A deploy comes either before, and is heeded, or after, and finds the run.
+            held = await self._database.environments.hold_bundle(environment_id, conn=conn)
+            if held != context.bundle:
+                return None
+            if not await self._database.lifecycle.hold(key, conn=conn):
+                return None
+            row = await self._database.syncs.ensure(key, context.script, conn=conn)
+            context = context.model_copy(update={"sync_id": str(row.id)})
+            await self._database.runs.start(run_start(context), conn=conn)
+            await self._database.webhook_events.begin(task.id, context.run_id, conn=conn)
+        return context
+
     async def _context(self, task: TaskInFull, start: StartWebhook) -> RunContext | None:
         try:
             connection = await self._database.connections.by_key(task.connection_key)
@@ -237,7 +264,6 @@ class WebhookTaskActivities:
             kind=WorkflowType.WEBHOOK,
             script=task.sync,
             bundle=environment.active_bundle,
-            sync_id=await self._sync_id(connection, task.sync),
             models=declared.output,
             validation=environment.validation,
             log_level=await log_level_of(self._database, environment.id),
@@ -249,7 +275,6 @@ class WebhookTaskActivities:
             return None
         config = await self._bundles.config(BundleHash(environment.active_bundle))
         integration = config.integration(task.integration)
-        return integration.sync(task.sync) if integration else None
-
-    async def _sync_id(self, connection: Connection, sync: str) -> str:
-        return str((await self._database.syncs.ensure(connection.key, sync)).id)
+        declared = integration.sync(task.sync) if integration else None
+        # One that subscribes to nothing any more has no handler either.
+        return declared if declared and declared.webhook_subscriptions else None

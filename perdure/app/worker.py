@@ -162,7 +162,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         database, bundles, container.temporal, partial(replayer_of, container)
     )
     webhooks = WebhookActivities(database, container.catalog, transport, starter_of(container))
-    incoming = WebhookTaskActivities(database, bundles, container.temporal, history)
+    incoming = WebhookTaskActivities(database, bundles, erasure, container.temporal, history)
     return [
         http.proxy,
         http.may_be_repeated,

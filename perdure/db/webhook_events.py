@@ -203,7 +203,7 @@ class TaskStatus(StrEnum):
     CANCELLED = "cancelled"
     TIMEOUT = "timeout"
     SKIPPED = "skipped"
-    """Connection or sync are gone."""
+    """The connection is gone, or the sync's subscription."""
 
 
 class EventStatus(StrEnum):

@@ -13,9 +13,6 @@ import pytest
 from fastapi import FastAPI
 from temporalio.client import WorkflowExecutionStatus
 
-from activities.webhook_dispatch import WebhookDispatcher, WebhookSweep
-from activities.webhook_intake import Taken
-from activities.webhook_starts import DeliveryStarter
 from api.app import create_app
 from perdure.db.connections import Connection
 from perdure.db.runs import Run, RunStatus
@@ -23,48 +20,14 @@ from perdure.db.webhook_events import TaskStatus, WebhookEvent
 from perdure.ids import webhook_dispatch_workflow_id, webhook_workflow_id
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import WebhookDispatchInput
-from perdure.webhooks.incoming import IncomingWebhook
 from tests.api.calls import client_of
+from tests.support.deploys import Deploys, files
+from tests.support.incoming import SAVING, handled_by, rules, sweep, take
 from tests.support.receiver import Receiver
 from tests.support.source import Source
 from tests.support.stack import Stack
 
 SECRET = "hush"
-
-CONFIG = """
-integrations:
-  tracker:
-    syncs:
-      issues:
-        runs: every day
-        sync_type: full
-        output: Issue
-        endpoint: GET /issues
-        auto_start: false
-        webhook-subscriptions: {subscriptions}
-models:
-  Issue:
-    id: string
-    title: string
-"""
-
-FETCH = """
-async def fetch_data(nango):
-    pass
-"""
-
-SAVING = """
-async def on_webhook_payload_received(nango, payload):
-    await nango.batch_save([{"id": str(payload["id"]), "title": payload["title"]}], "Issue")
-"""
-
-
-def handled_by(handler: str = SAVING, subscriptions: str = "['*']") -> dict[str, str]:
-    """A project whose sync `issues` handles webhooks."""
-    return {
-        "nango.yaml": CONFIG.format(subscriptions=subscriptions),
-        "tracker/syncs/issues.py": f"{FETCH}\n{handler}",
-    }
 
 
 @pytest.fixture
@@ -89,12 +52,6 @@ async def connection(stack: Stack, source: Source) -> Connection:
         stack.environment.id, "tracker", credentials={"webhook_secret": SECRET}
     )
     return made
-
-
-async def rules(stack: Stack, **own: Any) -> None:
-    await stack.container.database.integrations.update(
-        stack.environment.id, "tracker", webhook_rules=own
-    )
 
 
 async def send(
@@ -490,6 +447,75 @@ async def test_connection_that_is_gone_is_no_failure(stack: Stack, connection: C
     assert (event.status, task.status) == ("processed", TaskStatus.SKIPPED)
 
 
+async def test_sync_that_subscribes_no_more_leaves_alone_what_came_before(
+    stack: Stack, connection: Connection
+) -> None:
+    await stack.deploy(handled_by())
+    await rules(stack, signature=None)
+    await take(stack, {"id": 1, "title": "a"})
+    await stack.deploy(handled_by("", subscriptions="[]"))
+
+    await sweep(stack)
+    (event,) = await done(stack)
+
+    (task,) = await stack.container.database.webhook_events.tasks(event.id)
+    assert task.status is TaskStatus.SKIPPED
+    assert await runs(stack) == []
+
+
+@pytest.fixture
+async def waiting(env: Deploys, connection: Connection) -> Deploys:
+    """A webhook that has saved a record, and saves another one when the metadata say `go`."""
+    stack = env.stack
+    handler = """
+import asyncio
+
+async def on_webhook_payload_received(nango, payload):
+    await nango.batch_save([{"id": "1", "title": "a"}], "Issue")
+    while not (await nango.get_metadata()).get("go"):
+        await asyncio.sleep(0.2)
+    await nango.batch_save([{"id": "2", "title": "a"}], "Issue")
+"""
+    await env.deploy(handled_by(handler))
+    await rules(stack, signature=None)
+    await take(stack, {"id": 1})
+    await sweep(stack)
+    await env.saved(connection)
+    return env
+
+
+async def test_deploy_that_removes_a_sync_ends_what_handles_its_webhooks(
+    waiting: Deploys, connection: Connection
+) -> None:
+    await waiting.deploy(files())
+
+    (event,) = await done(waiting.stack)
+    assert event.status == "failed"
+    (run,) = await runs(waiting.stack)
+    assert run.status is RunStatus.CANCELLED
+    assert await waiting.held(connection) == set()
+    assert await waiting.syncs_of(connection) == set()
+
+
+async def test_what_a_webhook_saves_after_its_model_was_erased_is_erased_at_its_end(
+    waiting: Deploys, connection: Connection
+) -> None:
+    other = handled_by()
+    other["nango.yaml"] = other["nango.yaml"].replace("Issue", "Ticket")
+    await waiting.deploy(other)
+    assert await waiting.held(connection) == set()
+    await waiting.stack.container.database.connections.merge_metadata(
+        waiting.stack.environment.id, "tracker", ["acme"], {"go": True}
+    )
+
+    await done(waiting.stack)
+
+    (run,) = await runs(waiting.stack)
+    assert run.status is RunStatus.SUCCESS
+    assert run.counts["Issue"]["added"] == 2, "the run did save"
+    assert await waiting.held(connection) == set()
+
+
 async def test_run_of_the_sync_does_not_wait_for_one_of_its_webhooks(
     stack: Stack, connection: Connection
 ) -> None:
@@ -572,18 +598,3 @@ async def test_what_was_to_be_handed_on_when_everything_died_is_found(
 @pytest.fixture
 def receiver(source: Source) -> Receiver:
     return Receiver(source.server)
-
-
-async def take(stack: Stack, payload: Any) -> Taken:
-    """Take a webhook and tell nobody, as where everything dies right after the answer."""
-    body = json.dumps(payload).encode()
-    webhook = IncomingWebhook({"content-type": "application/json"}, body)
-    return await stack.container.webhooks.take(stack.environment.name, "tracker", webhook)
-
-
-async def sweep(stack: Stack) -> None:
-    """Look for what was taken, as workers do every few seconds."""
-    container = stack.container
-    starter = DeliveryStarter(container.temporal, container.settings.webhook_patience)
-    dispatcher = WebhookDispatcher(container.temporal)
-    await WebhookSweep(container.database, dispatcher, starter).once()
