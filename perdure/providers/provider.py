@@ -6,32 +6,18 @@ that an entry written for another engine loads and can be shown again in full.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    field_validator,
-)
+from pydantic import Field
 
+from perdure.providers.fields import Texts
+from perdure.providers.inputs import InputFields
+from perdure.providers.oauth import OAuthFields
+from perdure.providers.proxy import ProviderProxy
+from perdure.providers.tokens import TokenFields
 from perdure.providers.webhook_rules import WebhookRules
 
-__all__ = [
-    "AuthMode",
-    "Provider",
-    "ProviderProxy",
-    "ProviderRetry",
-    "RetryInBody",
-    "Verification",
-]
+__all__ = ["AuthMode", "Provider"]
 
 
 class AuthMode(StrEnum):
@@ -56,144 +42,52 @@ class AuthMode(StrEnum):
     TWO_STEP = "TWO_STEP"
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
-
-
-def _one_or_many(value: object) -> object:
-    return (value,) if isinstance(value, str | int) else value
-
-
-def _as_text(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int | float) else value
-
-
-def _as_texts(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {name: _as_text(text) for name, text in value.items() if text is not None}
-    return value
-
-
-HeaderName = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=1)]
-HeaderNames = Annotated[tuple[HeaderName, ...], BeforeValidator(_one_or_many)]
-Templates = Annotated[dict[str, str], BeforeValidator(_as_texts)]
-HeaderTemplates = Annotated[dict[HeaderName, str], BeforeValidator(_as_texts)]
-StatusPattern = Annotated[
-    str,
-    BeforeValidator(_as_text),
-    StringConstraints(pattern=r"^(\d{3}|\dxx|\d{3}-\d{3})$", to_lower=True, strip_whitespace=True),
-]
-
-
-class RetryInBody(_Entry):
-    """Where an error's body says how long to wait.
-
-    Attributes:
-        path: Dotted path of a text or number in the body.
-        value: Regular expression; its first group (or all of it) is the moment or the seconds.
-        strategy: Whether what was found is a moment (`at`) or a number of seconds (`after`).
-    """
-
-    path: str
-    value: str = r".+"
-    strategy: Literal["at", "after"] = "after"
-
-    @field_validator("value")
-    @classmethod
-    def _compiles(cls, value: str) -> str:
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
-        return value
-
-
-class ProviderRetry(_Entry):
-    """How the provider says that a request may be repeated, and when.
-
-    Attributes:
-        at: Headers with the moment: epoch seconds, epoch milliseconds or a date.
-        after: Headers with seconds to wait.
-        remaining: Header with the requests left; at "0" the refusal is a matter of time. While it
-            shows more than 0, `at` is not a reason to wait.
-        error_code: Statuses that may be repeated: `"403"`, `"5xx"`, `"500-502"`.
-        in_body: Where the body says how long to wait.
-    """
-
-    at: HeaderNames = ()
-    after: HeaderNames = ()
-    remaining: HeaderName | None = None
-    error_code: Annotated[tuple[StatusPattern, ...], BeforeValidator(_one_or_many)] = ()
-    in_body: RetryInBody | None = None
-
-    def lists(self, status: int) -> bool:
-        """Return whether `error_code` covers a status."""
-        for pattern in self.error_code:
-            first, _, last = pattern.partition("-")
-            if int(first.replace("x", "0")) <= status <= int((last or first).replace("x", "9")):
-                return True
-        return False
-
-
-class Verification(_Entry):
-    """The request that shows whether credentials work.
-
-    Attributes:
-        endpoints: Tried in order until one answers.
-    """
-
-    method: str = "GET"
-    endpoints: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
-        default=(), validation_alias=AliasChoices("endpoints", "endpoint")
-    )
-    headers: HeaderTemplates = Field(default_factory=dict)
-    base_url_override: str | None = None
-    data: JsonValue = None
-
-
-class ProviderProxy(_Entry):
-    """How requests to the provider are made.
-
-    Attributes:
-        base_url: Template; `a || b` takes the first that resolves.
-        headers: Templates sent with each request; one that does not resolve is left out.
-        query: The same for query parameters.
-        retry: When a refused request may be repeated.
-        paginate: Defaults of `nango.paginate`, with the names that it takes.
-        idempotency_header: Header in which the provider takes a key that makes a repeated POST
-            count once, such as `Idempotency-Key`.
-        forward_headers_on_redirect: Keep credentials when a redirect leaves the origin.
-        verification: The request that shows whether credentials work.
-    """
-
-    base_url: str | None = None
-    headers: HeaderTemplates = Field(default_factory=dict)
-    query: Templates = Field(default_factory=dict)
-    retry: ProviderRetry = Field(default_factory=ProviderRetry)
-    paginate: dict[str, JsonValue] | None = None
-    idempotency_header: HeaderName | None = None
-    forward_headers_on_redirect: bool = False
-    verification: Verification | None = None
-
-
-class Provider(_Entry):
-    """One provider.
+class Provider(InputFields, OAuthFields, TokenFields):
+    """One provider. What is said of tokens, of OAuth and of inputs stands in the base classes.
 
     Attributes:
         name: Key of the entry, what an integration names as its provider.
+        display_name: Name for people.
+        auth_mode: How its connections authenticate.
         alias: Entry that this one was made from.
-        connection_config: What a connection must or may say, by name (simplified JSON schema).
+        categories: What kind of product it is.
+        docs: Page about its API.
+        docs_connect: Page that helps people to connect an account.
+        setup_guide_url: Page that helps to register an application with it.
+        proxy: How requests to it are made.
         webhook: How its webhooks are verified and attributed, None where it sends none.
+        webhook_routing_script: Names another engine's code for webhooks; `webhook` does this here.
+        webhook_user_defined_secret: People choose the secret of its webhooks themselves.
+        webhook_allowed_query_params: Parameters of a webhook's query that are kept.
+        post_connection_script: Names another engine's code that runs for new connections.
+        pre_connection_deletion_script: The same for connections that are deleted.
+        credentials_verification_script: The same for credentials; `proxy.verification` does this
+            here.
     """
 
     name: str
     display_name: str
     auth_mode: AuthMode
     alias: str | None = None
-    categories: tuple[str, ...] = ()
+    categories: Texts = ()
     docs: str | None = None
+    docs_connect: str | None = None
+    setup_guide_url: str | None = None
     proxy: ProviderProxy = Field(default_factory=ProviderProxy)
-    connection_config: dict[str, Any] = Field(default_factory=dict)
     webhook: WebhookRules | None = None
+    webhook_routing_script: str | None = None
+    webhook_user_defined_secret: bool = False
+    webhook_allowed_query_params: Texts = ()
+    post_connection_script: str | None = None
+    pre_connection_deletion_script: str | None = None
+    credentials_verification_script: str | None = None
+
+    def token_url_for(self, mode: AuthMode | None = None) -> str | None:
+        """Return the template of the address that gives tokens, None where there is none.
+
+        Args:
+            mode: Where the entry has one for each mode; the provider's own if None.
+        """
+        if isinstance(self.token_url, dict):
+            return self.token_url.get(mode or self.auth_mode)
+        return self.token_url

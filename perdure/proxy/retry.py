@@ -19,7 +19,8 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
-from perdure.providers.provider import Provider, RetryInBody
+from perdure.providers.provider import Provider
+from perdure.providers.proxy import RetryInBody
 from perdure.proxy.json_path import lookup
 from perdure.proxy.requests import HttpRequest
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from perdure.errors import NotFoundError, StartupError
-from perdure.providers.provider import AuthMode, Provider, ProviderRetry
+from perdure.providers.provider import AuthMode, Provider
 from perdure.providers.provider_catalog import ProviderCatalog
+from perdure.providers.proxy import ProviderRetry
 from perdure.proxy.requests import CursorPaginate, LinkPaginate, merge_paginate
 
 
