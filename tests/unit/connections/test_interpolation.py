@@ -1,12 +1,16 @@
 import base64
+import hashlib
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.connections.interpolation import (
+    RequestVariables,
     TemplateVariables,
     interpolate,
+    interpolate_json,
     interpolate_url,
     variables_in,
 )
@@ -77,6 +81,84 @@ def test_name_without_a_value_or_outside_the_list_leaves_the_template_unresolved
     assert interpolate(template, VARIABLES) is None
 
 
+FULL = TemplateVariables(
+    connection_config={"shop": "acme"},
+    credentials={"access_token": "t1", "client_id": "own", "raw": {"team": {"id": 7}}},
+    client_id="app",
+    client_secret="s3",
+    integration_config={"region": "eu"},
+    metadata={"plan": "gold"},
+    steps=[{"session": {"id": "one"}}, {"token": "two"}],
+    request=RequestVariables(method="POST", endpoint="/a?b=1", path="/a"),
+    now=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("Bearer ${accessToken}", "Bearer t1"),
+        ("${credentials.accessToken}", "t1"),
+        ("${credentials.clientId}/${credentials.client_id}", "own/own"),
+        ("${credentials.raw.team.id}", "7"),
+        ("${clientId}:${clientSecret}", "app:s3"),
+        ("Basic ${base64(${clientId}:${clientSecret})}", f"Basic {encoded('app:s3')}"),
+        ("${integrationConfig.region}-${metadata.plan}", "eu-gold"),
+        ("${step1.session.id}+${step2.token}", "one+two"),
+        ("${method} ${path} ${endpoint}", "POST /a /a?b=1"),
+        ("${now}", "2026-01-02T03:04:05.678Z"),
+        ("${now.seconds} ${now.milliseconds}", "1767323045 1767323045678"),
+        ("${sha256(${clientSecret})}", hashlib.sha256(b"s3").hexdigest()),
+        ("${base64url(??>>${clientId})}", "Pz8-PmFwcA"),
+        ("q=${urlencode(${endpoint})}", "q=%2Fa%3Fb%3D1"),
+        ("xbase64(${clientId})", "xbase64(app)"),
+    ],
+)
+def test_everything_that_a_token_request_needs_can_be_named(template: str, text: str) -> None:
+    assert interpolate(template, FULL) == text
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "${step3.token}",
+        "${step0.token}",
+        "${step1.session}",
+        "${now.weekday}",
+        "${integrationConfig}",
+        "${metadata.none}",
+        "${request.path}",
+        "${client_secret}",
+        "${clientSecret.length}",
+    ],
+)
+def test_name_without_a_value_in_full_variables_leaves_the_template_unresolved(
+    template: str,
+) -> None:
+    assert interpolate(template, FULL) is None
+
+
+def test_client_of_a_connection_counts_where_the_integration_has_none() -> None:
+    variables = TemplateVariables(credentials={"client_id": "own", "clientSecret": "s"})
+    assert interpolate("${clientId}:${clientSecret}", variables) == "own:s"
+    assert interpolate("${method}", variables) is None
+    assert interpolate("${now}", variables) is None
+
+
+def test_json_is_filled_in_and_what_does_not_resolve_is_left_out() -> None:
+    template = {
+        "auth": {"id": "${clientId}", "otp": "${credentials.otp}", "ttl": 60, "keep": True},
+        "list": ["${connectionConfig.shop}", "${connectionConfig.none}", 1],
+        "${clientId}": "key",
+        "nothing": None,
+    }
+    assert interpolate_json(template, FULL) == {
+        "auth": {"id": "app", "ttl": 60, "keep": True},
+        "list": ["acme", 1],
+        "${clientId}": "key",
+    }
+
+
 def test_value_is_never_taken_for_a_template() -> None:
     variables = TemplateVariables(
         connection_config={"a": "${apiKey} || base64(x)"}, credentials={"apiKey": "secret"}
@@ -113,10 +195,12 @@ def test_names_of_a_template_are_listed_once_in_order() -> None:
 
 def test_credentials_stay_out_of_repr() -> None:
     assert "k1" not in repr(VARIABLES)
+    assert "s3" not in repr(FULL)
+    assert "t1" not in repr(FULL)
 
 
 @settings(deadline=None)
-@given(st.text(alphabet="${}()|ab64se.x ", max_size=40))
+@given(st.text(alphabet="${}()|ab64seurlh2.x ", max_size=40))
 def test_any_text_is_a_template_that_ends(template: str) -> None:
     assert isinstance(interpolate(template, VARIABLES), str | None)
     assert isinstance(interpolate_url(template, VARIABLES), str | None)
