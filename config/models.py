@@ -31,8 +31,8 @@ from config.project import (
     references,
 )
 from config.type_grammar import NATIVE_WORDS, Finding, parse_type
-from config.yaml_nodes import MAX_NODES, Mapping, Node, Scalar, Sequence, YamlError, describe
-from config.yaml_scalars import Timestamp
+from perdure.documents.nodes import MAX_NODES, Mapping, Node, Scalar, Sequence, YamlError, describe
+from perdure.documents.scalars import Timestamp
 
 __all__ = ["ModelReader"]
 

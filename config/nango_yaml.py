@@ -14,7 +14,7 @@ from config.problems import FileCode, Position, Problem, ProblemLog, format_prob
 from config.project import NangoConfig, ParseResult
 from config.schema import check_schema
 from config.semantics import read_integrations
-from config.yaml_nodes import MAX_CHARACTERS, Mapping, Node, YamlError, read_yaml
+from perdure.documents.nodes import MAX_CHARACTERS, Mapping, Node, YamlError, read_yaml
 
 __all__ = [
     "FILE_NAME",

@@ -17,7 +17,7 @@ from pydantic import Discriminator, JsonValue, TypeAdapter
 
 from config.intervals import Interval
 from config.problems import Position, Problem, format_problem
-from config.yaml_nodes import Mapping, Node, Sequence
+from perdure.documents.nodes import Mapping, Node, Sequence
 
 __all__ = [
     "DELETE_GUARD",

@@ -14,7 +14,7 @@ from typing import Literal
 
 from config.intervals import IntervalError, parse_duration
 from config.problems import Path, Position, ProblemLog, SchemaCode, shorten
-from config.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, describe
+from perdure.documents.nodes import Entry, Mapping, Node, Scalar, Sequence, describe
 
 __all__ = ["EVENTS", "METHODS", "SHARE", "V1_KEYS", "Schema", "Version", "check_schema"]
 

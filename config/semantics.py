@@ -25,7 +25,7 @@ from config.project import (
     UnionType,
 )
 from config.schema import EVENTS, METHODS, SHARE, V1_KEYS, Schema
-from config.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, YamlError
+from perdure.documents.nodes import Entry, Mapping, Node, Scalar, Sequence, YamlError
 
 __all__ = ["read_integrations"]
 

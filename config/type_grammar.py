@@ -28,7 +28,7 @@ from config.project import (
     TypeExpr,
     UnionType,
 )
-from config.yaml_scalars import resolve
+from perdure.documents.scalars import resolve
 
 __all__ = ["NATIVE_WORDS", "Finding", "format_type", "parse_type"]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple, NoReturn
 
 import yaml
 
-from config.problems import FileCode, Position, Problem, shorten, split_lines
-from config.yaml_scalars import (
+from perdure.documents.problems import FileCode, Position, Problem, shorten, split_lines
+from perdure.documents.scalars import (
     ScalarValue,
     Timestamp,
     is_list_index,

@@ -8,8 +8,8 @@ import pytest
 
 from config.nango_yaml import parse_nango_yaml
 from config.problems import FileCode
-from config.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError, describe, read_yaml
-from config.yaml_scalars import Timestamp
+from perdure.documents.nodes import Mapping, Node, Scalar, Sequence, YamlError, describe, read_yaml
+from perdure.documents.scalars import Timestamp
 
 
 def plain(node: Node | None) -> object:
