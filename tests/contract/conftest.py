@@ -1,0 +1,128 @@
+"""Nango's own client in a process of its own, and the API behind a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from perdure.app.container import Container
+from perdure.db.connections import Connection
+from tests.api.calls import connect
+from tests.support.npm import npm_install
+from tests.support.project import project
+from tests.support.source import Source
+from tests.support.stack import Stack
+
+HERE = Path(__file__).parent
+
+
+class ClientError(Exception):
+    """A call of the client failed.
+
+    Attributes:
+        status: Status of the answer, None where there was none.
+        data: Body of the answer.
+    """
+
+    def __init__(self, message: str, status: int | None, data: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.data = data
+
+    @property
+    def code(self) -> str:
+        """Code of the error."""
+        return str(self.data["error"]["code"])
+
+
+@dataclass
+class NodeClient:
+    """Nango's client, method by method."""
+
+    process: asyncio.subprocess.Process
+    host: str
+
+    async def call(self, method: str, *args: Any) -> Any:
+        """Call a method and return what it returned.
+
+        Raises:
+            ClientError: It threw.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        line = json.dumps({"method": method, "args": args}) + "\n"
+        self.process.stdin.write(line.encode())
+        async with asyncio.timeout(60):
+            answer = json.loads(await self.process.stdout.readline())
+        if failure := answer.get("failure"):
+            raise ClientError(failure["message"], failure.get("status"), failure.get("data"))
+        return answer.get("value")
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> None:
+    """Nango's client, installed."""
+    npm_install(HERE)
+
+
+@pytest.fixture
+async def address(container: Container) -> AsyncIterator[str]:
+    """Where the API listens."""
+    app = create_app(container)
+    async with app.router.lifespan_context(app), _served(app) as url:
+        yield url
+
+
+@pytest.fixture
+async def nango(node_modules: None, address: str, stack: Stack) -> AsyncIterator[NodeClient]:
+    """The client with the key of `stack`, for which workers run."""
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        "driver.js",
+        cwd=HERE,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"PERDURE_HOST": address, "PERDURE_KEY": stack.secret_key},
+        limit=64 * 1024 * 1024,
+    )
+    try:
+        yield NodeClient(process, address)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.fixture
+async def connection(address: str, stack: Stack, source: Source) -> Connection:
+    """Connection `acme` of the integration `tracker`, whose scripts are deployed."""
+    await stack.deploy(project())
+    headers = {"authorization": f"Bearer {stack.secret_key}"}
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as client:
+        await connect(client, source.url)
+    return await stack.container.database.connections.get(stack.environment.id, "tracker", "acme")
+
+
+@asynccontextmanager
+async def _served(app: FastAPI) -> AsyncIterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    server.config.load()
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    app.state.stopping.set()
+    server.should_exit = True
+    await task
