@@ -69,7 +69,8 @@ def test_secrets_stay_out_of_repr() -> None:
         ("API_KEY", BASIC, "invalid_credentials"),
         ("BASIC", NoCredentials(), "invalid_credentials"),
         ("NONE", KEY, "invalid_credentials"),
-        ("OAUTH2", KEY, "unsupported_auth"),
+        ("OAUTH2", KEY, "invalid_credentials"),
+        ("AWS_SIGV4", KEY, "unsupported_auth"),
     ],
 )
 def test_credentials_of_another_kind_are_refused(
