@@ -20,17 +20,21 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from activities.connection_starts import start_connection_workflow
 from perdure.app.container import open_container
 from perdure.app.worker import workers
+from perdure.db.connections import Connection
 from perdure.db.migrate import migrate
 from perdure.embedded import embedded_postgres, embedded_temporal
+from perdure.ids import webhook_dispatch_workflow_id, webhook_workflow_id
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.client import register_search_attributes
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import ConnectionInput, DeployInput
 from tests.support.hooks import with_hooks
+from tests.support.incoming import SAVING, handled_by, rules, sweep, take
 from tests.support.project import project
 from tests.support.source import Source, issues
 from tests.support.stack import Stack, settings_for
+from tests.support.tracked import tracked
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -73,6 +77,7 @@ async def fetch_data(nango: NangoSync) -> None:
         raise ValueError("as the metadata asks")
 """
 
+HELLO = {"text": "hello"}
 
 LOOKS = """
 async def on_event(nango):
@@ -93,6 +98,23 @@ async def save(name: str, handle: WorkflowHandle) -> None:
     history = await handle.fetch_history()
     (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n")
     print(f"{name}: {len(history.events)} events")
+
+
+async def record_webhook(environment: Stack, connection: Connection) -> None:
+    """Have two webhooks of a connection handled, one of which fails."""
+    container, name = environment.container, environment.environment.name
+    handler = f"{SAVING}\n    if payload['id'] == 2:\n        raise ValueError('as it asks')"
+    await environment.deploy(handled_by(handler))
+    await rules(environment, signature=None)
+    for number in (1, 2):
+        await take(environment, {"id": number, "title": "a"})
+    tasks = await container.database.webhook_events.due(connection.key, 10)
+    await sweep(environment)
+    dispatch = webhook_dispatch_workflow_id(name, connection.key)
+    await save("webhook-dispatch-success", container.temporal.get_workflow_handle(dispatch))
+    for task, outcome in zip(tasks, ("success", "failure"), strict=True):
+        workflow_id = webhook_workflow_id(name, task.id)
+        await save(f"webhook-{outcome}", container.temporal.get_workflow_handle(workflow_id))
 
 
 async def start_deploy(environment: Stack) -> WorkflowHandle:
@@ -168,7 +190,12 @@ async def main() -> None:
             source.url, connection_id="broken", metadata={"fail": True}
         )
         await save("sync-failure", await environment.start_sync(failing))
-        await save("action-success", await environment.start_action(ok, {"text": "hello"}))
+        await save("action-success", await environment.start_action(ok, HELLO))
+        queued = {"queued": True, "ordered": True, "max_retries": 1}
+        await save("action-queued-success", await environment.start_action(ok, HELLO, **queued))
+        await environment.deploy(tracked())
+        await save("sync-tracked-success", await environment.start_sync(ok))
+        await record_webhook(environment, ok)
         for number in range(60):
             await environment.connect(source.url, connection_id=f"c{number}")
         await save("deploy-success", await start_deploy(environment))
