@@ -166,6 +166,8 @@ class WebhookRules(_Rule):
     Attributes:
         signature: What proves a webhook; None accepts any.
         challenges: Requests that are answered and go no further.
+        form_field: Field of a form that holds the webhook as JSON; without it a form is the
+            webhook itself.
         items: Path of a list in the body whose elements are webhooks of their own, empty for the
             body itself; None where the body is one.
         delivery_id: Names a delivery, so that a repetition is known; the first that has a value.
@@ -176,6 +178,7 @@ class WebhookRules(_Rule):
 
     signature: SignatureRule | None = None
     challenges: tuple[ChallengeRule, ...] = ()
+    form_field: str | None = None
     items: str | None = None
     delivery_id: Templates = ()
     types: Templates = ()

@@ -74,7 +74,7 @@ class IncomingWebhook:
         Raises:
             InvalidInputError: It is said to be JSON and is not.
         """
-        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        media_type = _media_type(self.headers)
         if not self.body:
             return None
         if media_type == _FORM:
@@ -162,13 +162,13 @@ def asked_challenge(rules: WebhookRules, webhook: IncomingWebhook) -> ChallengeR
 
 def events_of(rules: WebhookRules, webhook: IncomingWebhook) -> list[IncomingWebhook]:
     """Return the webhooks that a request holds: itself, or the elements of a list in it."""
+    webhook = _unpacked(rules, webhook)
     if rules.items is None:
         return [webhook]
     found = lookup(webhook.payload, rules.items)
     if not isinstance(found, list):
         return [webhook]
-    headers = {**webhook.headers, "content-type": "application/json"}
-    return [replace(webhook, body=encode_body(item), headers=headers) for item in found]
+    return [_json_webhook(webhook, encode_body(item)) for item in found]
 
 
 def wanted_connections(rules: ConnectionRules, webhook: IncomingWebhook) -> Wanted | None:
@@ -197,6 +197,19 @@ def kept(rules: WebhookRules, webhook: IncomingWebhook) -> IncomingWebhook:
     return replace(webhook, headers=headers, query=query)
 
 
+def _unpacked(rules: WebhookRules, webhook: IncomingWebhook) -> IncomingWebhook:
+    """Return the JSON that a field of a form holds, where the rules name one and it is there."""
+    if rules.form_field is None or _media_type(webhook.headers) != _FORM:
+        return webhook
+    text = webhook.payload.get(rules.form_field) if webhook.payload else None
+    return _json_webhook(webhook, text.encode()) if isinstance(text, str) else webhook
+
+
+def _json_webhook(webhook: IncomingWebhook, body: bytes) -> IncomingWebhook:
+    headers = {**webhook.headers, "content-type": "application/json"}
+    return replace(webhook, body=body, headers=headers)
+
+
 def _is_private(name: str) -> bool:
     is_secret = is_sensitive_name(name) or "signature" in name or "hmac" in name
     return is_secret or _HOP_BY_HOP.match(name) is not None
@@ -216,6 +229,10 @@ def _shapes(path: str, value: str) -> list[dict[str, Any]]:
                 nested = {name: nested}
             shapes.append(nested)
     return shapes
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _form(body: bytes) -> dict[str, Any]:

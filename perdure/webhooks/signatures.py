@@ -81,10 +81,9 @@ def _is_signed(
 
 def _key(rule: SignatureRule, secret: str) -> bytes:
     text = secret.removeprefix(rule.key_prefix)
-    if rule.key_encoding == "text":
-        return text.encode()
-    key = _decoded(rule.key_encoding, text)
-    if key is None:
+    key = text.encode() if rule.key_encoding == "text" else _decoded(rule.key_encoding, text)
+    # What is signed with nothing could be signed by anybody.
+    if not key:
         msg = f"The webhook secret of this integration is not {rule.key_encoding}; set it again."
         raise UnauthorizedError(msg, code="webhook_secret_missing")
     return key

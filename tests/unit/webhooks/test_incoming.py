@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -125,6 +126,38 @@ def test_elements_of_a_list_are_webhooks_of_their_own() -> None:
     found = events_of(rules_of("hubspot"), webhook(items))
     assert [hook.payload for hook in found] == items
     assert events_of(rules_of("hubspot"), webhook({"eventId": 1}))[0].payload == {"eventId": 1}
+
+
+@pytest.mark.parametrize(
+    ("provider", "headers", "sent", "types"),
+    [
+        ("github-pat", {"x-github-event": "issues"}, {"action": "opened"}, "issues.opened"),
+        ("slack", {}, {"type": "block_actions", "team": {"id": "T1"}}, "block_actions"),
+    ],
+)
+def test_form_that_holds_json_in_a_field_is_that_json(
+    provider: str, headers: dict[str, str], sent: Any, types: str
+) -> None:
+    rules = rules_of(provider)
+    headers = {"content-type": "application/x-www-form-urlencoded", **headers}
+    body = urlencode({"payload": json.dumps(sent)}).encode()
+
+    (found,) = events_of(rules, IncomingWebhook(headers, body))
+
+    assert found.payload == sent
+    assert types_of(rules, found)[-1] == types
+
+
+def test_interaction_of_slack_concerns_its_own_team() -> None:
+    wanted = wanted_connections(rules_of("slack").connections, webhook({"team": {"id": "T1"}}))
+    assert wanted == Wanted("connection_config", ({"team.id": "T1"}, {"team": {"id": "T1"}}))
+
+
+def test_form_without_that_field_is_the_webhook_itself() -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    for body, payload in ((b"command=%2Fgo", {"command": "/go"}), (b"", None)):
+        (found,) = events_of(rules_of("slack"), IncomingWebhook(headers, body))
+        assert found.payload == payload
 
 
 def test_neither_credentials_nor_signatures_nor_other_parameters_are_kept() -> None:
