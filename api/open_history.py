@@ -86,9 +86,11 @@ def _payloads(message: Message) -> Iterator[Payload]:
     for field, value in message.ListFields():
         if field.message_type is None or field.name in ("header", "memo", "search_attributes"):
             continue
+        parts = value if field.is_repeated else [value]
         if field.message_type.GetOptions().map_entry:
-            continue
-        for part in value if field.is_repeated else [value]:
+            # What steps returned that were done where the workflow ran.
+            parts = value.values() if field.name == "details" else []
+        for part in parts:
             if isinstance(part, Payload):
                 yield part
             elif isinstance(part, Payloads):

@@ -22,6 +22,7 @@ from temporalio.worker import (
     Replayer,
     StartActivityInput,
     StartChildWorkflowInput,
+    StartLocalActivityInput,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
@@ -29,6 +30,7 @@ from temporalio.worker import (
 from temporalio.workflow import ActivityHandle, ChildWorkflowHandle
 
 from activities.runs import FinishRunInput
+from activities.webhook_tasks import FinishWebhook
 from config.scripts import Project
 from perdure.app.worker import ALL_WORKFLOWS
 from perdure.errors import NotFoundError
@@ -52,6 +54,8 @@ _ASKED = frozenset(
         EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED,
     }
 )
+# What the SDK notes of a step that was done where the workflow ran.
+_AT_ONCE = "core_local_activity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ async def replay(
 
 
 async def _replay(history: WorkflowHistory, found: Replay, *, debug: bool) -> Replay:
-    found.recorded = sum(event.event_type in _ASKED for event in history.events)
+    found.recorded = sum(_is_step(event) for event in history.events)
     if not debug:
         guard.install()
     replayer = Replayer(
@@ -147,6 +151,11 @@ async def _replay(history: WorkflowHistory, found: Replay, *, debug: bool) -> Re
     if result.replay_failure is not None:
         found.mismatch = str(result.replay_failure)
     return found
+
+
+def _is_step(event: HistoryEvent) -> bool:
+    marker = event.marker_recorded_event_attributes
+    return event.event_type in _ASKED or marker.marker_name == _AT_ONCE
 
 
 def _script(history: WorkflowHistory) -> ScriptFiles | None:
@@ -183,6 +192,9 @@ def _script_payloads(events: Sequence[HistoryEvent]) -> list[Any]:
             payloads += event.workflow_execution_started_event_attributes.input.payloads
         elif event.HasField("activity_task_completed_event_attributes"):
             payloads += event.activity_task_completed_event_attributes.result.payloads
+        elif event.HasField("marker_recorded_event_attributes"):
+            for detail in event.marker_recorded_event_attributes.details.values():
+                payloads += detail.payloads
     return [payload for payload in payloads if SCRIPT_MARK in payload.metadata]
 
 
@@ -245,11 +257,12 @@ class _Outbound(WorkflowOutboundInterceptor):
         self._found = found
 
     def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:  # noqa: A002 - the SDK's own name
-        self._found.steps.append(Step(input.activity, input.summary or "", _place()))
-        if input.args and isinstance(input.args[0], FinishRunInput) and input.args[0].error:
-            # A run that notes its end fails only after that; it is about to here.
-            self._found.error = input.args[0].error
+        self._note(input)
         return super().start_activity(input)
+
+    def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:  # noqa: A002 - the SDK's own name
+        self._note(input)
+        return super().start_local_activity(input)
 
     async def start_child_workflow(
         self,
@@ -257,6 +270,13 @@ class _Outbound(WorkflowOutboundInterceptor):
     ) -> ChildWorkflowHandle[Any, Any]:
         self._found.steps.append(Step(input.workflow, input.static_summary or "", _place()))
         return await super().start_child_workflow(input)
+
+    def _note(self, asked: StartActivityInput | StartLocalActivityInput) -> None:
+        self._found.steps.append(Step(asked.activity, asked.summary or "", _place()))
+        what = asked.args[0] if asked.args else None
+        if isinstance(what, FinishRunInput | FinishWebhook) and what.error:
+            # A run that notes its end fails only after that; it is about to here.
+            self._found.error = what.error
 
 
 def _place() -> str | None:

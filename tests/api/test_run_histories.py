@@ -15,6 +15,7 @@ from config.scripts import Project
 from perdure.app.replay import Replay, replay
 from perdure.temporal.codec import SECRET_MARK
 from tests.api.calls import connect, error_of
+from tests.support.incoming import SAVING, handled_by, rules, sweep, take
 from tests.support.project import PAGINATED, project
 from tests.support.source import Source
 from tests.support.stack import Stack
@@ -172,6 +173,32 @@ async def test_an_action_replays(live: httpx.AsyncClient, stack: Stack, source: 
     found = await replay(document)
 
     assert (found.mismatch, found.error) == (None, None)
+
+
+async def test_a_webhook_replays_and_says_whether_a_mended_script_fits(
+    live: httpx.AsyncClient, stack: Stack, source: Source
+) -> None:
+    failing = f"{SAVING}    raise ValueError('no such thing')\n"
+    await stack.connect(source.url)
+    await stack.deploy(handled_by(failing))
+    await rules(stack, signature=None)
+    await take(stack, {"id": 1, "title": "a"})
+    await sweep(stack)
+    runs: list[Any] = []
+    while not runs or runs[0]["status"] == "running":
+        runs = (await live.get("/runs")).json()["runs"]
+    document = (await live.get(f"/runs/{runs[0]['id']}/history")).json()
+
+    found = await replay(document)
+    mended = await replay(document, local=compiled(handled_by()))
+    again = await replay(document, local=compiled(handled_by(failing)))
+
+    assert (found.mismatch, len(found.steps)) == (None, found.recorded)
+    assert found.error is not None
+    assert found.error["message"].endswith("ValueError: no such thing")
+    assert (mended.mismatch, mended.error, mended.is_part) == (None, None, True)
+    assert again.mismatch is None
+    assert again.error is not None
 
 
 async def test_unknown_run_has_no_history(live: httpx.AsyncClient) -> None:
