@@ -130,7 +130,13 @@ async def start_action(
         return await _start(deps, caller, call, str(uuid.uuid4()))
     action_id = keyed_action_id(connection.integration, connection.connection_id, key)
     fingerprint = canonical_hash([call.name, call.input])
-    first = await deps.database.actions.claim_key(caller.id, action_id, fingerprint)
+    actions = deps.database.actions
+    first = await actions.fingerprint(caller.id, action_id)
+    if first is None:
+        # What is refused leaves the key to the call that is right.
+        await declared_action(deps.bundles, caller.active_bundle, connection.integration, call.name)
+        await refuse_disabled(deps.database, caller.id, connection.integration, call.name)
+        first = await actions.claim_key(caller.id, action_id, fingerprint)
     if first is not None:
         if first != fingerprint:
             msg = (

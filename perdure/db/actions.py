@@ -126,6 +126,17 @@ class ActionStore:
             rows = await conn.fetch(_DISABLED, environment_id)
         return frozenset((row["integration"], row["action"]) for row in rows)
 
+    async def fingerprint(self, environment_id: EnvironmentId, action_id: UUID) -> bytes | None:
+        """Return what the first call with a key was, None where the key is free.
+
+        Args:
+            environment_id: Where.
+            action_id: The id that follows from the key.
+        """
+        async with borrowed(self._pool) as conn:
+            first: bytes | None = await conn.fetchval(_FINGERPRINT, environment_id, action_id)
+        return first
+
     async def claim_key(
         self, environment_id: EnvironmentId, action_id: UUID, fingerprint: bytes
     ) -> bytes | None:

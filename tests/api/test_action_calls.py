@@ -239,6 +239,17 @@ async def test_key_of_a_call_with_another_input_is_refused(connected: httpx.Asyn
     assert error_of(answer) == (409, "idempotency_key_reused")
 
 
+async def test_call_of_an_action_that_there_is_not_leaves_its_key_free(
+    connected: httpx.AsyncClient,
+) -> None:
+    wrong = {"action_name": "ecco", "input": {"text": "a"}}
+    named = {"connection-id": "acme", "provider-config-key": "tracker", "idempotency-key": "k"}
+    answer = await connected.post("/action/trigger", json=wrong, headers=named)
+    assert error_of(answer) == (404, "not_found")
+
+    assert (await call(connected, {"text": "a"}, idempotency_key="k")).json() == {"text": "a"}
+
+
 async def test_key_of_another_connection_is_another_call(
     connected: httpx.AsyncClient, source: Source
 ) -> None:
