@@ -50,7 +50,11 @@ class RecordsRead(Payload):
 
 
 class RecordReadActivities:
-    """Reads what the run itself writes to: the new records in a run that empties the cache."""
+    """Reads what the run itself writes to.
+
+    Of a run that empties the cache that are the new records; a dry run sees what it would have
+    changed.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,13 +66,17 @@ class RecordReadActivities:
         Raises:
             InvalidInputError: `invalid_cursor`.
         """
-        context = wanted.context
-        page = await self._database.records.list(
-            RecordSet(ConnectionKey(context.connection_key), wanted.model, context.record_variant),
-            after_cursor=wanted.cursor,
-            limit=wanted.limit,
-            ids=wanted.ids,
-        )
+        context, key = wanted.context, ConnectionKey(wanted.context.connection_key)
+        target = RecordSet(key, wanted.model, context.record_variant)
+        which: dict[str, Any] = {
+            "ids": wanted.ids,
+            "after_cursor": wanted.cursor,
+            "limit": wanted.limit,
+        }
+        if context.dry_run:
+            page = await self._database.dry_runs.read(context.run_id, target, **which)
+        else:
+            page = await self._database.records.list(target, **which)
         return RecordsRead(
             records=[orjson.loads(record) for record in page.records],
             next_cursor=page.next_cursor,

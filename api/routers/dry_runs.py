@@ -50,6 +50,7 @@ async def start_dry_run(deps: Deps, caller: Caller, body: NewDryRun) -> DryRunSt
     connection = await deps.database.connections.get(
         caller.id, tried.integration, body.connection_id
     )
+    connection.refuse_deleting()
     await deps.database.bundles.put(project.hash, project.files, project.config.to_json())
     context = context_of(
         body,

@@ -8,17 +8,22 @@ record it saves twice is added once. Nothing of it is ever seen by others.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.db.record_writes import BatchResult, RecordSet, Writer
-from perdure.db.records import RecordStore
+from perdure.db.records import RecordPage, RecordStore
 from perdure.records.canonical import JsonObject, to_json
 from perdure.records.prepare import PreparedBatch, PreparedDeletion
 
 __all__ = ["Absent", "DryRunStore", "Fate", "PreviewedRecord", "StoredDryRun", "Touched"]
+
+# Where a page begins that shows what a dry run would have changed.
+_PLACE = re.compile(r"changed:([0-9]{1,18})")
 
 Fate: TypeAlias = Literal["added", "updated", "deleted", "unchanged"]
 
@@ -124,6 +129,21 @@ SELECT d.model, d.external_id, d.payload AS after, d.deleted,
  WHERE d.run_id = $1
  ORDER BY d.model, d.place
  LIMIT $4
+"""
+
+# Those that are not as the records are now.
+_CHANGED = """
+SELECT d.external_id, d.place
+  FROM dry_run_records d
+  LEFT JOIN records r
+    ON r.connection_key = $2 AND r.model = d.model AND r.variant = $4
+   AND r.external_id = d.external_id
+ WHERE d.run_id = $1 AND d.model = $3 AND d.place > $5
+   AND ($6::text[] IS NULL OR d.external_id = ANY ($6::text[]))
+   AND (r.external_id IS NULL OR r.payload_hash <> d.payload_hash
+        OR (r.deleted_at IS NOT NULL) <> d.deleted)
+ ORDER BY d.place
+ LIMIT $7
 """
 
 _NOTE_EXCHANGE = """
@@ -243,16 +263,11 @@ class DryRunStore:
             merges: Whether it merges fields into what is there.
             conn: Connection whose transaction this joins; the write itself is rolled back.
         """
-        undone = conn.transaction()
-        await undone.start()
-        try:
-            await self._redo(run_id, target, ids, conn)
+        async with self._redone(run_id, target, ids, conn):
             result = await write(conn)
             rows = await conn.fetch(
                 _AFTER, target.connection_key, target.model, target.variant, list(ids)
             )
-        finally:
-            await undone.rollback()
         await conn.execute(
             _REMEMBER,
             run_id,
@@ -265,16 +280,89 @@ class DryRunStore:
         )
         return result
 
-    async def _redo(
+    async def read(
+        self,
+        run_id: str,
+        target: RecordSet,
+        *,
+        ids: Sequence[str] | None,
+        after_cursor: str | None,
+        limit: int,
+    ) -> RecordPage:
+        """Return records as a dry run would find them: what it would have changed comes last.
+
+        Args:
+            run_id: The dry run.
+            target: Which records.
+            ids: Only these; None for all.
+            after_cursor: `next_cursor` of the page before, or a cursor of the stream.
+            limit: Most records to return.
+
+        Raises:
+            InvalidInputError: `invalid_cursor`.
+        """
+        if ids is not None:
+            return await self._as_changed(run_id, target, ids)
+        place = _PLACE.fullmatch(after_cursor or "")
+        if place is None:
+            page = await self._records.list(target, after_cursor=after_cursor, limit=limit)
+            names = [str(json.loads(record)["id"]) for record in page.records]
+            changed = {name for name, _ in await self._changed(run_id, target, ids=names)}
+            kept = [number for number, name in enumerate(names) if name not in changed]
+            return RecordPage(
+                records=tuple(page.records[number] for number in kept),
+                cursors=tuple(page.cursors[number] for number in kept),
+                next_cursor=page.next_cursor or "changed:0",
+            )
+        found = await self._changed(run_id, target, after=int(place[1]), limit=limit + 1)
+        page = await self._as_changed(run_id, target, [name for name, _ in found[:limit]])
+        more = f"changed:{found[limit - 1][1]}" if len(found) > limit else None
+        return replace(page, next_cursor=more)
+
+    async def _changed(
+        self,
+        run_id: str,
+        target: RecordSet,
+        *,
+        ids: Sequence[str] | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> list[tuple[str, int]]:
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(
+                _CHANGED,
+                run_id,
+                target.connection_key,
+                target.model,
+                target.variant,
+                after,
+                ids,
+                limit,
+            )
+        return [(row["external_id"], row["place"]) for row in rows]
+
+    async def _as_changed(self, run_id: str, target: RecordSet, ids: Sequence[str]) -> RecordPage:
+        async with borrowed(self._pool) as conn, self._redone(run_id, target, ids, conn):
+            return await self._records.list(target, ids=ids, limit=len(ids), conn=conn)
+
+    @asynccontextmanager
+    async def _redone(
         self, run_id: str, target: RecordSet, ids: Sequence[str], conn: DbConnection
-    ) -> None:
-        rows = await conn.fetch(_EARLIER, run_id, target.model, list(ids))
-        by = Writer(run_id=run_id)
-        saved = _batch([row for row in rows if not row["deleted"]])
-        deleted = _batch([row for row in rows if row["deleted"]])
-        await self._records.save(target, saved, by=by, conn=conn)
-        gone = PreparedDeletion(deleted, (None,) * len(deleted))
-        await self._records.delete(target, gone, by=by, conn=conn)
+    ) -> AsyncIterator[None]:
+        """Have written, as long as this lasts, what a dry run has previewed of some records."""
+        undone = conn.transaction()
+        await undone.start()
+        try:
+            rows = await conn.fetch(_EARLIER, run_id, target.model, list(ids))
+            by = Writer(run_id=run_id)
+            saved = _batch([row for row in rows if not row["deleted"]])
+            deleted = _batch([row for row in rows if row["deleted"]])
+            await self._records.save(target, saved, by=by, conn=conn)
+            gone = PreparedDeletion(deleted, (None,) * len(deleted))
+            await self._records.delete(target, gone, by=by, conn=conn)
+            yield
+        finally:
+            await undone.rollback()
 
     async def absent(self, run_id: str, target: RecordSet) -> Absent:
         """Count the records that a dry run has not written."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from perdure.db.pool import borrowed
+from perdure.db.pool import DbConnection, borrowed
 from perdure.db.record_writes import BatchResult, ModelCounts, RecordSet, RecordWriter, Writer
 from perdure.records.cursor import decode_cursor, encode_cursor
 from perdure.records.splice import StoredRecord, records_body, splice
@@ -122,6 +122,7 @@ class RecordStore(RecordWriter):
         filters: Collection[RecordFilter] = tuple(RecordFilter),
         modified_after: datetime | None = None,
         ids: Sequence[str] | None = None,
+        conn: DbConnection | None = None,
     ) -> RecordPage:
         """Return records in the order of their latest change, deleted ones included.
 
@@ -134,6 +135,7 @@ class RecordStore(RecordWriter):
             filters: Only records whose last action is one of these.
             modified_after: Only records that changed at this moment or later.
             ids: Only these records.
+            conn: Connection whose transaction this joins.
 
         Raises:
             InvalidInputError: `invalid_cursor`.
@@ -150,13 +152,13 @@ class RecordStore(RecordWriter):
             RecordFilter.DELETED in filters,
             limit + 1,
         ]
-        async with borrowed(self._pool) as conn:
+        async with borrowed(self._pool, conn) as connection:
             if ids is None:
                 if modified_after is not None:
-                    arguments[3] = await conn.fetchval(_PLACE_BEFORE, *arguments[:5])
-                rows = await conn.fetch(_LIST, *arguments)
+                    arguments[3] = await connection.fetchval(_PLACE_BEFORE, *arguments[:5])
+                rows = await connection.fetch(_LIST, *arguments)
             else:
-                rows = await conn.fetch(_LIST_BY_IDS, *arguments, ids)
+                rows = await connection.fetch(_LIST_BY_IDS, *arguments, ids)
         shown = rows[:limit]
         more = len(rows) > limit
         return RecordPage(

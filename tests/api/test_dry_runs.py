@@ -106,6 +106,38 @@ await nango.batch_delete([{"id": "gone"}, {"id": "brief"}], "Issue")
     assert await stored(stack) == before
 
 
+async def test_script_reads_what_it_would_have_changed(
+    client: httpx.AsyncClient, stack: Stack
+) -> None:
+    await save(stack, {"id": "same", "title": "a"}, {"id": "other", "title": "old"})
+    await save(stack, {"id": "gone", "title": "c"})
+    before = await stored(stack)
+
+    view = await dry_run(
+        client,
+        sync(
+            """
+await nango.batch_save([{"id": "other", "title": "new"}, {"id": "same", "title": "a"}], "Issue")
+await nango.batch_delete([{"id": "gone"}], "Issue")
+await nango.batch_save([{"id": str(n), "title": "n"} for n in range(1, 1201)], "Issue")
+named = await nango.get_records_by_ids(["other", "same", "gone", "1", "unknown"], "Issue")
+assert {name: record["title"] for name, record in named.items()} == {
+    "other": "new", "same": "a", "gone": "c", "1": "n"
+}
+assert named["gone"]["_nango_metadata"]["last_action"] == "DELETED"
+assert named["1"]["_nango_metadata"]["last_action"] == "ADDED"
+ids = [record["id"] async for record in nango.list_records("Issue")]
+assert ids[0] == "same" and len(ids) == 1203
+assert set(ids[1:]) == {"other", "gone", *(str(n) for n in range(1, 1201))}
+"""
+        ),
+    )
+
+    assert view["run"]["status"] == "success", view["run"]["error"]
+    assert view["records"]["Issue"]["counts"]["added"] == 1200
+    assert await stored(stack) == before
+
+
 async def test_nothing_else_changes(client: httpx.AsyncClient, stack: Stack) -> None:
     view = await dry_run(
         client,
