@@ -1,27 +1,22 @@
-"""Asynchronous actions: they wait for their turn, and pass it on when they end.
-
-Who is let in stands in the database first and is told by a signal afterwards. An action that no
-signal reaches asks again by itself after a while.
-"""
+"""Asynchronous actions: they wait for their turn, and pass it on when they end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.action_turns import let_in
 from activities.runs import FinishRunInput, run_start
 from activities.webhook_outbox import WebhookOutbox
 from perdure.clock import utcnow
 from perdure.db.database import Database
-from perdure.ids import ConnectionKey, EnvironmentId, action_id_of, action_status_url
-from perdure.temporal.names import TURN_SIGNAL
+from perdure.ids import ConnectionKey, EnvironmentId
 from perdure.temporal.payloads import Payload, RunContext
 
-__all__ = ["ActionQueueActivities", "EndedAction", "TurnInput", "TurnTaken", "let_in"]
+__all__ = ["ActionQueueActivities", "EndedAction", "TurnInput", "TurnTaken"]
 
 # A holder that was ended by force is found out after this long, by whoever waits.
 _SUSPECT_AFTER = timedelta(minutes=1)
@@ -55,40 +50,6 @@ class EndedAction(Payload):
     """
 
     deliveries: list[str] = []
-
-
-async def let_in(
-    database: Database, client: Client, environment_id: EnvironmentId, left: Sequence[str] = ()
-) -> None:
-    """Let in whoever may run now, and tell them.
-
-    Args:
-        database: Our own data.
-        client: Sends the signals.
-        environment_id: Where.
-        left: Workflows that have ended without passing their turn on.
-    """
-    gone = list(left)
-    while True:
-        async with database.transaction() as conn:
-            if gone:
-                await database.action_queue.leave(environment_id, gone, conn=conn)
-            limits = await database.actions.limits(environment_id, conn=conn)
-            admitted = await database.action_queue.admit(environment_id, limits, conn=conn)
-        gone = [workflow_id for workflow_id in admitted if not await _told(client, workflow_id)]
-        if not gone:
-            return
-
-
-async def _told(client: Client, workflow_id: str) -> bool:
-    """Tell an action that it has its turn; returns whether it is there to hear it."""
-    try:
-        await client.get_workflow_handle(workflow_id).signal(TURN_SIGNAL, rpc_timeout=_RPC_TIMEOUT)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        return False
-    return True
 
 
 class ActionQueueActivities:
@@ -127,17 +88,25 @@ class ActionQueueActivities:
         """Note how an action ended, write what is to be told of it, and pass its turn on."""
         context = finish.context
         environment_id = EnvironmentId(context.environment_id)
-        action_id = action_id_of(context.workflow_id)
+        run = run_start(context)
         async with self._database.transaction() as conn:
-            await self._database.runs.finish(
+            # One that was cancelled may not have come to note that it began.
+            await self._database.runs.start(run, conn=conn)
+            await self._database.runs.moved(
+                run.id, activity.info().workflow_run_id or run.id, conn=conn
+            )
+            first = await self._database.runs.finish(
                 context.run_id,
                 finish.status,
                 finished_at=utcnow(),
                 error=finish.error,
                 conn=conn,
             )
-            told = await self._outbox.action_ended(
-                context, action_id, action_status_url(action_id), conn=conn
+            # What was told by whoever settled it is not told again.
+            told = await (
+                self._outbox.action_ended(run, conn=conn)
+                if first
+                else self._outbox.written(environment_id, conn=conn)
             )
         await let_in(self._database, self._client, environment_id, [context.workflow_id])
         return EndedAction(deliveries=[str(delivery) for delivery in told])

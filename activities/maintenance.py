@@ -16,6 +16,7 @@ from perdure.db.database import Database
 from perdure.db.record_pruning import UntouchedSet
 from perdure.db.records import RecordSet
 from perdure.db.runs import Run
+from perdure.ids import action_workflow_id
 from perdure.temporal.payloads import Payload
 
 __all__ = ["MaintenanceActivities", "Retention", "Sweep", "Swept"]
@@ -35,11 +36,14 @@ class Retention:
         idle_records: Records whose sync does not run.
         webhooks: What providers have sent and has been handled; a delivery that is repeated later
             is handled again.
+        keys: Idempotency keys of actions that have ended, from when they came first; a call that
+            is repeated later is another call.
     """
 
     payloads: timedelta | None
     idle_records: timedelta | None
     webhooks: timedelta | None = None
+    keys: timedelta | None = None
 
 
 class Sweep(Payload):
@@ -143,6 +147,22 @@ class MaintenanceActivities:
                 before, limit=sweep.batch
             ):
                 count += dropped
+        return Swept(count=count)
+
+    @activity.defn
+    async def drop_old_keys(self, sweep: Sweep) -> Swept:
+        """Forget idempotency keys of actions that came longer ago than is kept, and have ended."""
+        if self._retention.keys is None:
+            return Swept()
+        before, count, after = utcnow() - self._retention.keys, 0, None
+        actions = self._database.actions
+        async with heartbeating():
+            while keys := await actions.old_keys(before, after=after, limit=sweep.batch):
+                workflows = {key: action_workflow_id(key.environment, str(key.id)) for key in keys}
+                open_ = await self._database.runs.under_way(list(workflows.values()))
+                ended = [key for key in keys if workflows[key] not in open_]
+                await actions.drop_keys(ended)
+                count, after = count + len(ended), keys[-1]
         return Swept(count=count)
 
     async def _is_idle(self, untouched: UntouchedSet, before: datetime) -> bool:

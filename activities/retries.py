@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from temporalio import activity
 from temporalio.api.common.v1 import WorkflowExecution
@@ -15,19 +17,21 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowHistory,
 )
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 from temporalio.worker import Replayer
 
+from activities.action_turns import tell_turn
 from activities.bundles import BundleCache, script_files
+from activities.executions import execution_of
 from activities.heartbeat import heartbeating
 from perdure.clock import utcnow
 from perdure.db.database import Database
 from perdure.db.runs import LogLine, Run
 from perdure.errors import ConflictError, NotFoundError
-from perdure.ids import BundleHash, EnvironmentId
+from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.names import WorkflowType
-from perdure.temporal.payloads import Payload
+from perdure.temporal.payloads import ActionInput, Payload
 from perdure.temporal.reset_point import failure_place, reset_point, until_task
 
 __all__ = ["RetriedRun", "RetryActivities", "RetryInput"]
@@ -38,6 +42,9 @@ _KINDS = {
     WorkflowType.ON_EVENT: ScriptKind.ON_EVENT,
     WorkflowType.WEBHOOK: ScriptKind.SYNC,
 }
+
+
+_RPC_TIMEOUT = timedelta(seconds=10)
 
 
 class RetryInput(Payload):
@@ -111,23 +118,20 @@ class RetryActivities:
         run = await self._database.runs.get(EnvironmentId(retry.environment_id), retry.run_id)
         async with heartbeating():
             ended = await self._ended(run)
+            if not await self._database.runs.is_newest(run):
+                raise _superseded(run)
             bundle = BundleHash(retry.bundle) if retry.bundle else run.bundle_hash
             if bundle is not None and bundle != run.bundle_hash:
                 await self._exchange_script(run, ended, BundleHash(bundle))
             return await self._go_on(run, ended, bundle)
 
     async def _ended(self, run: Run) -> _Ended:
-        handle = self._client.get_workflow_handle(run.workflow_id)
-        try:
-            found = await handle.describe()
-            history = await self._client.get_workflow_handle(
-                run.workflow_id, run_id=found.run_id
-            ).fetch_history()
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+        found = await execution_of(self._client, run, _RPC_TIMEOUT)
+        if found is None:
             msg = f"Temporal does not know the run {run.id} any more; start a new one."
-            raise NotFoundError(msg, code="run_history_gone") from error
+            raise NotFoundError(msg, code="run_history_gone")
+        handle = self._client.get_workflow_handle(run.workflow_id, run_id=found.run_id)
+        history = await handle.fetch_history()
         if found.status is WorkflowExecutionStatus.RUNNING:
             msg = f"The run {run.id} has not ended."
             raise ConflictError(msg, code="run_not_ended")
@@ -171,9 +175,7 @@ class RetryActivities:
             raise ConflictError(msg, code="bundle_does_not_fit")
 
     async def _go_on(self, run: Run, ended: _Ended, bundle: str | None) -> RetriedRun:
-        if not await self._database.runs.reopen(run, bundle):
-            msg = f"A later run of {run.script!r} has started; retry that one, or start a new one."
-            raise ConflictError(msg, code="run_superseded")
+        is_queued = await self._reopen(run, ended, bundle)
         await self._note(run, ended, bundle)
         answer = await self._client.workflow_service.reset_workflow_execution(
             ResetWorkflowExecutionRequest(
@@ -192,7 +194,43 @@ class RetryActivities:
             )
         )
         await self._database.runs.moved(run.id, answer.run_id)
+        if is_queued:
+            # For one that had not got its turn when it ended; it also asks after a while.
+            with contextlib.suppress(RPCError):
+                await tell_turn(self._client, run.workflow_id)
         return RetriedRun(execution_id=answer.run_id, event_id=ended.event_id, bundle=bundle)
+
+    async def _reopen(self, run: Run, ended: _Ended, bundle: str | None) -> bool:
+        """Note that the run goes on; returns whether it is an action that nobody waits for.
+
+        Such an action has its turn at once.
+
+        Raises:
+            ConflictError: `run_superseded`.
+        """
+        call = await self._queued_call(run, ended)
+        async with self._database.transaction() as conn:
+            if not await self._database.runs.reopen(run, bundle, conn=conn):
+                raise _superseded(run)
+            if call is not None:
+                await self._database.action_queue.resume(
+                    run.workflow_id,
+                    run.environment_id,
+                    ConnectionKey(call.context.connection_key),
+                    ordered=call.ordered,
+                    conn=conn,
+                )
+        return call is not None
+
+    async def _queued_call(self, run: Run, ended: _Ended) -> ActionInput | None:
+        if run.kind != WorkflowType.ACTION:
+            return None
+        started = ended.history.events[0].workflow_execution_started_event_attributes
+        call: ActionInput
+        (call,) = await self._client.data_converter.decode(
+            started.input.payloads[:1], [ActionInput]
+        )
+        return call if call.queued else None
 
     async def _note(self, run: Run, ended: _Ended, bundle: str | None) -> None:
         why = (run.error or {}).get("message") or run.status
@@ -204,3 +242,8 @@ class RetryActivities:
             step_id=f"retry/{ended.description.run_id}",
         )
         await self._database.runs.append_logs(run.id, [line])
+
+
+def _superseded(run: Run) -> ConflictError:
+    msg = f"A later run of {run.script!r} has started; retry that one, or start a new one."
+    return ConflictError(msg, code="run_superseded")

@@ -1,8 +1,8 @@
 """Ends the rows of runs that could not do so themselves.
 
 A run that Temporal ended (its time was over, or somebody terminated it) never came to write how.
-Whoever finds it settles it: the row ends, its locks are released, and what is to be told of it is
-written, as if the run had done so.
+Whoever finds it settles it: the row ends, its locks are released, what is to be told of it is
+written, and its turn is passed on, as if the run had done so.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from temporalio.client import Client
 
+from activities.action_turns import let_in
 from activities.bundles import BundleCache
 from activities.executions import execution_of, outcome_of
 from activities.outcomes import Outcome
@@ -62,22 +63,40 @@ class RunSettling:
         if outcome is None:
             return None
         ended_at = (found and found.close_time) or utcnow()
+        execution = found.run_id if found and found.run_id else run.id
+        passes_on = False
         async with self._database.transaction() as conn:
             first = await self._database.runs.finish(
                 run.id, outcome.status, finished_at=ended_at, error=outcome.error, conn=conn
             )
             if first:
+                await self._database.runs.moved(run.id, execution, conn=conn)
                 await self._database.locks.release_all(run.id, conn=conn)
-                if run.kind == WorkflowType.SYNC:
-                    await self._tell(run, conn)
+                # The maintenance sends what nobody sent. A step settles many runs.
+                step = f"settled/{run.id}/{execution}"
+                match run.kind:
+                    case WorkflowType.SYNC:
+                        await self._tell_of_sync(run, step, conn)
+                    case WorkflowType.ACTION:
+                        passes_on = await self._leave_queue(run, step, conn)
+        if passes_on:
+            await let_in(self._database, self._client, run.environment_id)
         return outcome.status
 
-    async def _tell(self, run: Run, conn: DbConnection) -> None:
-        """Write what is to be told; the maintenance sends what nobody sent."""
+    async def _tell_of_sync(self, run: Run, step: str, conn: DbConnection) -> None:
         context = await self._context(run)
         if context is not None:
             ended = await self._database.runs.get(run.environment_id, run.id, conn=conn)
-            await self._outbox.sync_ended(context, ended, conn=conn)
+            await self._outbox.sync_ended(context, ended, step=step, conn=conn)
+
+    async def _leave_queue(self, run: Run, step: str, conn: DbConnection) -> bool:
+        """Give up an action's turn and write that it ended, where nobody waited for it."""
+        queue = self._database.action_queue
+        if not await queue.has_place(run.workflow_id, conn=conn):
+            return False
+        await queue.leave(run.environment_id, [run.workflow_id], conn=conn)
+        await self._outbox.action_ended(run, step=step, conn=conn)
+        return True
 
     async def _context(self, run: Run) -> RunContext | None:
         if run.bundle_hash is None or run.integration is None or run.connection_key is None:

@@ -255,10 +255,20 @@ class RunActivities:
 
     @activity.defn
     async def finish_run(self, finish: FinishRunInput) -> None:
-        """Note how such a run ended."""
-        await self._database.runs.finish(
-            finish.context.run_id, finish.status, finished_at=utcnow(), error=finish.error
-        )
+        """Note how such a run ended, also one that did not come to note that it began."""
+        run, info = run_start(finish.context), activity.info()
+        async with self._database.transaction() as conn:
+            await self._database.runs.start(run, conn=conn)
+            if info.workflow_id == run.workflow_id:
+                await self._database.runs.moved(run.id, info.workflow_run_id or run.id, conn=conn)
+            await self._database.runs.finish(
+                run.id, finish.status, finished_at=utcnow(), error=finish.error, conn=conn
+            )
+
+    @activity.defn
+    async def retried_at(self, run_id: str) -> datetime | None:
+        """Say when a run was retried last: its time counts from then."""
+        return await self._database.runs.retried_at(run_id)
 
     @activity.defn
     async def write_log(self, log: LogInput) -> None:

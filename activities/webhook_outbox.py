@@ -12,9 +12,9 @@ from perdure.clock import utcnow
 from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
-from perdure.db.runs import Run, RunStatus
+from perdure.db.runs import Run, RunStart, RunStatus
 from perdure.db.webhook_deliveries import NewDelivery
-from perdure.ids import ConnectionKey, EnvironmentId
+from perdure.ids import ConnectionKey, EnvironmentId, action_id_of, action_status_url
 from perdure.providers.provider import AuthMode
 from perdure.temporal.payloads import RunContext
 from perdure.webhooks.body import encode_body
@@ -51,8 +51,17 @@ class WebhookOutbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def written(self, environment_id: EnvironmentId, *, conn: DbConnection) -> list[UUID]:
+        """Return the ids of the deliveries that the step's earlier attempt wrote.
+
+        Args:
+            environment_id: Where they belong.
+            conn: Connection in a transaction.
+        """
+        return await self._database.deliveries.add(environment_id, _step(), [], conn=conn)
+
     async def sync_ended(
-        self, context: RunContext, ended: Run, *, conn: DbConnection
+        self, context: RunContext, ended: Run, *, step: str | None = None, conn: DbConnection
     ) -> list[UUID]:
         """Write what is to be told of a sync run that ended: a success by model, or a failure.
 
@@ -61,6 +70,7 @@ class WebhookOutbox:
         Args:
             context: The run as it began.
             ended: The run as it ended.
+            step: What is never done twice in this name; otherwise the step under way.
             conn: Connection in the transaction that ends the run.
 
         Returns:
@@ -94,8 +104,9 @@ class WebhookOutbox:
                 failed_at=ended.finished_at or utcnow(),
             )
             told = [(f"{context.script} failed", payload)]
+        step = step or _step()
         if not told:
-            return await self._database.deliveries.add(environment_id, _step(), [], conn=conn)
+            return await self._database.deliveries.add(environment_id, step, [], conn=conn)
         key = ConnectionKey(context.connection_key)
         override = await self._database.connections.webhook_url_override(key, conn=conn)
         deliveries = [
@@ -113,47 +124,49 @@ class WebhookOutbox:
             for subject, payload in told
             for destination in destinations(settings, override)
         ]
-        return await self._database.deliveries.add(environment_id, _step(), deliveries, conn=conn)
+        return await self._database.deliveries.add(environment_id, step, deliveries, conn=conn)
 
     async def action_ended(
-        self, context: RunContext, action_id: str, status_url: str, *, conn: DbConnection
+        self, run: RunStart | Run, *, step: str | None = None, conn: DbConnection
     ) -> list[UUID]:
         """Write that an asynchronous action has ended, however it did.
 
         Args:
-            context: The run.
-            action_id: Id under which its result is read.
-            status_url: Path at which its result is read.
+            run: Its run, which has integration and connection.
+            step: What is never done twice in this name; otherwise the step under way.
             conn: Connection in the transaction that ends the run.
 
         Returns:
             Ids of the deliveries, of this call or of the step's earlier attempt.
         """
-        environment_id = EnvironmentId(context.environment_id)
-        key = ConnectionKey(context.connection_key)
-        settings = await self._database.webhook_settings.get(environment_id, conn=conn)
+        integration, connection_id = run.integration or "", run.connection_id or ""
+        key = run.connection_key
+        settings = await self._database.webhook_settings.get(run.environment_id, conn=conn)
         goes_to: Sequence[Destination] = ()
-        if settings.on_async_action_completion:
+        if settings.on_async_action_completion and key is not None:
             override = await self._database.connections.webhook_url_override(key, conn=conn)
             goes_to = destinations(settings, override)
+        action_id = action_id_of(run.workflow_id)
         payload = async_action_payload(
-            context.connection_id, context.integration, action_id, status_url
+            connection_id, integration, action_id, action_status_url(action_id)
         )
         deliveries = [
             NewDelivery(
                 type="async_action",
-                subject=f"{context.script} ended",
-                integration=context.integration,
-                connection_id=context.connection_id,
+                subject=f"{run.script} ended",
+                integration=integration,
+                connection_id=connection_id,
                 connection_key=key,
                 target=destination.target,
                 url=destination.url,
                 body=encode_body(payload),
-                run_id=context.run_id,
+                run_id=run.id,
             )
             for destination in goes_to
         ]
-        return await self._database.deliveries.add(environment_id, _step(), deliveries, conn=conn)
+        return await self._database.deliveries.add(
+            run.environment_id, step or _step(), deliveries, conn=conn
+        )
 
     async def credentials_changed(
         self,

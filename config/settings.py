@@ -79,6 +79,14 @@ class Settings(BaseSettings):
             "repeated within that time is known."
         ),
     )
+    action_keys_days: float = Field(
+        default=90,
+        gt=0,
+        description=(
+            "How long idempotency keys of actions that have ended are known; longer than Temporal "
+            "keeps runs."
+        ),
+    )
     records_prune_after_days: int | None = Field(
         default=None,
         ge=1,

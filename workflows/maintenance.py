@@ -19,7 +19,8 @@ __all__ = ["Maintain"]
 class Maintain:
     """Settles what nobody settled, and gives up what need not be kept.
 
-    See `PERDURE_RECORDS_*` and `PERDURE_WEBHOOK_EVENTS_DAYS` of the settings.
+    See `PERDURE_RECORDS_*`, `PERDURE_WEBHOOK_EVENTS_DAYS` and `PERDURE_ACTION_KEYS_DAYS` of the
+    settings.
     """
 
     @workflow.run
@@ -65,6 +66,12 @@ class Maintain:
             summary="remove what providers have sent long ago",
             policy=policies.SCHEDULES,
         )
+        keys = await run_step(
+            MaintenanceActivities.drop_old_keys,
+            sweep,
+            summary="forget idempotency keys of actions called long ago",
+            policy=policies.SCHEDULES,
+        )
         return {
             "settled_runs": settled.count,
             "pruned_records": pruned.count,
@@ -72,4 +79,5 @@ class Maintain:
             "started_webhooks": started,
             "started_setups": resumed,
             "dropped_webhook_events": forgotten.count,
+            "dropped_action_keys": keys.count,
         }

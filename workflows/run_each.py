@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.progress import Progress
     from workflows.scripts import as_json, load_entry_point, script_border, type_of
     from workflows.steps import run_step
-    from workflows.supervision import StartAgain, stop_if_cancelled, supervised
+    from workflows.supervision import StartAgain, stop_if_cancelled, supervised, to_the_end
     from workflows.validation import Validation
 
 __all__ = ["RunEach", "RunEachBatch"]
@@ -74,9 +74,9 @@ class RunEach:
             state = call.model_copy(update={"state": nango.state()})
             workflow.continue_as_new(item.model_copy(update={"call": state}))
         except (Exception, asyncio.CancelledError):
-            await nango.close()
+            await to_the_end(nango.close())
             raise
-        await nango.close()
+        await to_the_end(nango.close())
         secrets = nango.secrets.texts if nango.secrets.within(value) else ()
         return ItemResult(value=value, progress=nango.progress.snapshot(), secrets=secrets)
 

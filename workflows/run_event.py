@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.run_record import RunRecord
     from workflows.scripts import load_entry_point, script_border
     from workflows.steps import run_step
-    from workflows.supervision import StartAgain, supervised
+    from workflows.supervision import StartAgain, supervised, to_the_end
     from workflows.validation import Validation
 
 __all__ = ["RunEvent"]
@@ -58,17 +58,17 @@ class RunEvent:
         record = RunRecord(context, priority)
         if context.dry_run:
             record = DryRunRecord(context, priority, self._state)
-        if call.state is None or context.dry_run:
-            await record.start()
         try:
+            if call.state is None or context.dry_run:
+                await record.start()
             script = await self._load(call, priority)
             await self._supervise(call, context, script, priority)
         except StartAgain as again:
             workflow.continue_as_new(call.model_copy(update={"state": again.args[0]}))
         except (Exception, asyncio.CancelledError) as error:
-            await record.finish(error)
+            await to_the_end(record.finish(error))
             raise
-        await record.finish(None)
+        await to_the_end(record.finish(None))
 
     def _state(self) -> RunState:
         return self._nango.state() if self._nango else RunState()
@@ -103,9 +103,9 @@ class RunEvent:
         except StartAgain as again:
             raise StartAgain(nango.state()) from again
         except (Exception, asyncio.CancelledError):
-            await nango.end()
+            await to_the_end(nango.end())
             raise
-        await nango.end()
+        await to_the_end(nango.end())
 
     async def _execute(
         self, context: RunContext, nango: DurableAction, script: ScriptFiles

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from activities.action_queue import let_in
+from activities.action_turns import let_in
 from api.dependencies import Caller, Deps
 from api.schemas.base import Success
 from api.schemas.environment import (

@@ -186,6 +186,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         runs.finish_sync,
         runs.start_run,
         runs.finish_run,
+        runs.retried_at,
         runs.write_log,
         ActionActivities(database, bundles, history).prepare_action,
         queue.take_turn,
@@ -224,6 +225,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         maintenance.prune_old_records,
         maintenance.drop_idle_records,
         maintenance.drop_old_webhooks,
+        maintenance.drop_old_keys,
         RecordReadActivities(database).read_records,
         webhooks.tell_of_connection,
         webhooks.start_deliveries,
@@ -249,6 +251,7 @@ def _retention(settings: Settings) -> Retention:
         payloads=timedelta(days=prune) if prune else None,
         idle_records=timedelta(days=drop) if drop else None,
         webhooks=timedelta(days=settings.webhook_events_days),
+        keys=timedelta(days=settings.action_keys_days),
     )
 
 

@@ -55,8 +55,22 @@ SELECT admitted_at IS NOT NULL AND ended_at IS NULL FROM action_queue WHERE work
 
 _LEAVE = "UPDATE action_queue SET ended_at = now() WHERE workflow_id = ANY ($1::text[])"
 
-# So that one that ended before its place was noted does not get another one.
-_FORGET = "DELETE FROM action_queue WHERE environment_id = $1 AND ended_at < now() - $2::interval"
+_HAS_PLACE = "SELECT EXISTS (SELECT FROM action_queue WHERE workflow_id = $1)"
+
+_RESUME = """
+INSERT INTO action_queue (workflow_id, environment_id, connection_key, ordered, admitted_at)
+VALUES ($1, $2, $3, $4, now())
+ON CONFLICT (workflow_id) DO UPDATE SET admitted_at = now(), ended_at = NULL
+"""
+
+# Kept for a while, so that one that ended before its place was noted does not get another one; and
+# for as long as nobody has told of the end.
+_FORGET = """
+DELETE FROM action_queue q
+ WHERE environment_id = $1 AND ended_at < now() - $2::interval
+   AND NOT EXISTS (
+       SELECT FROM runs WHERE runs.workflow_id = q.workflow_id AND runs.status = 'running')
+"""
 
 _HOLDERS = """
 SELECT workflow_id
@@ -121,6 +135,39 @@ class ActionQueue:
         """
         async with borrowed(self._pool, conn) as connection:
             return bool(await connection.fetchval(_HAS_TURN, workflow_id))
+
+    async def has_place(self, workflow_id: str, *, conn: DbConnection | None = None) -> bool:
+        """Say whether an action waits for its turn, has it, or has had it lately.
+
+        That is never so for one that somebody waits for, and always for another one whose run has
+        not been noted to have ended.
+
+        Args:
+            workflow_id: Its workflow.
+            conn: Connection whose transaction this joins.
+        """
+        async with borrowed(self._pool, conn) as connection:
+            return bool(await connection.fetchval(_HAS_PLACE, workflow_id))
+
+    async def resume(
+        self,
+        workflow_id: str,
+        environment_id: EnvironmentId,
+        connection_key: ConnectionKey,
+        *,
+        ordered: bool,
+        conn: DbConnection,
+    ) -> None:
+        """Give an action its turn that ended and goes on, at once, even over the limits.
+
+        Args:
+            workflow_id: Its workflow.
+            environment_id: Where it belongs.
+            connection_key: For whom it runs.
+            ordered: Whether the connection's later ordered ones wait for it.
+            conn: Connection whose transaction this joins.
+        """
+        await conn.execute(_RESUME, workflow_id, environment_id, connection_key, ordered)
 
     async def leave(
         self, environment_id: EnvironmentId, workflow_ids: Sequence[str], *, conn: DbConnection

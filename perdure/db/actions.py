@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.ids import EnvironmentId
 
-__all__ = ["ActionLimits", "ActionStore"]
+__all__ = ["ActionKey", "ActionLimits", "ActionStore"]
 
 _LIMITS = """
 SELECT environment_limit, connection_limit FROM action_settings WHERE environment_id = $1
@@ -45,7 +47,38 @@ ON CONFLICT DO NOTHING
 RETURNING id
 """
 
+_OLD_KEYS = """
+SELECT k.environment_id, k.id, k.created_at, e.name AS environment
+  FROM action_keys k JOIN environments e ON e.id = k.environment_id
+ WHERE k.created_at < $1 AND (k.created_at, k.id) > ($2, $3)
+ ORDER BY k.created_at, k.id
+ LIMIT $4
+"""
+
+_DROP_KEYS = """
+DELETE FROM action_keys k
+ USING unnest($1::bigint[], $2::uuid[]) AS u (environment_id, id)
+ WHERE k.environment_id = u.environment_id AND k.id = u.id
+"""
+
 _FINGERPRINT = "SELECT fingerprint FROM action_keys WHERE environment_id = $1 AND id = $2"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionKey:
+    """An idempotency key that came with a call.
+
+    Attributes:
+        environment_id: Where.
+        environment: The environment's name.
+        id: The action's id, which follows from the key.
+        created_at: When it came first.
+    """
+
+    environment_id: EnvironmentId
+    environment: str
+    id: UUID
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +188,26 @@ class ActionStore:
                 return None
             first: bytes = await conn.fetchval(_FINGERPRINT, environment_id, action_id)
         return first
+
+    async def old_keys(
+        self, before: datetime, *, after: ActionKey | None = None, limit: int
+    ) -> list[ActionKey]:
+        """Return keys of all environments, the oldest first.
+
+        Args:
+            before: Only those that came before this moment.
+            after: The last key of the page before.
+            limit: Most keys to return.
+        """
+        start = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+        place = (after.created_at, after.id) if after else start
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_OLD_KEYS, before, *place, limit)
+        return [ActionKey(**row) for row in rows]
+
+    async def drop_keys(self, keys: Sequence[ActionKey]) -> None:
+        """Forget keys: a call with one of them is a new call."""
+        async with borrowed(self._pool) as conn:
+            await conn.execute(
+                _DROP_KEYS, [key.environment_id for key in keys], [key.id for key in keys]
+            )

@@ -39,7 +39,7 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
        script, variant, bundle_hash, status, started_at, finished_at, counts, error,
        coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM runs
- WHERE status = 'running' AND started_at < $1 AND (started_at, id) > ($2, $3)
+ WHERE status = 'running' AND coalesce(retried_at, started_at) < $1 AND (started_at, id) > ($2, $3)
  ORDER BY started_at, id
  LIMIT $4
 """
@@ -67,10 +67,18 @@ SELECT NOT EXISTS (
        AND (started_at, id) > ($5, $6))
 """
 
+_IS_NEWEST_OF_ID = """
+SELECT NOT EXISTS (
+    SELECT FROM runs WHERE workflow_id = $1 AND (started_at, id) > ($2, $3))
+"""
+
 _REOPEN = """
-UPDATE runs SET status = 'running', finished_at = NULL, error = NULL, bundle_hash = $2
+UPDATE runs
+   SET status = 'running', finished_at = NULL, error = NULL, bundle_hash = $2, retried_at = now()
  WHERE id = $1
 """
+
+_RETRIED_AT = "SELECT retried_at FROM runs WHERE id = $1"
 
 _FINISH = """
 UPDATE runs SET status = $2, finished_at = $3, error = $4
@@ -96,6 +104,12 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
   FROM runs
  WHERE connection_key = $1 AND status = 'running'
  ORDER BY started_at
+"""
+
+_WORKFLOWS_UNDER_WAY = """
+SELECT DISTINCT workflow_id
+  FROM runs
+ WHERE workflow_id = ANY ($1::text[]) AND status = 'running'
 """
 
 # One that was cancelled has not done what it was for.
@@ -348,24 +362,47 @@ class RunStore:
         await self.start(run, conn=conn)
         return None
 
-    async def reopen(self, run: Run, bundle_hash: str | None) -> bool:
+    async def reopen(
+        self, run: Run, bundle_hash: str | None, *, conn: DbConnection | None = None
+    ) -> bool:
         """Note that a run that ended goes on; what it did so far still counts.
 
         Args:
             run: The run.
             bundle_hash: The bundle that it executes from now on.
+            conn: Connection whose transaction this joins.
 
         Returns:
-            Whether it does; False for a run of a sync that is not the sync's newest one.
+            Whether it does; False for one that is not the newest.
         """
-        async with borrowed(self._pool) as conn, conn.transaction():
+        async with borrowed(self._pool, conn) as connection, connection.transaction():
             if run.kind == "sync":
                 sync = (run.connection_key, run.script, run.variant)
-                await conn.execute(_TAKE_TURN, *sync)
-                if not await conn.fetchval(_IS_NEWEST, *sync, run.kind, run.started_at, run.id):
-                    return False
-            await conn.execute(_REOPEN, run.id, bundle_hash)
-        return True
+                await connection.execute(_TAKE_TURN, *sync)
+            newest = await self.is_newest(run, conn=connection)
+            if newest:
+                await connection.execute(_REOPEN, run.id, bundle_hash)
+        return newest
+
+    async def is_newest(self, run: Run, *, conn: DbConnection | None = None) -> bool:
+        """Say whether no later run of the same sync, or else with the same workflow id, is known.
+
+        Args:
+            run: The run.
+            conn: Connection whose transaction this joins.
+        """
+        place = (run.started_at, run.id)
+        async with borrowed(self._pool, conn) as connection:
+            if run.kind != "sync":
+                return bool(await connection.fetchval(_IS_NEWEST_OF_ID, run.workflow_id, *place))
+            sync = (run.connection_key, run.script, run.variant, run.kind)
+            return bool(await connection.fetchval(_IS_NEWEST, *sync, *place))
+
+    async def retried_at(self, run_id: str) -> datetime | None:
+        """Return when a run was retried last, None where it never was."""
+        async with borrowed(self._pool) as conn:
+            found: datetime | None = await conn.fetchval(_RETRIED_AT, run_id)
+        return found
 
     async def finish(
         self,
@@ -471,6 +508,12 @@ class RunStore:
             rows = await conn.fetch(_ENDED_OF, connection_key, kind)
         return [row["workflow_id"] for row in rows]
 
+    async def under_way(self, workflow_ids: Sequence[str]) -> frozenset[str]:
+        """Return those of the workflow ids whose runs have not ended."""
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_WORKFLOWS_UNDER_WAY, list(workflow_ids))
+        return frozenset(row["workflow_id"] for row in rows)
+
     async def running_of(self, connection_key: ConnectionKey) -> Sequence[Run]:
         """Return the runs of a connection that have not ended, the oldest first."""
         async with borrowed(self._pool) as conn:
@@ -522,7 +565,7 @@ class RunStore:
         """Return runs of all environments whose rows say that they are under way, oldest first.
 
         Args:
-            before: Only those that started before this moment.
+            before: Only those that started, or were retried, before this moment.
             after: The last run of the page before.
             limit: Most runs to return.
         """

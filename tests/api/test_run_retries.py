@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
+import uuid
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -11,7 +14,9 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from werkzeug import Request, Response
 
+from perdure.db.connections import Connection
 from perdure.db.runs import RunStatus
+from perdure.temporal.names import TaskQueue, WorkflowType
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
@@ -213,6 +218,67 @@ async def test_run_with_a_later_one_is_not_retried(
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "run_superseded")
 
 
+async def test_run_whose_workflow_id_a_later_one_has_is_told_apart(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    source.before = lambda _: Response("no", status=403)
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    # As two runs have it that a schedule starts within one second.
+    name = f"sync/{stack.environment.name}/{uuid.uuid4()}"
+    first = await started_as(stack, connection, name)
+    await failed(first)
+    source.before = lambda _: None
+    second = await started_as(stack, connection, name)
+    await second.result()
+
+    refused = await retry(live, first.result_run_id or "")
+    again = await retry(live, second.result_run_id or "")
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "run_superseded")
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "run_succeeded")
+
+
+async def started_as(
+    stack: Stack, connection: Connection, workflow_id: str, **options: Any
+) -> WorkflowHandle[Any, Any]:
+    """Start one run of a sync under this workflow id."""
+    return await stack.container.temporal.start_workflow(
+        WorkflowType.SYNC,
+        stack.sync_input(connection),
+        id=workflow_id,
+        task_queue=TaskQueue.SYNCS,
+        **options,
+    )
+
+
+async def test_sync_whose_time_was_over_has_all_of_it_again(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    release = threading.Event()
+
+    def hang(page: int) -> None:
+        if page == 2:
+            release.wait(20)
+
+    source.before = hang
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    handle = await started_as(
+        stack, connection, f"sync/{uuid.uuid4()}", execution_timeout=timedelta(seconds=4)
+    )
+    await failed(handle)
+    shown = (await live.get(f"/runs/{handle.result_run_id}")).json()
+    assert shown["status"] == "timeout"
+    release.set()
+
+    answer = await retry(live, handle.result_run_id or "")
+    assert answer.status_code == 200, answer.text
+
+    assert (await ended(stack, handle)).status is RunStatus.SUCCESS
+    assert len(await stack.records(connection)) == 250
+
+
 async def test_run_that_succeeded_is_not_retried(
     stack: Stack, source: Source, live: httpx.AsyncClient
 ) -> None:
@@ -306,3 +372,98 @@ async def test_action_that_failed_is_triggered_anew_and_no_other(
     assert (run.status, run.error) == (RunStatus.SUCCESS, None)
     assert asked == ["/one", "/two", "/two"]
     assert {r["id"] for r in await stack.records(connection)} == {"one", "two"}
+
+
+TWO_STEPS = """
+async def run_action(nango, input):
+    await nango.post(endpoint="/orders", data={})
+    return len((await nango.get(endpoint="/issues")).data["items"])
+"""
+
+
+async def two_steps(stack: Stack, source: Source, **call: Any) -> WorkflowHandle[Any, Any]:
+    """Start an action that may take two seconds."""
+    source.server.expect_request("/orders", method="POST").respond_with_json({})
+    files = project(action=TWO_STEPS)
+    limited = "endpoint: POST /echo\n        run_timeout: 2s"
+    files["nango.yaml"] = files["nango.yaml"].replace("endpoint: POST /echo", limited)
+    await stack.deploy(files)
+    return await stack.start_action(await stack.connect(source.url), {}, **call)
+
+
+def orders_of(source: Source) -> int:
+    return sum(request.path == "/orders" for request, _ in source.server.log)
+
+
+async def test_action_whose_time_was_over_has_all_of_it_again(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    source.before = lambda _: Response("later", status=503)
+    handle = await two_steps(stack, source, keeps_record=True)
+    await failed(handle)
+    assert (await stack.run(handle)).status is RunStatus.TIMEOUT
+
+    # It is over again, and no sooner than it was.
+    began = asyncio.get_running_loop().time()
+    assert (await retry(live, handle.result_run_id or "")).status_code == 200
+    assert (await ended(stack, handle)).status is RunStatus.TIMEOUT
+    assert asyncio.get_running_loop().time() - began >= 2
+
+    source.before = lambda _: None
+    assert (await retry(live, handle.result_run_id or "")).status_code == 200
+    run = await ended(stack, handle)
+
+    assert (run.status, run.error) == (RunStatus.SUCCESS, None)
+    client = stack.container.temporal
+    assert (await client.get_workflow_handle(handle.id).result())["output"] == 100
+    assert orders_of(source) == 1, "what was done stays done"
+
+
+async def test_action_that_failed_long_ago_has_all_of_its_time_again(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    source.before = lambda _: Response("no", status=403)
+    handle = await two_steps(stack, source, keeps_record=True)
+    await failed(handle)
+    await asyncio.sleep(2)  # its time is over
+    source.before = lambda _: None
+
+    assert (await retry(live, handle.result_run_id or "")).status_code == 200
+
+    assert (await ended(stack, handle)).status is RunStatus.SUCCESS
+    assert orders_of(source) == 1
+
+
+async def test_asynchronous_action_that_is_retried_takes_a_turn(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    database = stack.container.database
+    await database.actions.set_limits(stack.environment.id, environment=1, connection=None)
+    source.before = lambda _: Response("no", status=403)
+    await stack.deploy(project(action=ASKS_FOR_ISSUES))
+    connection = await stack.connect(source.url)
+    handle = await stack.start_action(connection, {}, queued=True)
+    await failed(handle)
+    async with database.transaction() as conn:
+        # As after an hour.
+        await conn.execute("DELETE FROM action_queue WHERE workflow_id = $1", handle.id)
+    source.before = lambda _: Response("later", status=503)
+
+    assert (await retry(live, handle.result_run_id or "")).status_code == 200
+    other = await stack.start_action(connection, {}, queued=True)
+    async with asyncio.timeout(30):
+        while not await database.action_queue.has_place(other.id):
+            await asyncio.sleep(0.05)
+    turns = [await database.action_queue.has_turn(h.id) for h in (handle, other)]
+    source.before = lambda _: None
+
+    assert turns == [True, False]
+    assert (await ended(stack, handle)).status is RunStatus.SUCCESS
+    async with asyncio.timeout(10):
+        await other.result()
+
+
+ASKS_FOR_ISSUES = """
+async def run_action(nango, input):
+    return len((await nango.get(endpoint="/issues")).data["items"])
+"""

@@ -167,3 +167,48 @@ async def test_run_cancelled_before_its_start_is_noted_is_shown_as_cancelled(
 
     assert isinstance(caught.value.cause, CancelledError)
     assert (await stack.run(handle)).status is RunStatus.CANCELLED
+
+
+ASKS = """
+async def run_action(nango, input):
+    await nango.try_acquire_lock(key="k", ttl_ms=60_000)
+    return len((await nango.get(endpoint="/issues")).data["items"])
+"""
+_OF_RUN = "SELECT FROM runs WHERE id = $1 FOR UPDATE"
+_OF_LOCK = "SELECT FROM script_locks WHERE owner = $1 FOR UPDATE"
+
+
+@pytest.mark.parametrize(
+    ("call", "step", "row"),
+    [
+        ({"keeps_record": True}, "finish_run", _OF_RUN),
+        ({"queued": True}, "end_action", _OF_RUN),
+        ({"keeps_record": True}, "release_all_locks", _OF_LOCK),
+    ],
+)
+async def test_cancelling_an_action_that_ends_anyway_leaves_nothing_half_ended(
+    stack: Stack, source: Source, call: dict[str, Any], step: str, row: str
+) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(_: int) -> Response | None:
+        asked.set()
+        release.wait(20)
+        return None
+
+    source.before = hang
+    await stack.deploy(project(action=ASKS))
+    handle = await stack.start_action(await stack.connect(source.url), {}, **call)
+    await asyncio.to_thread(asked.wait, 20)
+    database = stack.container.database
+    async with database.transaction() as conn:
+        await conn.execute(row, handle.result_run_id)
+        release.set()
+        await until_step(handle, step, PendingActivityState.PENDING_ACTIVITY_STATE_STARTED)
+        await handle.cancel()
+        await until_heard(handle)
+
+    assert (await handle.result())["output"] == 100
+
+    assert (await stack.run(handle)).status is RunStatus.SUCCESS
+    assert await database.locks.acquire(stack.environment.id, "k", "another", timedelta(seconds=1))

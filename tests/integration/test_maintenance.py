@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.worker import Worker
 
 from activities.connection_setups import ConnectionSetupActivities
@@ -18,10 +19,12 @@ from activities.maintenance_schedule import ensure_maintenance
 from activities.run_settling import RunSettling
 from activities.webhook_starts import DeliveryStarter
 from activities.webhooks import WebhookActivities
+from perdure.clock import utcnow
 from perdure.db.connections import Connection
 from perdure.db.records import RecordSet
-from perdure.db.runs import RunStatus
+from perdure.db.runs import RunStart, RunStatus
 from perdure.db.webhook_events import NewEvent, NewTask
+from perdure.ids import action_workflow_id
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.names import TaskQueue, WorkflowType
@@ -78,6 +81,7 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
                 steps.prune_old_records,
                 steps.drop_idle_records,
                 steps.drop_old_webhooks,
+                steps.drop_old_keys,
                 webhooks.start_forgotten_deliveries,
                 setups.start_awaited_setups,
             ],
@@ -201,6 +205,125 @@ async def test_run_that_temporal_ended_is_settled_and_told(
     )
     assert taken, "its locks are free"
     assert len(await stack.records(connection)) == 1
+
+
+async def test_of_several_runs_that_temporal_ended_each_is_told(
+    stack: Stack, source: Source, httpserver: HTTPServer
+) -> None:
+    database = stack.container.database
+    url = Receiver(httpserver).url
+    await database.webhook_settings.change(stack.environment.id, {"primary_url": url})
+    await stack.deploy(project(SLEEPS.replace("assert await nango.try", "await nango.try")))
+    connections = [await stack.connect(source.url, connection_id=name) for name in "ab"]
+    handles = [await stack.start_sync(connection) for connection in connections]
+    for connection, handle in zip(connections, handles, strict=True):
+        async with asyncio.timeout(30):
+            while not await stack.records(connection):
+                await asyncio.sleep(0.05)
+        await handle.terminate()
+        await age(stack, connection, 1)
+
+    await maintain(stack, Retention(payloads=None, idle_records=None))
+
+    told = await database.deliveries.list(stack.environment.id)
+    assert {d.run_id for d in told} == {handle.result_run_id for handle in handles}
+
+
+RESTS = """
+import asyncio
+
+async def run_action(nango, input):
+    await asyncio.sleep(input)
+    return "rested"
+"""
+
+
+async def until_begun(stack: Stack, handle: WorkflowHandle[Any, Any]) -> None:
+    """Wait until an asynchronous action has its turn."""
+    async with asyncio.timeout(30):
+        while not await stack.container.database.action_queue.has_turn(handle.id):
+            await asyncio.sleep(0.05)
+
+
+async def test_asynchronous_action_that_was_terminated_is_told_and_gives_its_turn_up(
+    stack: Stack, source: Source, httpserver: HTTPServer
+) -> None:
+    receiver, database = Receiver(httpserver), stack.container.database
+    await database.webhook_settings.change(stack.environment.id, {"primary_url": receiver.url})
+    await database.actions.set_limits(stack.environment.id, environment=1, connection=None)
+    await stack.deploy(project(action=RESTS))
+    connection = await stack.connect(source.url)
+    handle = await stack.start_action(connection, 600, queued=True)
+    await until_begun(stack, handle)
+    waiting = await stack.start_action(connection, 0, queued=True)
+    async with asyncio.timeout(30):
+        while not await database.action_queue.has_place(waiting.id):
+            await asyncio.sleep(0.05)
+    await handle.terminate()
+    await age(stack, connection, 1)
+
+    await maintain(stack, Retention(payloads=None, idle_records=None))
+
+    run = await stack.run(handle)
+    assert (run.status, run.error and run.error["type"]) == (RunStatus.FAILED, "run_terminated")
+    async with asyncio.timeout(10):
+        assert (await waiting.result())["output"] == "rested"
+    told = await database.deliveries.list(stack.environment.id)
+    assert [d.type for d in told if d.run_id == run.id] == ["async_action"]
+
+
+async def test_action_that_ends_after_it_was_settled_is_told_once(
+    stack: Stack, source: Source, httpserver: HTTPServer
+) -> None:
+    receiver, database = Receiver(httpserver), stack.container.database
+    await database.webhook_settings.change(stack.environment.id, {"primary_url": receiver.url})
+    await stack.deploy(project(action=RESTS))
+    handle = await stack.start_action(await stack.connect(source.url), 3, queued=True)
+    await until_begun(stack, handle)
+    error = {"type": "run_terminated", "message": "by force"}
+    assert handle.result_run_id is not None
+    await database.runs.finish(
+        handle.result_run_id, RunStatus.FAILED, finished_at=utcnow(), error=error
+    )
+
+    await handle.result()
+
+    assert await database.deliveries.list(stack.environment.id) == []
+
+
+async def test_old_keys_of_actions_are_forgotten_once_their_runs_have_ended(stack: Stack) -> None:
+    database, environment = stack.container.database, stack.environment
+    ended, open_, young = (uuid.uuid4() for _ in range(3))
+    for key in (ended, open_, young):
+        await database.actions.claim_key(environment.id, key, bytes(16))
+        start = RunStart(
+            id=str(key),
+            workflow_id=action_workflow_id(environment.name, str(key)),
+            environment_id=environment.id,
+            kind="action",
+            script="echo",
+            # Young, for whoever settles runs that Temporal does not know.
+            started_at=utcnow(),
+        )
+        await database.runs.start(start)
+    for key in (ended, young):
+        await database.runs.finish(str(key), RunStatus.SUCCESS, finished_at=utcnow())
+    async with database.transaction() as conn:
+        await conn.execute(
+            "UPDATE action_keys SET created_at = created_at - $2::interval WHERE id = ANY ($1)",
+            [ended, open_],
+            91 * DAY,
+        )
+
+    done = await maintain(stack, Retention(payloads=None, idle_records=None, keys=90 * DAY))
+
+    assert done["dropped_action_keys"] >= 1
+    other = bytes(15) + b"1"
+    known = {
+        key: await database.actions.claim_key(environment.id, key, other) is not None
+        for key in (ended, open_, young)
+    }
+    assert known == {ended: False, open_: True, young: True}
 
 
 async def test_old_webhooks_are_removed_once_they_were_handled(
