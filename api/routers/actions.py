@@ -20,7 +20,7 @@ from api.background import AppTasks
 from api.dependencies import Background, Caller, Dependencies, Deps
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.schemas.actions import ActionCall, ActionRef, StartedActionView
-from api.schemas.base import Success
+from api.schemas.base import ErrorEnvelope, Success
 from perdure.db.environments import Environment
 from perdure.errors import FieldError, InvalidInputError
 from perdure.ids import action_status_url
@@ -57,6 +57,8 @@ Options = Annotated[CallOptions, Depends(_options)]
     responses={
         200: {"description": "What the action returned.", "content": {"application/json": {}}},
         202: {"description": "It will be completed.", "model": StartedActionView},
+        500: {"description": "The action raised an error.", "model": ErrorEnvelope},
+        504: {"description": "It takes longer than its caller waits.", "model": ErrorEnvelope},
     },
 )
 async def trigger_action(
@@ -79,7 +81,8 @@ async def trigger_action(
     "/action/{action_id}",
     response_class=Response,
     responses={
-        200: {"description": "What the action returned.", "content": {"application/json": {}}}
+        200: {"description": "What the action returned.", "content": {"application/json": {}}},
+        500: {"description": "The action raised an error.", "model": ErrorEnvelope},
     },
 )
 async def get_action_result(deps: Deps, caller: Caller, action_id: UUID) -> Response:

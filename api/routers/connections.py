@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from api.connection_workflows import delete, set_up
 from api.dependencies import Caller, Dependencies, Deps
 from api.routers.parameters import ConnectionIdPath, IntegrationQuery
-from api.schemas.base import Success
+from api.schemas.base import ErrorEnvelope, Success
 from api.schemas.connections import (
     ConnectionChange,
     ConnectionDetail,
@@ -34,7 +34,10 @@ router = APIRouter(tags=["connections"])
 
 
 @router.post("/connection", include_in_schema=False)
-@router.post("/connections")
+@router.post(
+    "/connections",
+    responses={504: {"description": "Scripts still check it.", "model": ErrorEnvelope}},
+)
 async def create_connection(deps: Deps, caller: Caller, body: NewConnection) -> ConnectionDetail:
     """Make a connection, or give an existing one new credentials.
 

@@ -34,6 +34,7 @@ async def test_every_path_but_health_and_the_page_needs_a_key(
     provider = "/webhook/{environment}/{provider_config_key}"
     is_open = {
         ("GET", "/health"),
+        ("GET", "/ready"),
         ("GET", "/docs/{environment}"),
         ("GET", "/docs/assets/{name}"),
         ("POST", provider),
