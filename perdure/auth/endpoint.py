@@ -201,13 +201,14 @@ def _flat(value: JsonValue) -> str:
 
 def _decoded(raw: RawResponse) -> JsonValue:
     body, is_base64 = decode_body(raw.content, raw.headers)
-    if is_base64 or not isinstance(body, str):
+    if is_base64 or not isinstance(body, str) or "json" in raw.headers.get("content-type", ""):
         return body
     text = decode_text(raw.content, raw.headers).strip()
     if text.startswith("<"):
         try:
             found: Any = xmltodict.parse(text)
-        except ExpatError:
+        except (ExpatError, ValueError):
+            # No XML after all, or XML with entities, which are not expanded.
             return text
         return found if isinstance(found, dict) else text
     if text[:1] in {"{", "["}:

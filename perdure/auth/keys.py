@@ -51,8 +51,7 @@ def pem_of(text: str) -> str:
         except (ValueError, binascii.Error):
             raise _not_a_key() from None
         if b"-----BEGIN" not in decoded:
-            inner = base64.encodebytes(decoded).decode("ascii")
-            return f"-----BEGIN PRIVATE KEY-----\n{inner}-----END PRIVATE KEY-----\n"
+            return _armored("PRIVATE KEY", given)
         given = decoded.decode("utf-8", errors="replace")
     armored = _ARMOR.search(given)
     if armored is None:
@@ -64,8 +63,7 @@ def pem_of(text: str) -> str:
             lasting=True,
             code="invalid_credentials",
         )
-    lines = re.findall(".{1,64}", "".join(inner.split()))
-    return "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""))
+    return _armored(label, inner)
 
 
 def asymmetric_key(text: str) -> RSAKey | ECKey | OKPKey:
@@ -82,11 +80,11 @@ def asymmetric_key(text: str) -> RSAKey | ECKey | OKPKey:
         native = serialization.load_pem_private_key(pem.encode(), password=None)
         match native:
             case rsa.RSAPrivateKey():
-                return RSAKey.import_key(pem)
+                return RSAKey(native, pem)
             case ec.EllipticCurvePrivateKey():
-                return ECKey.import_key(pem)
+                return ECKey(native, pem)
             case ed25519.Ed25519PrivateKey():
-                return OKPKey.import_key(pem)
+                return OKPKey(native, pem)
             case _:
                 raise _not_a_key()
     except (ValueError, TypeError, UnsupportedAlgorithm, JoseError):
@@ -150,13 +148,21 @@ def sign_jwt(key: SigningKey, header: Mapping[str, Any], claims: Mapping[str, An
     """
     whole = {"alg": algorithm_of(key), **header}
     try:
-        return jwt.encode(whole, dict(claims), key, registry=_REGISTRY)
+        with warnings.catch_warnings():
+            # EdDSA has another name now, which few providers know.
+            warnings.simplefilter("ignore", SecurityWarning)
+            return jwt.encode(whole, dict(claims), key, registry=_REGISTRY)
     except (ValueError, TypeError, JoseError) as error:
         raise TokenError(
             f"A JWT cannot be signed with algorithm {str(whole['alg'])!r} and this key.",
             lasting=True,
             code="invalid_credentials",
         ) from error
+
+
+def _armored(label: str, inner: str) -> str:
+    lines = re.findall(".{1,64}", "".join(inner.split()))
+    return "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""))
 
 
 def _not_a_key() -> TokenError:
