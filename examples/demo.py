@@ -171,7 +171,7 @@ async def demo(story: Story, resources: AsyncExitStack) -> None:
     await perdure.command("deploy", "--project", str(PROJECT.relative_to(EXAMPLES.parent)))
 
     story.step("Connecting an account")
-    await perdure.command("integrations", "create", "stripe", "--provider", "stripe")
+    await perdure.command("integrations", "create", "stripe", "--provider", "stripe-api-key")
     config = ("--config", f"apiBaseUrl={source.url}") if source.is_local else ()
     key = {"PERDURE_CONNECTION_API_KEY": source.key}
     await perdure.command(

@@ -24,7 +24,11 @@ class Entry(BaseModel):
     """A part of an entry; fields that nothing here reads are kept as they are."""
 
     model_config = ConfigDict(
-        frozen=True, extra="allow", populate_by_name=True, hide_input_in_errors=True
+        frozen=True,
+        extra="allow",
+        populate_by_name=True,
+        coerce_numbers_to_str=True,
+        hide_input_in_errors=True,
     )
 
 

@@ -29,7 +29,7 @@ class OAuthFields(Entry):
         authorization_method: Whether the client's id and secret go into the token request's
             `Authorization` header or into its body; None is the body.
         scope_separator: What stands between scopes.
-        default_scopes: Asked for where the integration names none.
+        default_scopes: Asked for besides those that the integration names.
         available_scopes: Scopes that may be asked for; empty where they are not listed.
         disable_pkce: The provider takes no `code_challenge`; it is sent with S256 otherwise.
         alternate_access_token_response_path: Dotted path of the token in the answer, where it is
@@ -47,7 +47,7 @@ class OAuthFields(Entry):
         request_params: OAuth 1: added to that request.
         request_http_method: OAuth 1: its method.
         token_http_method: OAuth 1: method of the request for the token.
-        signature_method: OAuth 1: how requests are signed.
+        signature_method: OAuth 1 and TBA: how requests are signed.
     """
 
     authorization_url: str | None = None
@@ -75,4 +75,4 @@ class OAuthFields(Entry):
     request_params: Params = Field(default_factory=dict)
     request_http_method: Literal["GET", "POST", "PUT"] | None = None
     token_http_method: Literal["GET", "POST", "PUT"] | None = None
-    signature_method: Literal["HMAC-SHA1", "RSA-SHA1", "PLAINTEXT"] | None = None
+    signature_method: Literal["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA1", "PLAINTEXT"] | None = None

@@ -24,7 +24,7 @@ def new_connection(**changes: Any) -> dict[str, Any]:
 @pytest.fixture
 async def pay(live: httpx.AsyncClient) -> httpx.AsyncClient:
     """A client whose environment has the integration `pay` of Stripe."""
-    new = {"provider": "stripe", "unique_key": "pay"}
+    new = {"provider": "stripe-api-key", "unique_key": "pay"}
     assert (await live.post("/integrations", json=new)).status_code == 200
     return live
 
@@ -48,7 +48,7 @@ async def test_new_connection_is_answered_in_full(pay: httpx.AsyncClient) -> Non
     assert made == {
         "connection_id": "acme",
         "provider_config_key": "pay",
-        "provider": "stripe",
+        "provider": "stripe-api-key",
         "last_fetched_at": None,
         "metadata": {"plan": "pro", "nothing": None},
         "connection_config": {"region": "eu"},
@@ -204,7 +204,7 @@ async def test_new_connection_has_its_schedules_and_a_deleted_one_has_none(
 async def test_without_temporal_no_connection_is_left_half_made(
     offline: httpx.AsyncClient,
 ) -> None:
-    await offline.post("/integrations", json={"provider": "stripe", "unique_key": "pay"})
+    await offline.post("/integrations", json={"provider": "stripe-api-key", "unique_key": "pay"})
 
     answer = await offline.post("/connections", json=new_connection(connection_id="acme"))
 

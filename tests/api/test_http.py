@@ -63,7 +63,7 @@ async def test_unknown_key_is_refused(stranger: httpx.AsyncClient) -> None:
 async def test_key_opens_its_own_environment_only(
     container: Container, app: FastAPI, api: httpx.AsyncClient
 ) -> None:
-    new = {"provider": "stripe", "unique_key": "stripe"}
+    new = {"provider": "stripe-api-key", "unique_key": "stripe"}
     await api.post("/integrations", json=new)
     other = await Stack.create(container)
 
@@ -83,14 +83,16 @@ async def test_body_that_is_not_json_is_refused_clearly(api: httpx.AsyncClient) 
         "/integrations", content=b"{", headers={"content-type": "application/json"}
     )
     assert error_of(broken) == (400, "invalid_body")
-    form = await api.post("/integrations", data={"provider": "stripe"})
+    form = await api.post("/integrations", data={"provider": "stripe-api-key"})
     assert error_of(form) == (400, "invalid_content_type")
 
 
 async def test_every_field_that_is_wrong_is_named_and_no_value_repeated(
     api: httpx.AsyncClient,
 ) -> None:
-    answer = await api.post("/integrations", json={"unique_key": "a?secret", "provdier": "stripe"})
+    answer = await api.post(
+        "/integrations", json={"unique_key": "a?secret", "provdier": "stripe-api-key"}
+    )
 
     assert error_of(answer) == (400, "invalid_body")
     errors = answer.json()["error"]["errors"]

@@ -123,7 +123,7 @@ async def test_notions_token_is_kept_once(
         assert answer.status_code == 200
 
     shown = (await api.get("/integrations/notion?include=credentials")).json()["data"]
-    assert shown["credentials"] == {"webhook_secret": "secret_first"}
+    assert shown["credentials"]["webhook_secret"] == "secret_first"
     body = b'{"id": "1", "type": "page.created"}'
     mac = hmac.digest(b"secret_first", body, "sha256").hex()
     headers = {"content-type": "application/json", "x-notion-signature": f"sha256={mac}"}

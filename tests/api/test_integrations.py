@@ -8,7 +8,9 @@ from tests.api.calls import error_of
 
 
 async def test_integration_takes_the_name_of_its_provider(api: httpx.AsyncClient) -> None:
-    answer = await api.post("/integrations", json={"provider": "stripe", "unique_key": "pay"})
+    answer = await api.post(
+        "/integrations", json={"provider": "stripe-api-key", "unique_key": "pay"}
+    )
 
     assert answer.status_code == 200
     made = answer.json()["data"]
@@ -23,7 +25,7 @@ async def test_integration_takes_the_name_of_its_provider(api: httpx.AsyncClient
     }
     assert (made["unique_key"], made["provider"], made["display_name"]) == (
         "pay",
-        "stripe",
+        "stripe-api-key",
         "Stripe",
     )
     assert (await api.get("/integrations")).json() == {"data": [made]}
@@ -39,7 +41,7 @@ async def test_unknown_provider_is_named(api: httpx.AsyncClient) -> None:
 
 
 async def test_key_that_is_taken_is_a_conflict(api: httpx.AsyncClient) -> None:
-    new = {"provider": "stripe", "unique_key": "pay"}
+    new = {"provider": "stripe-api-key", "unique_key": "pay"}
     await api.post("/integrations", json=new)
 
     assert error_of(await api.post("/integrations", json=new)) == (
@@ -64,7 +66,7 @@ async def test_unknown_integration_cannot_be_deleted(api: httpx.AsyncClient) -> 
 
 
 async def test_integration_without_connections_is_renamed(api: httpx.AsyncClient) -> None:
-    await api.post("/integrations", json={"provider": "stripe", "unique_key": "pay"})
+    await api.post("/integrations", json={"provider": "stripe-api-key", "unique_key": "pay"})
     secret = {"credentials": {"webhook_secret": "whsec_of_pay"}}
     await api.patch("/integrations/pay", json=secret)
 
@@ -83,9 +85,9 @@ async def test_integration_with_connections_keeps_its_key(connected: httpx.Async
 
 
 async def test_quickstart_makes_what_needs_no_application(api: httpx.AsyncClient) -> None:
-    answer = await api.post("/integrations/quickstart", json={"provider": "stripe"})
+    answer = await api.post("/integrations/quickstart", json={"provider": "stripe-api-key"})
 
-    assert answer.json()["data"]["unique_key"] == "stripe"
+    assert answer.json()["data"]["unique_key"] == "stripe-api-key"
     assert answer.json()["data"]["display_name"] == "Stripe"
 
 
@@ -93,7 +95,7 @@ async def test_credentials_of_another_kind_are_refused(api: httpx.AsyncClient) -
     answer = await api.post(
         "/integrations",
         json={
-            "provider": "stripe",
+            "provider": "stripe-api-key",
             "unique_key": "pay",
             "credentials": {"type": "OAUTH2", "client_id": "a", "client_secret": "b"},
         },
@@ -110,7 +112,7 @@ async def test_private_key_that_is_none_is_refused_without_being_quoted(
     answer = await api.post(
         "/integrations",
         json={
-            "provider": "stripe",
+            "provider": "stripe-api-key",
             "unique_key": "pay",
             "credentials": {"private_key": "not-a-key-at-all"},
         },

@@ -39,7 +39,7 @@ def receiver(httpserver: HTTPServer) -> Receiver:
 @pytest.fixture
 async def telling(live: httpx.AsyncClient, receiver: Receiver) -> httpx.AsyncClient:
     """A client whose environment tells `receiver`, with the integration `pay`."""
-    new = {"provider": "stripe", "unique_key": "pay"}
+    new = {"provider": "stripe-api-key", "unique_key": "pay"}
     assert (await live.post("/integrations", json=new)).status_code == 200
     urls = {"primary_url": receiver.url}
     assert (await live.patch("/environment/webhooks", json=urls)).status_code == 200
@@ -169,7 +169,7 @@ async def test_new_connection_and_new_credentials_are_told(
         "organizationId": "o1",
         "tags": {},
     }
-    assert (first.payload["provider"], first.payload["authMode"]) == ("stripe", "API_KEY")
+    assert (first.payload["provider"], first.payload["authMode"]) == ("stripe-api-key", "API_KEY")
 
 
 async def test_url_of_a_connection_is_set_shown_changed_and_removed(

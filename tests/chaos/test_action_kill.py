@@ -74,7 +74,7 @@ async def dev(tmp_path_factory: pytest.TempPathFactory, shop: Shop) -> AsyncIter
     async with dev_server(tmp_path_factory.mktemp("dev")) as server:
         await server.deploy(project(action=ORDER))
         # A provider whose entry says that it takes idempotency keys.
-        body = {"provider": "stripe", "unique_key": "tracker"}
+        body = {"provider": "stripe-api-key", "unique_key": "tracker"}
         await server.call("POST", "/integrations", json=body)
         connection = {
             "provider_config_key": "tracker",

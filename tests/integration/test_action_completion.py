@@ -129,7 +129,7 @@ async def test_write_has_the_same_key_however_often_it_is_tried(
         await nango.post(endpoint="/orders", data={"n": 1}, retries=3)
         await nango.post(endpoint="/orders", data={"n": 2}, retries=3)
         """
-    handle = await start(stack, source, body, provider="stripe")
+    handle = await start(stack, source, body, provider="stripe-api-key")
     await handle.result()
 
     first, second, third, other, different = keys.got
@@ -150,7 +150,7 @@ async def test_script_that_runs_again_writes_with_the_keys_it_had(
     source.server.expect_request("/flaky").respond_with_handler(
         lambda _: Response("{}", next(flaky), mimetype="application/json")
     )
-    handle = await start(stack, source, body, provider="stripe", max_retries=2)
+    handle = await start(stack, source, body, provider="stripe-api-key", max_retries=2)
     await handle.result()
 
     once = keys.got[:2]
@@ -162,7 +162,7 @@ async def test_actions_write_with_keys_of_their_own(stack: Stack, source: Source
     keys = Keys(source)
     body = 'await nango.post(endpoint="/orders", data={"n": 1})'
     for _ in range(2):
-        await (await start(stack, source, body, provider="stripe")).result()
+        await (await start(stack, source, body, provider="stripe-api-key")).result()
     assert len(set(keys.got)) == 2
 
 

@@ -46,10 +46,10 @@ def test_every_request_carries_the_key(server: HTTPServer, run: Run) -> None:
 
 def test_integration_is_made_from_key_and_provider(server: HTTPServer, run: Run) -> None:
     server.expect_request(
-        "/integrations", method="POST", json={"unique_key": "pay", "provider": "stripe"}
+        "/integrations", method="POST", json={"unique_key": "pay", "provider": "stripe-api-key"}
     ).respond_with_json({"data": {"unique_key": "pay"}})
 
-    assert run("integrations", "create", "pay", "--provider", "stripe").code == 0
+    assert run("integrations", "create", "pay", "--provider", "stripe-api-key").code == 0
 
 
 def test_connection_is_made_with_everything_that_is_given(server: HTTPServer, run: Run) -> None:
@@ -102,7 +102,7 @@ def test_credentials_are_shown_only_when_asked_for(server: HTTPServer, run: Run)
         {
             "connection_id": "acme",
             "provider_config_key": "pay",
-            "provider": "stripe",
+            "provider": "stripe-api-key",
             "created_at": "2026-11-22T06:27:02Z",
             "credentials": {"type": "API_KEY", "apiKey": "sk_1"},
         }

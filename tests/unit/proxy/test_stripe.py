@@ -69,7 +69,7 @@ class Stripe:
 @pytest.fixture
 def stripe(client: ProxyClient, catalog: ProviderCatalog, stripe_url: str) -> Stripe:
     store.clear()
-    return Stripe(client, catalog.get("stripe"), stripe_url)
+    return Stripe(client, catalog.get("stripe-api-key"), stripe_url)
 
 
 async def customers(stripe: Stripe, count: int) -> list[str]:

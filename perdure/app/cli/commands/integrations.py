@@ -55,7 +55,8 @@ async def create(
 
     Args:
         key: Unique key: the name of the integration in nango.yaml.
-        provider: Name of the provider in the catalogue, such as stripe.
+        provider: Name of the provider in the catalogue, such as stripe-api-key;
+            `perdure providers list` shows them.
         display_name: Name for people.
         client_id: Id of your OAuth application.
         client_secret: Its secret: text, @FILE, or -.
