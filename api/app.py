@@ -30,6 +30,7 @@ from api.routers import (
     held_deletes,
     incoming_webhooks,
     integrations,
+    providers,
     record_stream,
     records,
     run_histories,
@@ -56,6 +57,7 @@ _ROUTERS = (
     environment,
     integrations,
     functions,
+    providers,
     # Before connections, whose names may hold slashes.
     connection_metadata,
     connections,

@@ -9,12 +9,14 @@ from tests.contract.conftest import ClientError, NodeClient
 
 
 async def test_integration_is_made_changed_and_deleted(nango: NodeClient) -> None:
-    made = await nango.call("createIntegration", {"provider": "stripe", "unique_key": "pay"})
+    made = await nango.call(
+        "createIntegration", {"provider": "stripe-api-key", "unique_key": "pay"}
+    )
     changed = await nango.call("updateIntegration", {"uniqueKey": "pay"}, {"display_name": "Pay"})
     listed = await nango.call("listIntegrations")
     deleted = await nango.call("deleteIntegration", "pay")
 
-    assert made["data"]["provider"] == "stripe"
+    assert made["data"]["provider"] == "stripe-api-key"
     assert changed["data"]["display_name"] == "Pay"
     assert [one["unique_key"] for one in listed["configs"]] == ["pay"]
     assert (deleted["status"], deleted["data"]) == (200, {"success": True})
@@ -25,7 +27,7 @@ async def test_integration_is_made_changed_and_deleted(nango: NodeClient) -> Non
 
 async def test_quickstart_makes_an_integration(nango: NodeClient) -> None:
     made = await nango.call(
-        "createQuickstartIntegration", {"provider": "stripe", "unique_key": "pay"}
+        "createQuickstartIntegration", {"provider": "stripe-api-key", "unique_key": "pay"}
     )
 
     assert made["data"]["unique_key"] == "pay"
@@ -34,7 +36,11 @@ async def test_quickstart_makes_an_integration(nango: NodeClient) -> None:
 async def test_integration_shows_its_webhook_secret_on_request(nango: NodeClient) -> None:
     await nango.call(
         "createIntegration",
-        {"provider": "stripe", "unique_key": "pay", "credentials": {"webhook_secret": "whsec_1"}},
+        {
+            "provider": "stripe-api-key",
+            "unique_key": "pay",
+            "credentials": {"webhook_secret": "whsec_1"},
+        },
     )
 
     # The client asks for the last of what it is given.

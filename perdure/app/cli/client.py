@@ -122,6 +122,14 @@ class ApiClient:
         """Delete a variable of the environment."""
         return await self._object("DELETE", f"/environment-variables/{quote(name, safe='')}")
 
+    async def list_providers(self, search: str | None = None) -> dict[str, Any]:
+        """Return the providers of the catalogue, or those that a text finds."""
+        return await self._object("GET", "/providers", query={"search": search})
+
+    async def get_provider(self, name: str) -> dict[str, Any]:
+        """Return a provider."""
+        return await self._object("GET", f"/providers/{quote(name, safe='')}")
+
     async def create_integration(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make an integration."""
         return await self._object("POST", "/integrations", body=_given(body))

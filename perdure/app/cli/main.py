@@ -20,6 +20,7 @@ from perdure.app.cli.commands import (
     integrations,
     processes,
     project,
+    providers,
     records,
     runs,
     syncs,
@@ -62,6 +63,7 @@ app.command(config.generate_tests, name="generate:tests", group=BUILD)
 app.command(deployments.app)
 app.command(environment.app)
 app.command(env.app)
+app.command(providers.app)
 app.command(integrations.app)
 app.command(connections.app)
 app.command(syncs.app)

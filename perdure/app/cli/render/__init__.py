@@ -23,6 +23,7 @@ from perdure.app.cli.render.plan import (
     plan,
     warnings,
 )
+from perdure.app.cli.render.providers import provider, providers
 from perdure.app.cli.render.replay import plain_replay, replay
 from perdure.app.cli.render.terminal import failure, note, print_json, problem, say
 from perdure.app.cli.render.webhook_events import webhook_event, webhook_events
@@ -50,6 +51,8 @@ __all__ = [
     "plan",
     "print_json",
     "problem",
+    "provider",
+    "providers",
     "records",
     "replay",
     "retried",
