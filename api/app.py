@@ -6,25 +6,33 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from starlette.middleware import Middleware
 
+from api.access import Gate
 from api.auth import Authenticate
 from api.background import AppTasks
+from api.codec_cors import CodecCors
 from api.connection_workflows import go_on
 from api.dependencies import Dependencies
 from api.errors import install_error_handlers
 from api.mcp import McpEndpoint
 from api.openapi import openapi_document, operation_id
+from api.permission import check_permission
 from api.requests import LimitBody, ObserveRequest
 from api.routers import (
     actions,
+    api_keys,
+    audit,
+    codec,
     connection_metadata,
     connections,
     deployments,
     dry_runs,
+    encryption_keys,
     environment,
     environment_openapi,
+    environments,
     functions,
     health,
     held_deletes,
@@ -55,6 +63,11 @@ _ROUTERS = (
     incoming_webhooks,
     health,
     environment,
+    environments,
+    api_keys,
+    audit,
+    encryption_keys,
+    codec,
     integrations,
     functions,
     providers,
@@ -85,13 +98,14 @@ _SHUTDOWN_SECONDS = 5.0
 def create_app(dependencies: Dependencies) -> FastAPI:
     """Return the API.
 
-    Every path needs the secret key of an environment, those that do not exist too; for the few
-    exceptions see `api.auth`.
+    Every path needs a key of an environment, those that do not exist too; for the few exceptions
+    see `api.auth`, for what each key may do `api.scopes`.
 
     Args:
         dependencies: What the process is made of; whoever made it closes it.
     """
     background = AppTasks()
+    gate = Gate(dependencies.database.api_keys)
     mcp = McpEndpoint(dependencies, background)
 
     @asynccontextmanager
@@ -107,15 +121,18 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         openapi_url=None,
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
+        dependencies=[Depends(check_permission)],
         responses={"default": {"model": ErrorEnvelope, "description": "It failed."}},
         middleware=[
+            Middleware(CodecCors, ui_url=dependencies.settings.temporal_ui_url),
             Middleware(ObserveRequest),
             Middleware(LimitBody, max_bytes=_MAX_BODY_BYTES),
-            Middleware(Authenticate, dependencies=dependencies),
+            Middleware(Authenticate, dependencies=dependencies, gate=gate),
         ],
     )
     app.state.dependencies = dependencies
     app.state.background = background
+    app.state.gate = gate
     app.state.waker = WebhookWaker(
         dependencies.database,
         dependencies.temporal,

@@ -10,14 +10,26 @@ from temporalio.client import Client
 from activities.bundles import BundleCache
 from activities.sync_schedules import SyncSchedules
 from activities.webhook_intake import WebhookIntake
+from api.access import Access, Gate
 from api.background import AppTasks
 from api.webhook_waker import WebhookWaker
 from config.settings import Settings
+from perdure.crypto.keyring import KeyRing
 from perdure.db.database import Database
 from perdure.db.environments import Environment
+from perdure.errors import NotFoundError, UnauthorizedError
 from perdure.providers.provider_catalog import ProviderCatalog
 
-__all__ = ["Background", "Caller", "Dependencies", "Deps", "Waker"]
+__all__ = [
+    "Background",
+    "Caller",
+    "CallerAccess",
+    "Dependencies",
+    "Deps",
+    "Keys",
+    "Waker",
+    "environment_of",
+]
 
 
 class Dependencies(Protocol):
@@ -26,6 +38,10 @@ class Dependencies(Protocol):
     @property
     def settings(self) -> Settings:
         """As read from the environment."""
+
+    @property
+    def keyring(self) -> KeyRing:
+        """Encrypts what is secret."""
 
     @property
     def database(self) -> Database:
@@ -67,9 +83,32 @@ async def _waker(request: Request) -> WebhookWaker:
     return waker
 
 
-async def _caller(request: Request) -> Environment:
-    environment: Environment = request.state.environment
+async def environment_of(request: Request) -> Environment:
+    """Return the environment that a request's key opens, as it was when the request came.
+
+    Raises:
+        UnauthorizedError: `unknown_account`, it was deleted.
+    """
+    environment: Environment | None = request.state.environment
+    if environment is None:
+        access: Access = request.state.access
+        deps: Dependencies = request.app.state.dependencies
+        try:
+            environment = await deps.database.environments.by_id(access.environment_id)
+        except NotFoundError as error:
+            raise UnauthorizedError(error.message) from error
+        request.state.environment = environment
     return environment
+
+
+async def _access(request: Request) -> Access:
+    access: Access = request.state.access
+    return access
+
+
+async def _gate(request: Request) -> Gate:
+    gate: Gate = request.app.state.gate
+    return gate
 
 
 Deps = Annotated[Dependencies, Depends(_dependencies)]
@@ -81,5 +120,14 @@ Background = Annotated[AppTasks, Depends(_background)]
 Waker = Annotated[WebhookWaker, Depends(_waker)]
 """Has what providers sent worked off."""
 
-Caller = Annotated[Environment, Depends(_caller)]
-"""The environment that the caller's key opens; `api.auth` has put it there."""
+Caller = Annotated[Environment, Depends(environment_of)]
+"""The environment that the caller's key opens, as it is now: this may cost a query."""
+
+CallerAccess = Annotated[Access, Depends(_access)]
+"""Id and name of the environment that the caller's key opens, and what the key may do.
+
+It costs no query; what needs no more of the environment than its id takes this.
+"""
+
+Keys = Annotated[Gate, Depends(_gate)]
+"""Finds what keys open."""

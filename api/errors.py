@@ -73,6 +73,7 @@ class ApiError(PerdureError):
         status: Status of the answer.
         upstream: The external API's answer that made an action fail.
         headers: Further headers of the answer.
+        extra: Further fields of the error.
     """
 
     def __init__(
@@ -84,11 +85,13 @@ class ApiError(PerdureError):
         payload: Any = None,
         upstream: Any = None,
         headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, code=code, payload=payload)
         self.status = status
         self.upstream = upstream
         self.headers = headers
+        self.extra = dict(extra or {})
 
 
 @contextmanager
@@ -118,7 +121,7 @@ def error_response(error: Exception, request: Request) -> Response:
         case HTTPException():
             return _http_response(error, request)
         case ApiError():
-            extra = {"payload": error.payload, "upstream": error.upstream}
+            extra = {**error.extra, "payload": error.payload, "upstream": error.upstream}
             return _respond(
                 request, error.status, error.code, error.message, headers=error.headers, **extra
             )

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from api.access import Access
 from api.action_calls import CalledAction, await_action, start_action
 from api.action_tools import ActionTool, action_tools
 from api.background import AppTasks
-from api.dependencies import Dependencies
+from api.dependencies import Dependencies, environment_of
+from api.permission import rule_of
 from perdure._version import __version__
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
@@ -53,7 +55,13 @@ class McpEndpoint:
         self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Serve a request.
+
+        Raises:
+            ApiError: 403 `forbidden`.
+        """
+        access: Access = scope["state"]["access"]
+        access.require(*(rule_of("*", "/mcp").scopes or ()))
         manager = await self._started()
         await manager.handle_request(scope, receive, send)
 
@@ -148,7 +156,7 @@ class McpEndpoint:
         if not integration or not connection_id:
             msg = "Send the headers Provider-Config-Key and Connection-Id with each request."
             raise InvalidInputError(msg, code="invalid_headers")
-        caller: Environment = request.state.environment
+        caller = await environment_of(request)
         found = await self._deps.database.connections.get(caller.id, integration, connection_id)
         return caller, found
 

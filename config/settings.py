@@ -53,6 +53,13 @@ class Settings(BaseSettings):
     )
     host: str = "127.0.0.1"
     port: int = Field(default=3003, ge=0, le=65535)
+    requests_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Requests that a key may make in a minute, in each API process; default no limit."
+        ),
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"
     allow_private_networks: bool = Field(

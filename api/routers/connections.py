@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from api.access import Access
 from api.connection_workflows import delete, set_up
-from api.dependencies import Caller, Dependencies, Deps
+from api.dependencies import Caller, CallerAccess, Dependencies, Deps
 from api.routers.parameters import ConnectionIdPath, IntegrationQuery
 from api.schemas.base import ErrorEnvelope, Success
 from api.schemas.connections import (
@@ -38,7 +39,9 @@ router = APIRouter(tags=["connections"])
     "/connections",
     responses={504: {"description": "Scripts still check it.", "model": ErrorEnvelope}},
 )
-async def create_connection(deps: Deps, caller: Caller, body: NewConnection) -> ConnectionDetail:
+async def create_connection(
+    deps: Deps, caller: Caller, access: CallerAccess, body: NewConnection
+) -> ConnectionDetail:
     """Make a connection, or give an existing one new credentials.
 
     Scripts may refuse the credentials; where they do not, others run and its syncs start.
@@ -64,14 +67,14 @@ async def create_connection(deps: Deps, caller: Caller, body: NewConnection) -> 
             # Without an id of its own a second attempt would make a second connection.
             await deps.database.lifecycle.withdraw(connection.key, connection.credentials_version)
         raise
-    return await _detail(deps, await deps.database.connections.by_key(connection.key))
+    return await _detail(deps, await deps.database.connections.by_key(connection.key), access)
 
 
 @router.get("/connection", include_in_schema=False)
 @router.get("/connections")
 async def list_connections(
     deps: Deps,
-    caller: Caller,
+    caller: CallerAccess,
     *,
     request: Request,
     connection_id: Annotated[str | None, Query(alias="connectionId")] = None,
@@ -84,7 +87,7 @@ async def list_connections(
 ) -> ConnectionList:
     """Return connections, newest first; `integrationId` takes several, `tags[key]=value` too."""
     connections = await deps.database.connections.list(
-        caller.id,
+        caller.environment_id,
         integrations=integration_id.split(",") if integration_id else None,
         connection_id=connection_id,
         search=search,
@@ -105,17 +108,20 @@ async def list_connections(
 @router.get("/connection/{connection_id:path}", include_in_schema=False)
 @router.get("/connections/{connection_id:path}")
 async def get_connection(
-    deps: Deps, caller: Caller, connection_id: ConnectionIdPath, integration: IntegrationQuery
+    deps: Deps,
+    caller: CallerAccess,
+    connection_id: ConnectionIdPath,
+    integration: IntegrationQuery,
 ) -> ConnectionDetail:
-    """Return a connection with its credentials."""
+    """Return a connection with its credentials, or without them to keys that may not read those."""
     store = deps.database.connections
     try:
-        connection = await store.get(caller.id, integration, connection_id)
+        connection = await store.get(caller.environment_id, integration, connection_id)
     except NotFoundError as error:
         if error.code == "unknown_connection":
             raise NotFoundError(error.message) from error
         raise
-    detail = await _detail(deps, connection)
+    detail = await _detail(deps, connection, caller)
     await store.mark_fetched(connection.key)
     return detail
 
@@ -175,9 +181,11 @@ def _credentials(provider: Provider, given: Mapping[str, Any]) -> Credentials:
     return parse_credentials(given)
 
 
-async def _detail(deps: Dependencies, connection: Connection) -> ConnectionDetail:
+async def _detail(deps: Dependencies, connection: Connection, access: Access) -> ConnectionDetail:
     failed = await deps.database.lifecycle.failed_syncs([connection.key])
     credentials = await deps.database.connections.credentials(connection)
+    if not access.allows("environment:connections:read_credentials"):
+        credentials = {"type": credentials["type"]}
     return ConnectionDetail.of(connection, credentials, failed.get(connection.key, ()))
 
 

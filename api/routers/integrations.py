@@ -13,7 +13,7 @@ from api.client_credentials import (
     shown_client_credentials,
 )
 from api.connection_workflows import delete_all
-from api.dependencies import Caller, Dependencies, Deps
+from api.dependencies import Caller, CallerAccess, Dependencies, Deps
 from api.errors import not_found_as_404
 from api.schemas.base import Success
 from api.schemas.integrations import (
@@ -95,10 +95,13 @@ async def list_integrations(deps: Deps, caller: Caller) -> IntegrationList:
 async def get_integration(
     deps: Deps,
     caller: Caller,
+    access: CallerAccess,
     unique_key: str,
     include: Annotated[list[Literal["webhook", "credentials"]], Query()] = [],  # noqa: B006
 ) -> IntegrationDetailAnswer:
     """Return an integration, on request with its webhook address and its credentials."""
+    if "credentials" in include:
+        access.require("environment:integrations:read_credentials")
     with not_found_as_404():
         integration = await deps.database.integrations.get(caller.id, unique_key)
     facts: dict[str, Any] = IntegrationView.of(integration).model_dump()

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.dependencies import Caller, Dependencies, Deps
+from api.dependencies import Caller, CallerAccess, Dependencies, Deps
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.schemas.records import PruneBody, Pruned, RecordList
 from perdure.db.connections import Connection
@@ -44,14 +44,16 @@ class RecordQuery(BaseModel):
 @router.get("/records", responses={200: {"model": RecordList}}, response_class=Response)
 async def list_records(
     deps: Deps,
-    caller: Caller,
+    caller: CallerAccess,
     *,
     connection_id: ConnectionIdHeader,
     integration: IntegrationHeader,
     query: Annotated[RecordQuery, Query()],
 ) -> Response:
     """Return records in the order of their latest change; follow `next_cursor` for more."""
-    connection = await deps.database.connections.get(caller.id, integration, connection_id)
+    connection = await deps.database.connections.get(
+        caller.environment_id, integration, connection_id
+    )
     return await answer_records(deps, connection, query)
 
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from api.action_calls import CalledAction
-from api.dependencies import Background, Caller, Deps
+from api.dependencies import Background, Caller, CallerAccess, Deps
 from api.routers.actions import Options, answer_call
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.routers.records import RecordQuery, answer_records
@@ -56,6 +56,7 @@ async def call_endpoint(
     request: Request,
     deps: Deps,
     caller: Caller,
+    access: CallerAccess,
     *,
     background: Background,
     connection_id: ConnectionIdHeader,
@@ -70,7 +71,9 @@ async def call_endpoint(
     config = await deps.bundles.config(caller.active_bundle)
     found = _find(_index(_Project(caller.active_bundle, config)), integration, request)
     if found.target.model is not None:
+        access.require("environment:records:read")
         return await answer_records(deps, connection, _record_query(request, found))
+    access.require("environment:actions:execute")
     body = b"" if request.method == "GET" else await request.body()
     given = _json(request, body) if body else None
     call = CalledAction(

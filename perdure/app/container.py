@@ -31,6 +31,7 @@ class Container:
 
     Attributes:
         settings: As read from the environment.
+        keyring: Encrypts what is secret.
         database: Our own data.
         temporal: A client; lazy in the api, so that it starts without Temporal.
         bundles: Bundles by hash.
@@ -40,6 +41,7 @@ class Container:
     """
 
     settings: Settings
+    keyring: KeyRing
     database: Database
     temporal: Client
     bundles: BundleCache
@@ -108,6 +110,7 @@ async def open_container(
         catalog = ProviderCatalog.load(settings.providers)
         yield Container(
             settings=settings,
+            keyring=keyring,
             database=database,
             temporal=temporal,
             bundles=bundles,

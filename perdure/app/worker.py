@@ -31,6 +31,7 @@ from activities.fetch import FetchActivities
 from activities.hooks import Hooks
 from activities.http import HttpActivities
 from activities.integrations import IntegrationActivities
+from activities.key_rotation import KeyRotationActivities
 from activities.locks import LockActivities
 from activities.maintenance import MaintenanceActivities, Retention
 from activities.maintenance_schedule import ensure_maintenance
@@ -70,6 +71,7 @@ from workflows.deploy import Deploy
 from workflows.dispatch_webhooks import DispatchWebhooks
 from workflows.maintenance import Maintain
 from workflows.retry_run import RetryRun
+from workflows.rotate_keys import RotateKeys
 from workflows.run_action import RunAction
 from workflows.run_each import RunEach, RunEachBatch
 from workflows.run_event import RunEvent
@@ -95,6 +97,7 @@ ACTION_WORKFLOWS: tuple[type, ...] = (
     RunWebhook,
     DeliverWebhook,
     ConfirmDeletes,
+    RotateKeys,
 )
 ALL_WORKFLOWS: tuple[type, ...] = (*SYNC_WORKFLOWS, *ACTION_WORKFLOWS, *ITEM_WORKFLOWS)
 
@@ -163,6 +166,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     )
     webhooks = WebhookActivities(database, container.catalog, transport, starter_of(container))
     incoming = WebhookTaskActivities(database, bundles, erasure, container.temporal, history)
+    rotation = KeyRotationActivities(database.key_rotations, container.temporal)
     return [
         http.proxy,
         http.may_be_repeated,
@@ -239,6 +243,10 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         incoming.lost_webhook,
         each.item_result,
         each.items_result,
+        rotation.begin_key_rotation,
+        rotation.rotate_column,
+        rotation.rotate_schedules,
+        rotation.finish_key_rotation,
         files.load_script,
         files.load_file,
         StepActivities(bundles).run,

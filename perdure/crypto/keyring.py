@@ -89,6 +89,25 @@ class KeyRing:
         """Ids of all keys, the encrypting one first."""
         return tuple(self._ciphers)
 
+    @property
+    def primary(self) -> str:
+        """Id of the key that encrypts."""
+        return self._primary
+
+    def rewrap(self, ciphertext: bytes, *, aad: bytes) -> bytes:
+        """Return a ciphertext of the same with the first key; one that has it already stays.
+
+        Args:
+            ciphertext: What `encrypt` returned.
+            aad: The bytes that were given to `encrypt`.
+
+        Raises:
+            DecryptionError: As `decrypt`.
+        """
+        if _key_id(ciphertext) == self._primary:
+            return ciphertext
+        return self.encrypt(self.decrypt(ciphertext, aad=aad), aad=aad)
+
     def encrypt(self, plaintext: bytes, *, aad: bytes) -> bytes:
         """Encrypt with the first key.
 

@@ -19,7 +19,13 @@ from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import ConnectionKey, EnvironmentId
 from perdure.records.canonical import JsonObject, to_json
 
-__all__ = ["Connection", "ConnectionStore", "being_deleted", "unknown_connection_key"]
+__all__ = [
+    "Connection",
+    "ConnectionStore",
+    "being_deleted",
+    "connection_aad",
+    "unknown_connection_key",
+]
 
 _INTEGRATION = "SELECT id FROM integrations WHERE environment_id = $1 AND unique_key = $2"
 
@@ -274,7 +280,9 @@ class ConnectionStore:
                 environment_id,
                 integration_id,
                 connection_id,
-                self._seal(credentials, _aad(environment_id, integration_id, connection_id)),
+                self._seal(
+                    credentials, connection_aad(environment_id, integration_id, connection_id)
+                ),
                 metadata,
                 connection_config,
                 tags,
@@ -516,14 +524,17 @@ class ConnectionStore:
         return self._keyring.encrypt(to_json(dict(credentials)), aad=aad)
 
 
-def _aad(environment_id: EnvironmentId, integration_id: int, connection_id: str) -> bytes:
+def connection_aad(environment_id: EnvironmentId, integration_id: int, connection_id: str) -> bytes:
+    """Return what the ciphertext of a row is bound to."""
     # Row ids where names can change: an integration may be renamed, a connection may not.
     text = f"perdure/connection/{environment_id}/{integration_id}/{connection_id}"
     return text.encode("utf-8", "surrogatepass")
 
 
 def _aad_of(connection: Connection) -> bytes:
-    return _aad(connection.environment_id, connection.integration_id, connection.connection_id)
+    return connection_aad(
+        connection.environment_id, connection.integration_id, connection.connection_id
+    )
 
 
 async def _unknown(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from perdure.crypto.keyring import KeyRing
 from perdure.db.action_queue import ActionQueue
 from perdure.db.actions import ActionStore
+from perdure.db.api_keys import ApiKeyStore
+from perdure.db.audit import AuditStore
 from perdure.db.blobs import BlobStore
 from perdure.db.bundles import BundleStore
 from perdure.db.checkpoints import CheckpointStore
@@ -18,6 +20,7 @@ from perdure.db.delete_tracks import DeleteTrackStore
 from perdure.db.dry_runs import DryRunStore
 from perdure.db.environments import EnvironmentStore
 from perdure.db.integrations import IntegrationStore
+from perdure.db.key_rotations import KeyRotationStore
 from perdure.db.locks import LockStore
 from perdure.db.pool import DbConnection, Pool, borrowed, create_pool
 from perdure.db.record_changes import RecordChanges
@@ -65,6 +68,9 @@ class Database:
     actions: ActionStore
     action_queue: ActionQueue
     webhook_events: WebhookEventStore
+    api_keys: ApiKeyStore
+    audit: AuditStore
+    key_rotations: KeyRotationStore
 
     @classmethod
     @asynccontextmanager
@@ -119,6 +125,9 @@ class Database:
                 actions=ActionStore(pool),
                 action_queue=ActionQueue(pool),
                 webhook_events=WebhookEventStore(pool, keyring),
+                api_keys=ApiKeyStore(pool),
+                audit=AuditStore(pool),
+                key_rotations=KeyRotationStore(pool, keyring),
             )
 
     @asynccontextmanager

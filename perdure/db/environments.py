@@ -1,4 +1,4 @@
-"""Environments and their secret keys. A key is kept as a hash only."""
+"""Environments, their secret keys and API keys' hashes. A key is kept as a hash only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.errors import ConflictError, NotFoundError, UnauthorizedError
 from perdure.ids import BundleHash, EnvironmentId
 
-__all__ = ["Environment", "EnvironmentStore", "ValidationMode"]
+__all__ = ["Environment", "EnvironmentStore", "ValidationMode", "key_hash"]
 
 ValidationMode: TypeAlias = Literal["enforce", "warn", "off"]
 """What happens to a value that does not fit its model: the run fails, its log warns, or nothing."""
@@ -45,6 +45,21 @@ _HOLD_BUNDLE = "SELECT active_bundle FROM environments WHERE id = $1 FOR KEY SHA
 
 _SET_VALIDATION = """
 UPDATE environments SET validation = $2 WHERE id = $1
+RETURNING id, name, active_bundle, validation, created_at, uuid
+"""
+
+_CREATE = """
+INSERT INTO environments (name) VALUES ($1) ON CONFLICT (name) DO NOTHING
+RETURNING id, name, active_bundle, validation, created_at, uuid
+"""
+
+# Whoever makes a connection holds this row until then, and finds it gone afterwards.
+_LOCK = "SELECT id FROM environments WHERE name = $1 FOR UPDATE"
+
+_HAS_CONNECTIONS = "SELECT EXISTS (SELECT FROM connections WHERE environment_id = $1)"
+
+_DELETE = """
+DELETE FROM environments WHERE id = $1
 RETURNING id, name, active_bundle, validation, created_at, uuid
 """
 
@@ -88,11 +103,45 @@ class EnvironmentStore:
         """
         try:
             async with borrowed(self._pool) as conn:
-                row = await conn.fetchrow(_ENSURE, name, _hash(secret_key))
+                row = await conn.fetchrow(_ENSURE, name, key_hash(secret_key))
         except asyncpg.UniqueViolationError as error:
             msg = f"The secret key for {name!r} is the key of another environment already."
             raise ConflictError(msg, code="secret_key_taken") from error
         return _environment(row, name)
+
+    async def create(self, name: str, *, conn: DbConnection) -> Environment:
+        """Make an environment that no secret key opens, only API keys.
+
+        Args:
+            name: Its name.
+            conn: Connection whose transaction this joins.
+
+        Raises:
+            ConflictError: `environment_already_exists`.
+        """
+        row = await conn.fetchrow(_CREATE, name)
+        if row is None:
+            msg = f"There is an environment {name!r} already."
+            raise ConflictError(msg, code="environment_already_exists")
+        return Environment(*row.values())
+
+    async def delete(self, name: str) -> Environment:
+        """Delete an environment that has no connections, with all that belongs to it.
+
+        Returns:
+            The environment as it was.
+
+        Raises:
+            NotFoundError: `unknown_environment`.
+            ConflictError: `environment_not_empty`, it has connections, whose schedules and scripts
+                would go on.
+        """
+        async with borrowed(self._pool) as conn, conn.transaction():
+            environment_id = await conn.fetchval(_LOCK, name)
+            if environment_id is not None and await conn.fetchval(_HAS_CONNECTIONS, environment_id):
+                msg = f"The environment {name!r} still has connections; delete those first."
+                raise ConflictError(msg, code="environment_not_empty")
+            return _environment(await conn.fetchrow(_DELETE, environment_id), name)
 
     async def by_secret_key(self, secret_key: str) -> Environment:
         """Return the environment that a secret key opens.
@@ -101,7 +150,7 @@ class EnvironmentStore:
             UnauthorizedError: `unknown_account`, no environment has this key.
         """
         async with borrowed(self._pool) as conn:
-            row = await conn.fetchrow(_BY_KEY, _hash(secret_key))
+            row = await conn.fetchrow(_BY_KEY, key_hash(secret_key))
         if row is None:
             msg = "No environment has this secret key."
             raise UnauthorizedError(msg)
@@ -155,8 +204,9 @@ class EnvironmentStore:
             return [Environment(*row.values()) for row in await conn.fetch(_ALL)]
 
 
-def _hash(secret_key: str) -> bytes:
-    return hashlib.sha256(secret_key.encode()).digest()
+def key_hash(key: str) -> bytes:
+    """Return what is kept of a secret key or an API key."""
+    return hashlib.sha256(key.encode()).digest()
 
 
 def _environment(row: asyncpg.Record | None, name: object) -> Environment:

@@ -16,7 +16,13 @@ from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import BundleHash, EnvironmentId
 from perdure.records.canonical import JsonObject, to_json
 
-__all__ = ["Integration", "IntegrationStore", "WebhookEndpoint", "unknown_integration"]
+__all__ = [
+    "Integration",
+    "IntegrationStore",
+    "WebhookEndpoint",
+    "integration_aad",
+    "unknown_integration",
+]
 
 _INSERT = """
 INSERT INTO integrations (
@@ -343,7 +349,7 @@ class IntegrationStore:
         if credentials is None:
             return None
         return self._keyring.encrypt(
-            to_json(dict(credentials)), aad=_aad(environment_id, unique_key)
+            to_json(dict(credentials)), aad=integration_aad(environment_id, unique_key)
         )
 
     def _open(
@@ -352,7 +358,7 @@ class IntegrationStore:
         if sealed is None:
             return None
         opened: JsonObject = json.loads(
-            self._keyring.decrypt(sealed, aad=_aad(environment_id, unique_key))
+            self._keyring.decrypt(sealed, aad=integration_aad(environment_id, unique_key))
         )
         return opened
 
@@ -370,7 +376,8 @@ def _changed(known: JsonObject | None, changes: Mapping[str, Any] | None) -> Jso
     return {name: value for name, value in values.items() if value is not None} or None
 
 
-def _aad(environment_id: EnvironmentId, unique_key: str) -> bytes:
+def integration_aad(environment_id: EnvironmentId, unique_key: str) -> bytes:
+    """Return what the ciphertext of a row is bound to."""
     text = f"perdure/integration/{environment_id}/{unique_key}"
     return text.encode("utf-8", "surrogatepass")
 

@@ -7,7 +7,7 @@ from perdure.db.pool import Pool, borrowed
 from perdure.errors import NotFoundError
 from perdure.ids import EnvironmentId
 
-__all__ = ["VariableStore"]
+__all__ = ["VariableStore", "variable_aad"]
 
 _SET = """
 INSERT INTO environment_variables (environment_id, name, value) VALUES ($1, $2, $3)
@@ -37,7 +37,7 @@ class VariableStore:
 
     async def set(self, environment_id: EnvironmentId, name: str, value: str) -> None:
         """Set a variable, whether or not it was there."""
-        sealed = self._keyring.encrypt(value.encode(), aad=_aad(environment_id, name))
+        sealed = self._keyring.encrypt(value.encode(), aad=variable_aad(environment_id, name))
         async with borrowed(self._pool) as conn:
             await conn.execute(_SET, environment_id, name, sealed)
 
@@ -73,8 +73,9 @@ class VariableStore:
                 raise NotFoundError(msg, code="unknown_environment_variable")
 
     def _open(self, environment_id: EnvironmentId, name: str, sealed: bytes) -> str:
-        return self._keyring.decrypt(sealed, aad=_aad(environment_id, name)).decode()
+        return self._keyring.decrypt(sealed, aad=variable_aad(environment_id, name)).decode()
 
 
-def _aad(environment_id: EnvironmentId, name: str) -> bytes:
+def variable_aad(environment_id: EnvironmentId, name: str) -> bytes:
+    """Return what the ciphertext of a row is bound to."""
     return f"perdure/variable/{environment_id}/{name}".encode("utf-8", "surrogatepass")

@@ -31,6 +31,7 @@ __all__ = [
     "WebhookEvent",
     "WebhookEventStore",
     "WebhookTarget",
+    "event_aad",
 ]
 
 # Of two that come at once with one delivery id the second waits for the first one's commit.
@@ -419,7 +420,7 @@ class WebhookEventStore:
                 event.types,
                 to_json(dict(event.headers)),
                 to_json(dict(event.query)),
-                self._keyring.encrypt(event.body, aad=_aad(event.id)),
+                self._keyring.encrypt(event.body, aad=event_aad(event.id)),
                 event.environment,
                 *_columns(event.tasks),
             )
@@ -475,7 +476,7 @@ class WebhookEventStore:
         values["status"] = TaskStatus(values["status"])
         values["error"] = _decoded(values["error"])
         values["headers"] = _decoded(values["headers"])
-        values["body"] = self._keyring.decrypt(values["body"], aad=_aad(values["event_id"]))
+        values["body"] = self._keyring.decrypt(values["body"], aad=event_aad(values["event_id"]))
         return TaskInFull(**values)
 
     async def begin(self, task_id: int, run_id: str, *, conn: DbConnection) -> None:
@@ -546,7 +547,7 @@ class WebhookEventStore:
         return EventContent(
             _decoded(row["headers"]),
             _decoded(row["query"]),
-            self._keyring.decrypt(row["body"], aad=_aad(event_id)),
+            self._keyring.decrypt(row["body"], aad=event_aad(event_id)),
         )
 
     async def tasks(self, event_id: UUID) -> list[EventTask]:
@@ -632,5 +633,6 @@ def _decoded(data: bytes | None) -> Any:
     return None if data is None else json.loads(data)
 
 
-def _aad(event_id: UUID) -> bytes:
+def event_aad(event_id: UUID) -> bytes:
+    """Return what the ciphertext of a row is bound to."""
     return f"perdure/webhook-event/{event_id}".encode()

@@ -13,7 +13,7 @@ from perdure.crypto.keyring import KeyRing
 from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.ids import EnvironmentId
 
-__all__ = ["WebhookSettings", "WebhookSettingsStore"]
+__all__ = ["WebhookSettings", "WebhookSettingsStore", "signing_key_aad"]
 
 _GET = """
 SELECT primary_url, secondary_url, on_auth_creation, on_auth_refresh_error,
@@ -152,7 +152,7 @@ class WebhookSettingsStore:
                 sealed = await conn.fetchval(
                     _MAKE_KEY, environment_id, self._seal(_new_key(), environment_id)
                 )
-        return self._keyring.decrypt(sealed, aad=_aad(environment_id)).decode()
+        return self._keyring.decrypt(sealed, aad=signing_key_aad(environment_id)).decode()
 
     async def rotate_signing_key(self, environment_id: EnvironmentId) -> str:
         """Make a new key, which signs from now on, and return it."""
@@ -162,12 +162,13 @@ class WebhookSettingsStore:
         return key
 
     def _seal(self, key: str, environment_id: EnvironmentId) -> bytes:
-        return self._keyring.encrypt(key.encode(), aad=_aad(environment_id))
+        return self._keyring.encrypt(key.encode(), aad=signing_key_aad(environment_id))
 
 
 def _new_key() -> str:
     return secrets.token_hex(32)
 
 
-def _aad(environment_id: EnvironmentId) -> bytes:
+def signing_key_aad(environment_id: EnvironmentId) -> bytes:
+    """Return what the ciphertext of a row is bound to."""
     return f"perdure/webhook-signing-key/{environment_id}".encode()

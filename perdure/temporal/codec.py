@@ -10,7 +10,7 @@ from temporalio.converter import PayloadCodec
 
 from perdure.crypto.keyring import KeyRing
 
-__all__ = ["SECRET_MARK", "EncryptionCodec"]
+__all__ = ["SECRET_MARK", "EncryptionCodec", "rewrap_payload", "rewrap_serialized_payload"]
 
 SECRET_MARK = "perdure-secret"  # noqa: S105 - a name, not a secret
 """Marks a payload that the converter found to hold a secret."""
@@ -49,3 +49,27 @@ class EncryptionCodec(PayloadCodec):
         if payload.metadata.get("encoding") != _ENCODING:
             return payload
         return Payload.FromString(self._keyring.decrypt(payload.data, aad=_AAD))
+
+
+def rewrap_payload(keyring: KeyRing, payload: Payload) -> Payload:
+    """Return a payload encrypted with the first key of the ring; one in clear stays as it is.
+
+    Raises:
+        DecryptionError: The key ring cannot read it.
+    """
+    if payload.metadata.get("encoding") != _ENCODING:
+        return payload
+    rewrapped = Payload()
+    rewrapped.CopyFrom(payload)
+    rewrapped.data = keyring.rewrap(payload.data, aad=_AAD)
+    return rewrapped
+
+
+def rewrap_serialized_payload(keyring: KeyRing, data: bytes) -> bytes:
+    """Do as `rewrap_payload` to a payload that is stored outside of histories.
+
+    Raises:
+        DecryptionError: The key ring cannot read it.
+    """
+    payload = rewrap_payload(keyring, Payload.FromString(data))
+    return payload.SerializeToString(deterministic=True)

@@ -16,11 +16,12 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-__all__ = ["BlobStore", "PostgresStorageDriver", "external_storage"]
+__all__ = ["CLAIM_KEY", "BlobStore", "PostgresStorageDriver", "external_storage"]
 
 _THRESHOLD_BYTES = 16 * 1024
 _CACHE_BYTES = 64 * 1024 * 1024
-_CLAIM_KEY = "sha256"
+CLAIM_KEY = "sha256"
+"""Name of a blob's key in claims. It can never change."""
 
 
 class BlobStore(Protocol):
@@ -61,7 +62,7 @@ class PostgresStorageDriver(StorageDriver):
             key = hashlib.sha256(data).hexdigest()
             if key not in self._cache:
                 blobs[key] = data
-            claims.append(StorageDriverClaim(claim_data={_CLAIM_KEY: key}))
+            claims.append(StorageDriverClaim(claim_data={CLAIM_KEY: key}))
         if blobs:
             await self._blobs.put_many(blobs)
             for key, data in blobs.items():
@@ -77,7 +78,7 @@ class PostgresStorageDriver(StorageDriver):
             KeyError: A claimed payload is not there any more.
         """
         del context
-        keys = [claim.claim_data[_CLAIM_KEY] for claim in claims]
+        keys = [claim.claim_data[CLAIM_KEY] for claim in claims]
         found = {key: self._cache[key] for key in keys if key in self._cache}
         missing = sorted(set(keys) - found.keys())
         if missing:

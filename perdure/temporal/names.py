@@ -43,6 +43,7 @@ class WorkflowType(StrEnum):
     WEBHOOK_DISPATCH = "webhook-dispatch"
     WEBHOOK_DELIVERY = "webhook-delivery"
     CONFIRM_DELETES = "confirm-deletes"
+    KEY_ROTATION = "key-rotation"
     EACH = "each"
     EACH_BATCH = "each-batch"
 

@@ -35,6 +35,8 @@ async def test_every_path_but_health_and_the_page_needs_a_key(
     is_open = {
         ("GET", "/health"),
         ("GET", "/ready"),
+        ("GET", "/codec"),
+        ("POST", "/codec/session"),
         ("GET", "/docs/{environment}"),
         ("GET", "/docs/assets/{name}"),
         ("POST", provider),
@@ -164,13 +166,13 @@ async def test_database_that_is_away_is_answered_with_503(
     from perdure.errors import UnavailableError
 
     class Away:
-        async def by_secret_key(self, _: str) -> None:
+        async def open(self, _: str) -> None:
             raise UnavailableError("Postgres is away", code="database_unavailable")
 
         async def ping(self) -> None:
             raise UnavailableError("Postgres is away", code="database_unavailable")
 
-    database = SimpleNamespace(environments=Away(), ping=Away().ping)
+    database = SimpleNamespace(api_keys=Away(), audit=None, ping=Away().ping)
     app = create_app(replace(container, database=database))
     async with client_of(app, environment.secret_key) as client:
         answer = await client.get("/runs")

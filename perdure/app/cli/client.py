@@ -105,6 +105,44 @@ class ApiClient:
         """Change the environment."""
         return await self._object("PATCH", "/environment", body=_given(changes))
 
+    async def list_environments(self) -> dict[str, Any]:
+        """Return all environments."""
+        return await self._object("GET", "/environments")
+
+    async def create_environment(self, name: str) -> dict[str, Any]:
+        """Make an environment; the answer shows its first key."""
+        return await self._object("POST", "/environments", body={"name": name})
+
+    async def delete_environment(self, name: str) -> dict[str, Any]:
+        """Delete an environment without connections."""
+        return await self._object("DELETE", f"/environments/{quote(name, safe='')}")
+
+    async def list_api_keys(self, *, revoked: bool = False) -> dict[str, Any]:
+        """Return the API keys of the environment, on request those that are revoked, too."""
+        return await self._object(
+            "GET", "/environment/api-keys", query={"revoked": "true" if revoked else None}
+        )
+
+    async def create_api_key(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make an API key; the answer shows it."""
+        return await self._object("POST", "/environment/api-keys", body=_given(body))
+
+    async def revoke_api_key(self, key_id: str) -> dict[str, Any]:
+        """Have an API key open nothing any more."""
+        return await self._object("DELETE", f"/environment/api-keys/{quote(key_id, safe='')}")
+
+    async def encryption_keys(self) -> dict[str, Any]:
+        """Return what is encrypted with which key."""
+        return await self._object("GET", "/encryption-keys")
+
+    async def rotate_encryption_keys(self) -> dict[str, Any]:
+        """Have everything encrypted with the first key of the ring."""
+        return await self._object("POST", "/encryption-keys/rotate")
+
+    async def list_audit_events(self, query: Query) -> dict[str, Any]:
+        """Return administrative acts, the newest first."""
+        return await self._object("GET", "/audit", query=query)
+
     async def list_variables(self) -> list[dict[str, Any]]:
         """Return the variables of the environment with their values."""
         answer = await self._call("GET", "/environment-variables")

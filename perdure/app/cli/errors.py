@@ -126,6 +126,10 @@ _HINTS = {
     "database_unavailable": "the same command may succeed when Postgres answers again",
     "server_unreachable": "`perdure dev` starts a server on this machine",
     "project_not_found": "name the project folder with --project, or make one with `perdure init`",
+    "unknown_api_key": "`perdure api-keys list` shows the keys",
+    "unknown_environment": "`perdure environments list` shows the environments",
+    "environment_not_empty": "`perdure connections delete` deletes a connection",
+    "forbidden": "use the environment's secret key, or one with the scope",
     "encryption_keys_missing": "`perdure keys new` makes a key",
 }
 

@@ -12,12 +12,16 @@ from cyclopts import App, CycloptsError, Parameter
 from perdure._version import __version__
 from perdure.app.cli.commands import (
     actions,
+    api_keys,
+    audit,
     config,
     connections,
     deployments,
     env,
     environment,
+    environments,
     integrations,
+    keys,
     processes,
     project,
     providers,
@@ -73,10 +77,13 @@ app.command(runs.app)
 webhooks.app.command(events)
 webhooks.app.command(replay_events, name="replay")
 app.command(webhooks.app)
+app.command(environments.app)
+app.command(api_keys.app)
+app.command(audit.audit, group=OPERATE)
 app.command(processes.migrate, group=OPERATE)
 app.command(processes.api, group=OPERATE)
 app.command(processes.worker, group=OPERATE)
-app.command(processes.keys)
+app.command(keys.app)
 
 
 @app.meta.default

@@ -106,6 +106,7 @@ class _Dev:
                 port=ports["--temporal-port"],
                 ui_port=ports["--ui-port"],
                 db_filename=folder.temporal_db,
+                codec_endpoint=f"http://{LOOPBACK}:{ports['--port']}/codec",
             )
             secrets = folder.secrets()
             async with Guard(lock.fd) as guard, open_cluster(folder.path, guard) as postgres:

@@ -9,17 +9,12 @@ import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from cyclopts import App
-
 from perdure.app.cli.errors import CliError
-from perdure.app.cli.options import OPERATE
 
 if TYPE_CHECKING:
     from config.settings import Settings
 
-__all__ = ["api", "keys", "migrate", "worker"]
-
-keys = App(name="keys", group=OPERATE, help="Encryption keys.")
+__all__ = ["api", "migrate", "worker"]
 
 
 def api() -> None:
@@ -51,14 +46,6 @@ async def migrate() -> None:
 
     async for done in bring_up_to_date(settings):
         render.say(done)
-
-
-@keys.command
-def new() -> None:
-    """Print a new key for PERDURE_ENCRYPTION_KEYS; put it in front of the present ones."""
-    from perdure.crypto.keyring import new_key
-
-    sys.stdout.write(f"{new_key()}\n")
 
 
 def _make_replays_alike() -> None:

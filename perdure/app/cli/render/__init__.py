@@ -15,6 +15,15 @@ from perdure.app.cli.render.answers import (
     variables,
 )
 from perdure.app.cli.render.dry_run import dry_run, dry_run_started, log_lines
+from perdure.app.cli.render.keys import (
+    api_keys,
+    audit_events,
+    encryption_keys,
+    environments,
+    key_rotation,
+    made_api_key,
+    made_environment,
+)
 from perdure.app.cli.render.plan import (
     deployed,
     deployment,
@@ -31,6 +40,8 @@ from perdure.app.cli.render.webhooks import deliveries, delivery, webhook_settin
 
 __all__ = [
     "actions",
+    "api_keys",
+    "audit_events",
     "connection",
     "connections",
     "deliveries",
@@ -40,11 +51,16 @@ __all__ = [
     "deployments",
     "dry_run",
     "dry_run_started",
+    "encryption_keys",
     "environment",
+    "environments",
     "failure",
     "integration",
     "integrations",
+    "key_rotation",
     "log_lines",
+    "made_api_key",
+    "made_environment",
     "note",
     "plain_deployment",
     "plain_replay",
