@@ -61,16 +61,17 @@ def find_script(
         NotFoundError: `script_not_found`.
         InvalidInputError: `ambiguous_script`, several are meant.
     """
-    found = [
+    there = [
         script
         for item in config.integrations
         if integration is None or item.key == integration
         for script in scripts_of_integration(item, places)
-        if name in (script.name, script.path)
     ]
+    found = [script for script in there if name in (script.name, script.path)]
     if not found:
         where = f" of {integration}" if integration else ""
-        msg = f"nango.yaml names no script {name!r}{where} that has a file."
+        names = ", ".join(dict.fromkeys(script.name for script in there)) or "none"
+        msg = f"nango.yaml names no script {name!r}{where} that has a file; there are: {names}"
         raise NotFoundError(msg, code="script_not_found")
     if len(found) > 1:
         paths = ", ".join(script.path for script in found)

@@ -91,7 +91,7 @@ class RunSummary(Answer):
         counts: What it did to records, by model.
         error: Why it failed: `type`, `message` and where known `file`, `line`, `traceback`.
         temporal_url: Its history in the Temporal UI.
-        action_id: By which the result of an action is read, None for other runs.
+        action_id: By which the result of an action is read, None for other runs and dry ones.
         waiting: Why it makes no progress at present, None where it does.
         dry_run: Whether it only shows what it would do.
     """
@@ -191,6 +191,7 @@ def _history(view: RunView) -> HistoryView | None:
 def _facts(view: RunView, settings: Settings) -> dict[str, Any]:
     run = view.run
     end = run.finished_at or utcnow()
+    is_call = run.kind == WorkflowType.ACTION and not run.dry_run
     return {
         "id": run.id,
         "workflow_id": run.workflow_id,
@@ -209,5 +210,5 @@ def _facts(view: RunView, settings: Settings) -> dict[str, Any]:
         "temporal_url": temporal_url(settings, run),
         "waiting": WaitingView.of(view.waiting),
         "dry_run": run.dry_run,
-        "action_id": action_id_of(run.workflow_id) if run.kind == WorkflowType.ACTION else None,
+        "action_id": action_id_of(run.workflow_id) if is_call else None,
     }

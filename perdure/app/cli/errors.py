@@ -121,6 +121,7 @@ _HINTS = {
     "destructive_changes": "--allow-destructive allows it",
     "target_touches_others": "deploy them together, or allow it with --allow-destructive",
     "concurrent_deployment": "look at the new plan with --dry-run",
+    "unknown_run": "`perdure runs list` shows the runs; the id of an action is not that of its run",
     "unknown_deployment": "`perdure deployments list` shows the deployments",
     "temporal_unavailable": "the same command may succeed when Temporal answers again",
     "database_unavailable": "the same command may succeed when Postgres answers again",

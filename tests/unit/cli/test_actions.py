@@ -81,12 +81,13 @@ def test_actions_are_listed_with_their_ids(server: HTTPServer, run: Run) -> None
     }
     query = {"kind": "action", "limit": "20", "script": "create"}
     server.expect_request("/runs", query_string=query).respond_with_json(
-        {"runs": [item], "next_cursor": None}
+        {"runs": [item, item | {"action_id": None, "dry_run": True}], "next_cursor": None}
     )
 
     result = run("actions", "list", "--action", "create")
 
-    assert ID in result.out
+    assert result.out.count(ID) == 1
+    assert "dry run: pay / create" in result.out
     assert "success" in result.out
 
 

@@ -129,6 +129,7 @@ def test_a_script_that_fails_ends_with_12(server: HTTPServer, folder: Path, run:
 
     assert result.code == 12
     assert "issues.py:3: no" in result.out
+    assert "Traceback" not in result.out, "it has no line of the script"
 
 
 def test_what_the_server_refuses_ends_with_12(server: HTTPServer, folder: Path, run: Run) -> None:
@@ -152,7 +153,9 @@ def test_an_actions_output_is_printed(server: HTTPServer, folder: Path, run: Run
 
     result = run("dryrun", "echo", "acme", "-i", '{"text": "a"}')
 
-    assert json.loads(result.out.partition("\n")[2]) == {"n": 1}
+    said, _, output = result.out.partition("\n")
+    assert said.endswith("Nothing was written here; what it asked the API for was asked.")
+    assert json.loads(output) == {"n": 1}
     assert asked[0]["input"] == {"text": "a"}
 
 

@@ -150,12 +150,12 @@ def actions(answer: JsonObject) -> None:
         ("Action", "For", "Status", "Started", "Took", "Id"),
         [
             (
-                f"{item['integration']} / {item['script']}",
+                f"{_mark(item)}{item['integration']} / {item['script']}",
                 item["connection_id"],
                 styled(item["status"]),
                 moment(item["started_at"]),
                 duration(item["duration_s"]),
-                item["action_id"],
+                item["action_id"] or "",
             )
             for item in answer["runs"]
         ],
@@ -289,8 +289,11 @@ def run(answer: JsonObject) -> None:
 
 
 def _what(run: JsonObject) -> str:
-    mark = "dry run: " if run.get("dry_run") else ""
-    return f"{mark}{run['kind']} {run['integration']}/{run['script']}"
+    return f"{_mark(run)}{run['kind']} {run['integration']}/{run['script']}"
+
+
+def _mark(run: JsonObject) -> str:
+    return "dry run: " if run.get("dry_run") else ""
 
 
 def failure_of_run(answer: JsonObject) -> None:
@@ -300,7 +303,8 @@ def failure_of_run(answer: JsonObject) -> None:
         place = f"{error['file']}:{error.get('line')}: " if error.get("file") else ""
         message = str(error["message"]).removeprefix(place)
         show(Text("\nError  ", style="red") + plain_lines(f"{place}{message}"))
-        if error.get("traceback"):
+        # Without a line of the script it says nothing that the message does not.
+        if 'File "' in str(error.get("traceback")):
             show(plain_lines(str(error["traceback"]).rstrip()))
 
 

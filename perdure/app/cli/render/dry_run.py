@@ -37,11 +37,7 @@ def log_lines(lines: Sequence[JsonObject]) -> None:
 def dry_run(view: JsonObject, fixture: Path | None) -> None:
     """Print what a dry run came to."""
     run = view["run"]
-    took = duration(run["duration_s"])
-    if run["status"] == "success":
-        say(f"Succeeded in {took}. Nothing was written.")
-    else:
-        say(f"Ended after {took}: {run['status']}. Nothing was written.")
+    _ended(run)
     failure_of_run(run)
     records = view["records"] or {}
     if records:
@@ -71,6 +67,16 @@ def dry_run(view: JsonObject, fixture: Path | None) -> None:
     elif view["fixture_refused"]:
         note(f"error: {view['fixture_refused']}")
         note("hint: try it with a connection or with metadata that lead to less")
+
+
+def _ended(run: JsonObject) -> None:
+    took, written = duration(run["duration_s"]), "Nothing was written."
+    if run["kind"] != "sync":
+        written = "Nothing was written here; what it asked the API for was asked."
+    if run["status"] == "success":
+        say(f"Succeeded in {took}. {written}")
+    else:
+        say(f"Ended after {took}: {run['status']}. {written}")
 
 
 def _row(model: str, row: JsonObject) -> Text:
