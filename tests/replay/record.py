@@ -88,6 +88,18 @@ async def on_event(nango):
 """
 
 
+RESTS = """
+import asyncio
+
+async def run_action(nango, input):
+    await nango.get(endpoint="/issues")
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        await nango.log("cleaned up")
+"""
+
+
 async def save(name: str, handle: WorkflowHandle) -> None:
     try:
         await handle.result()
@@ -164,6 +176,16 @@ async def record_connection(environment: Stack, source: Source) -> None:
             await save(name, client.get_workflow_handle(run.workflow_id, run_id=run.id))
 
 
+async def record_timeout(environment: Stack, connection: Connection) -> None:
+    """Run an action that takes longer than it may."""
+    files = project(action=RESTS)
+    limited = "endpoint: POST /echo\n        run_timeout: 1s"
+    files["nango.yaml"] = files["nango.yaml"].replace("endpoint: POST /echo", limited)
+    await environment.deploy(files)
+    late = await environment.start_action(connection, HELLO, keeps_record=True)
+    await save("action-timeout", late)
+
+
 async def main() -> None:
     HISTORIES.mkdir(exist_ok=True)
     server = HTTPServer(host="127.0.0.1")
@@ -193,6 +215,7 @@ async def main() -> None:
         await save("action-success", await environment.start_action(ok, HELLO))
         queued = {"queued": True, "ordered": True, "max_retries": 1}
         await save("action-queued-success", await environment.start_action(ok, HELLO, **queued))
+        await record_timeout(environment, ok)
         await environment.deploy(tracked())
         await save("sync-tracked-success", await environment.start_sync(ok))
         await record_webhook(environment, ok)

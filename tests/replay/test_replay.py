@@ -49,7 +49,7 @@ async def test_history_with_another_step_does_not_replay() -> None:
 def test_there_are_fixtures() -> None:
     recorded = {"sync-success", "sync-failure", "action-success", "deploy-success"}
     recorded |= {"connection-create-success", "connection-delete-success"}
-    recorded |= {"on-event-success", "on-event-failure", "action-queued-success"}
+    recorded |= {"on-event-success", "on-event-failure", "action-queued-success", "action-timeout"}
     recorded |= {"webhook-success", "webhook-failure", "webhook-dispatch-success"}
     recorded |= {"sync-tracked-success"}
     assert {file.stem for file in FILES} >= recorded
