@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +17,12 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from perdure.auth.errors import TokenError
+from perdure.connections.private_keys import as_pem
 
-__all__ = ["SigningKey", "algorithm_of", "asymmetric_key", "hmac_key", "pem_of", "sign_jwt"]
+__all__ = ["SigningKey", "algorithm_of", "asymmetric_key", "hmac_key", "sign_jwt"]
 
 SigningKey = RSAKey | ECKey | OKPKey | OctKey
 
-_ARMOR = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _REGISTRY = JWSRegistry(
     algorithms=[
@@ -34,49 +33,17 @@ _REGISTRY = JWSRegistry(
 )
 
 
-def pem_of(text: str) -> str:
-    r"""Return a private key as PEM.
-
-    Args:
-        text: PEM, also with its line breaks written as `\n`, lost or turned into spaces; base64
-            of PEM; or the base64 of a key alone.
-
-    Raises:
-        TokenError: Lasting, if it is none of these.
-    """
-    given = text.strip().strip("\"'").replace("\\r", "").replace("\\n", "\n").strip()
-    if "-----BEGIN" not in given:
-        try:
-            decoded = base64.b64decode("".join(given.split()), validate=True)
-        except (ValueError, binascii.Error):
-            raise _not_a_key() from None
-        if b"-----BEGIN" not in decoded:
-            return _armored("PRIVATE KEY", given)
-        given = decoded.decode("utf-8", errors="replace")
-    armored = _ARMOR.search(given)
-    if armored is None:
-        raise _not_a_key()
-    label, inner = armored.groups()
-    if ":" in inner:
-        raise TokenError(
-            "The private key is protected by a passphrase; give it without one.",
-            lasting=True,
-            code="invalid_credentials",
-        )
-    return _armored(label, inner)
-
-
 def asymmetric_key(text: str) -> RSAKey | ECKey | OKPKey:
     """Return a private key.
 
     Args:
-        text: As `pem_of` takes it.
+        text: As `as_pem` takes it.
 
     Raises:
         TokenError: Lasting, if it is no private key that can sign.
     """
-    pem = pem_of(text)
     try:
+        pem = as_pem(text)
         native = serialization.load_pem_private_key(pem.encode(), password=None)
         match native:
             case rsa.RSAPrivateKey():
@@ -158,11 +125,6 @@ def sign_jwt(key: SigningKey, header: Mapping[str, Any], claims: Mapping[str, An
             lasting=True,
             code="invalid_credentials",
         ) from error
-
-
-def _armored(label: str, inner: str) -> str:
-    lines = re.findall(".{1,64}", "".join(inner.split()))
-    return "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""))
 
 
 def _not_a_key() -> TokenError:

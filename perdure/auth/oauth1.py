@@ -9,7 +9,6 @@ from pydantic import JsonValue
 
 from perdure.auth.answers import text_at
 from perdure.auth.endpoint import TokenRequest, refusal
-from perdure.auth.keys import pem_of
 from perdure.auth.target import AuthTarget, filled_url
 from perdure.connections.credentials import OAuth1Credentials
 from perdure.connections.interpolation import interpolate, interpolate_json
@@ -52,20 +51,15 @@ def signer(
         token: On whose behalf.
         token_secret: Its secret.
         further: More parameters of the protocol, such as `oauth_verifier`.
-
-    Raises:
-        TokenError: Lasting, if requests are signed by RSA and there is no key.
     """
     client = target.client
-    method = target.provider.signature_method or "HMAC-SHA1"
-    key = pem_of(client.private_key or client.client_secret) if method == "RSA-SHA1" else ""
     return OAuth1Signer(
         consumer_key=client.client_id,
         consumer_secret=client.client_secret,
         token=token,
         token_secret=token_secret,
-        method=method,
-        private_key=key,
+        method=target.provider.signature_method or "HMAC-SHA1",
+        private_key=client.private_key or client.client_secret,
         further=further,
     )
 

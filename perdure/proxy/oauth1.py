@@ -24,6 +24,7 @@ from authlib.oauth1.rfc5849.signature import (
 )
 from authlib.oauth1.rfc5849.util import escape
 
+from perdure.connections.private_keys import as_pem
 from perdure.errors import InvalidInputError
 from perdure.proxy.exchange import OutgoingRequest
 
@@ -44,7 +45,7 @@ class OAuth1Signer:
         token: On whose behalf; empty where there is none yet.
         token_secret: Signs too.
         method: `HMAC-SHA1`, `HMAC-SHA256`, `RSA-SHA1` or `PLAINTEXT`.
-        private_key: PEM, for RSA.
+        private_key: For RSA, as `as_pem` takes it.
         realm: Said in the header where it is set.
         further: More parameters of the protocol, such as `oauth_verifier`.
     """
@@ -111,7 +112,7 @@ class OAuth1Signer:
                 return base64.b64encode(digest).decode("ascii")
             case "RSA-SHA1":
                 try:
-                    return rsa_sha1_signature(base, self.private_key)
+                    return rsa_sha1_signature(base, as_pem(self.private_key))
                 except (ValueError, TypeError, AttributeError):
                     # Without the cause, whose text may quote the key.
                     raise InvalidInputError(

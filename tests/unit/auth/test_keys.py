@@ -9,7 +9,8 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from perdure.auth.errors import TokenError
-from perdure.auth.keys import algorithm_of, asymmetric_key, hmac_key, pem_of, sign_jwt
+from perdure.auth.keys import algorithm_of, asymmetric_key, hmac_key, sign_jwt
+from perdure.connections.private_keys import as_pem
 
 from .conftest import private_pem, public_pem
 
@@ -36,7 +37,7 @@ def test_key_is_read_however_it_was_pasted(rsa_key: rsa.RSAPrivateKey, pkcs1: bo
     for text in pasted:
         token = sign_jwt(asymmetric_key(text), {}, {"a": 1})
         assert jwt.decode(token, RSAKey.import_key(public_pem(rsa_key))).claims == {"a": 1}
-        assert pem_of(pem_of(text)) == pem_of(text)
+        assert as_pem(as_pem(text)) == as_pem(text)
 
 
 @pytest.mark.parametrize(
