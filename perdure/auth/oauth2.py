@@ -9,7 +9,6 @@ import base64
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from authlib.oauth2.rfc7523 import private_key_jwt_sign
 from pydantic import JsonValue
 
 from perdure.auth.answers import Granted
@@ -51,11 +50,11 @@ def authorization_url(
     scopes: Sequence[str] | None = None,
     params: Mapping[str, str | None] | None = None,
 ) -> str:
-    """Return where people are sent to consent.
+    """Return where people are sent to consent, or to install an app.
 
     Args:
         target: For whom.
-        state: Comes back with the code.
+        state: Comes back with the code, or with the installation.
         redirect_uri: Where they come back to.
         code_challenge: Of PKCE, by S256; left out where the provider takes none.
         scopes: What is asked for; what `AuthTarget.scopes` says if None.
@@ -68,15 +67,18 @@ def authorization_url(
     variables = target.variables()
     url = filled_url(provider.authorization_url, target, variables, "authorization_url")
     asked = target.scopes() if scopes is None else scopes
-    query: dict[str, str | None] = {
-        "response_type": "code",
-        "client_id": target.client.client_id,
-        "redirect_uri": redirect_uri,
-        "scope": provider.scope_separator.join(asked) if asked else None,
-        "state": state,
-    }
-    if code_challenge and not provider.disable_pkce:
-        query |= {"code_challenge": code_challenge, "code_challenge_method": "S256"}
+    query: dict[str, str | None] = {"state": state}
+    # An app is known by its page, and states itself what it asks for and where people come back to.
+    if provider.auth_mode is not AuthMode.APP:
+        query = {
+            "response_type": "code",
+            "client_id": target.client.client_id,
+            "redirect_uri": redirect_uri,
+            "scope": provider.scope_separator.join(asked) if asked else None,
+            "state": state,
+        }
+        if code_challenge and not provider.disable_pkce:
+            query |= {"code_challenge": code_challenge, "code_challenge_method": "S256"}
     query |= {
         name: interpolate(template, variables)
         for name, template in provider.authorization_params.items()
@@ -257,6 +259,9 @@ def _as_client(target: AuthTarget, request: TokenRequest) -> TokenRequest:
 
 
 def _assertion(client: ClientCredentials, url: str) -> str:
+    # Few providers ask for it, and it brings all of authlib's OAuth 2 along.
+    from authlib.oauth2.rfc7523 import private_key_jwt_sign
+
     key = asymmetric_key(client.private_key or client.client_secret)
     return private_key_jwt_sign(
         key,

@@ -54,8 +54,11 @@ class AuthTarget:
             further: More that `${credentials.<name>}` finds.
         """
         revealed = {} if credentials is None else reveal_credentials(credentials)
+        link: dict[str, JsonValue] = {}
+        if self.client.app_link:
+            link["appPublicLink"] = self.client.app_link.rstrip("/")
         return TemplateVariables(
-            connection_config=self.connection_config,
+            connection_config={**self.connection_config, **link},
             credentials={**revealed, **(further or {})},
             client_id=self.client.client_id or None,
             client_secret=self.client.client_secret or None,

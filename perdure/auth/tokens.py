@@ -149,7 +149,7 @@ class TokenClient:
         scopes: Sequence[str] | None = None,
         params: Mapping[str, str | None] | None = None,
     ) -> str:
-        """Return where people are sent to consent, by OAuth 2.
+        """Return where people are sent to consent, by OAuth 2, or to install an app.
 
         Args:
             target: For whom.
