@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
 from typing import Any
 
 from temporalio import activity
@@ -16,7 +17,15 @@ from perdure.records.prepare import prepare_batch, prepare_deletion, prepare_upd
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import Payload, RunContext
 
-__all__ = ["BatchInput", "BatchOutcome", "RecordActivities"]
+__all__ = ["BatchInput", "BatchOutcome", "BatchVerb", "RecordActivities"]
+
+
+class BatchVerb(StrEnum):
+    """What a batch does; the names of the steps that do it."""
+
+    SAVE = "batch_save"
+    UPDATE = "batch_update"
+    DELETE = "batch_delete"
 
 
 class BatchInput(Payload):
@@ -71,14 +80,7 @@ class RecordActivities:
         Raises:
             InvalidInputError: A record has no usable id; nothing is saved.
         """
-        prepared = prepare_batch(batch.records)
-
-        async def write(conn: DbConnection) -> BatchResult:
-            return await self._database.records.save(
-                _target(batch), prepared, by=_writer(batch), conn=conn
-            )
-
-        return await self._write(batch, prepared.ids, write)
+        return await self._step(BatchVerb.SAVE, batch)
 
     @activity.defn
     async def batch_delete(self, batch: BatchInput) -> BatchOutcome:
@@ -87,14 +89,7 @@ class RecordActivities:
         Raises:
             InvalidInputError: A record has no usable id or `deletedAt`; nothing is deleted.
         """
-        prepared = prepare_deletion(batch.records)
-
-        async def write(conn: DbConnection) -> BatchResult:
-            return await self._database.records.delete(
-                _target(batch), prepared, by=_writer(batch), conn=conn
-            )
-
-        return await self._write(batch, prepared.batch.ids, write)
+        return await self._step(BatchVerb.DELETE, batch)
 
     @activity.defn
     async def batch_update(self, batch: BatchInput) -> BatchOutcome:
@@ -103,28 +98,46 @@ class RecordActivities:
         Raises:
             InvalidInputError: A record has no usable id; nothing is updated.
         """
-        prepared = prepare_update(batch.records)
+        return await self._step(BatchVerb.UPDATE, batch)
 
-        async def write(conn: DbConnection) -> BatchResult:
-            return await self._database.records.update(
-                _target(batch), prepared, by=_writer(batch), conn=conn
-            )
+    async def write(self, verb: BatchVerb, batch: BatchInput, conn: DbConnection) -> BatchResult:
+        """Write a batch inside a transaction, and count it nowhere.
 
-        return await self._write(batch, tuple(prepared.partials), write, merges=True)
+        Raises:
+            InvalidInputError: A record cannot be written.
+        """
+        _, write = self._prepared(verb, batch)
+        return await write(conn)
 
-    async def _write(
-        self,
-        batch: BatchInput,
-        ids: Sequence[str],
-        write: Callable[[DbConnection], Awaitable[BatchResult]],
-        *,
-        merges: bool = False,
-    ) -> BatchOutcome:
+    def _prepared(
+        self, verb: BatchVerb, batch: BatchInput
+    ) -> tuple[Sequence[str], Callable[[DbConnection], Awaitable[BatchResult]]]:
+        """Return the ids of a batch, and how it is written."""
+        records, target, by = self._database.records, _target(batch), _writer(batch)
+        match verb:
+            case BatchVerb.SAVE:
+                saved = prepare_batch(batch.records)
+                return saved.ids, lambda conn: records.save(target, saved, by=by, conn=conn)
+            case BatchVerb.UPDATE:
+                merged = prepare_update(batch.records)
+                ids = tuple(merged.partials)
+                return ids, lambda conn: records.update(target, merged, by=by, conn=conn)
+            case BatchVerb.DELETE:
+                gone = prepare_deletion(batch.records)
+                return gone.batch.ids, lambda conn: records.delete(target, gone, by=by, conn=conn)
+
+    async def _step(self, verb: BatchVerb, batch: BatchInput) -> BatchOutcome:
         context = batch.context
+        ids, write = self._prepared(verb, batch)
         async with heartbeating(), self._database.transaction() as conn:
             if context.dry_run:
                 result = await self._database.dry_runs.preview(
-                    context.run_id, _target(batch), ids, write, merges=merges, conn=conn
+                    context.run_id,
+                    _target(batch),
+                    ids,
+                    write,
+                    merges=verb is BatchVerb.UPDATE,
+                    conn=conn,
                 )
             else:
                 result = await write(conn)

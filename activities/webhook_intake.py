@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
+import structlog
+
 from activities.bundles import BundleCache
+from activities.coalescing import Coalesced
 from activities.webhook_routes import WebhookRoutes
 from perdure.clock import utcnow
 from perdure.db.database import Database
 from perdure.db.integrations import WebhookEndpoint
 from perdure.db.pool import DbConnection
-from perdure.db.webhook_events import (
-    NewEvent,
-    NewTask,
-    OpenConnection,
-    WebhookEvent,
-    WebhookTarget,
-)
-from perdure.errors import ConflictError, NotFoundError
+from perdure.db.webhook_arrivals import NewEvent, NewTask, WantedTargets, WebhookTarget
+from perdure.db.webhook_events import OpenConnection, WebhookEvent
+from perdure.errors import ConflictError, NotFoundError, PerdureError
 from perdure.ids import EnvironmentId
 from perdure.providers.provider_catalog import ProviderCatalog
 from perdure.providers.webhook_rules import ChallengeRule, WebhookRules, webhook_rules
@@ -37,6 +36,9 @@ from perdure.webhooks.signatures import verify
 __all__ = ["Taken", "WebhookIntake"]
 
 _LONGEST_NAME = 255
+_AT_ONCE = 250
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,19 @@ class _Routed:
     tasks: tuple[NewTask, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where providers send webhooks, and what holds for them there."""
+
+    endpoint: WebhookEndpoint
+    rules: WebhookRules | None
+
+
 class WebhookIntake:
     """Takes webhooks for integrations.
+
+    What is looked up and what is written is so for all requests that are under way at once. Each
+    is still judged by what was in the database after it came, and answered after its own commit.
 
     Args:
         database: Our own data.
@@ -82,6 +95,9 @@ class WebhookIntake:
         self._database = database
         self._catalog = catalog
         self._routes = WebhookRoutes(bundles)
+        self._address = Coalesced(self._addresses, _AT_ONCE)
+        self._targets = Coalesced(database.webhook_arrivals.targets, _AT_ONCE)
+        self._added = Coalesced(self._add, _AT_ONCE)
 
     async def take(self, environment: str, integration: str, webhook: IncomingWebhook) -> Taken:
         """Take a request of a provider. When this returns, nothing of it can be lost.
@@ -96,8 +112,8 @@ class WebhookIntake:
             UnauthorizedError: It is not the provider's; see `perdure.webhooks.signatures.verify`.
             InvalidInputError: It cannot be read.
         """
-        endpoint = await self._database.integrations.endpoint(environment, integration)
-        rules = self._rules(endpoint)
+        address = await self._address((environment, integration))
+        endpoint, rules = address.endpoint, address.rules
         if rules is None:
             return Taken(endpoint.environment, has_rules=False)
         challenge = asked_challenge(rules, webhook)
@@ -127,7 +143,7 @@ class WebhookIntake:
         webhook = IncomingWebhook(content.headers, content.body, content.query)
         routed = await self._routed(endpoint, rules, webhook)
         async with self._database.transaction() as conn:
-            await self._database.webhook_events.add_tasks(
+            await self._database.webhook_arrivals.add_tasks(
                 event.id, endpoint.environment, routed.tasks, conn=conn
             )
             deliveries = await self._forwarded(
@@ -139,6 +155,36 @@ class WebhookIntake:
             connections=_connections(endpoint, routed.tasks),
             deliveries=tuple(deliveries),
         )
+
+    async def _addresses(self, asked: Sequence[tuple[str, str]]) -> list[_Address | Exception]:
+        different = list(dict.fromkeys(asked))
+        found = await asyncio.gather(*(self._address_of(*one) for one in different))
+        by_name = dict(zip(different, found, strict=True))
+        return [by_name[one] for one in asked]
+
+    async def _address_of(self, environment: str, integration: str) -> _Address | Exception:
+        try:
+            endpoint = await self._database.integrations.endpoint(environment, integration)
+            return _Address(endpoint, self._rules(endpoint))
+        except PerdureError as error:
+            return error
+
+    async def _add(self, events: Sequence[NewEvent]) -> Sequence[UUID | Exception | None]:
+        try:
+            return await self._database.webhook_arrivals.add_all(events)
+        except Exception as error:
+            if len(events) == 1:
+                raise
+            log.info("webhooks_written_one_by_one", count=len(events), error=type(error).__name__)
+        # What cannot be written, such as one for an integration that has just been deleted, takes
+        # no other one with it.
+        return [await self._add_alone(event) for event in events]
+
+    async def _add_alone(self, event: NewEvent) -> UUID | Exception | None:
+        try:
+            return await self._database.webhook_arrivals.add(event)
+        except Exception as error:  # noqa: BLE001 - it is raised where its request is answered
+            return error
 
     def _rules(self, endpoint: WebhookEndpoint) -> WebhookRules | None:
         try:
@@ -181,14 +227,13 @@ class WebhookIntake:
             events.append((event, item, routed))
         ids, tasks, deliveries = [], [], []
         if len(events) == 1 and not integration.forward_webhooks:
-            # One statement, which is a transaction of its own.
-            known = await self._database.webhook_events.add(events[0][0])
+            known = await self._added(events[0][0])
             ids = [known or events[0][0].id]
             tasks = [] if known else list(events[0][0].tasks)
         else:
             async with self._database.transaction() as conn:
                 for event, item, routed in events:
-                    known = await self._database.webhook_events.add(event, conn=conn)
+                    known = await self._database.webhook_arrivals.add(event, conn=conn)
                     ids.append(known or event.id)
                     if known is None:
                         tasks += event.tasks
@@ -214,10 +259,10 @@ class WebhookIntake:
         # A body that says nothing of JSON is read here at the latest.
         if syncs or integration.forward_webhooks:
             wanted = wanted_connections(rules.connections, webhook)
-            targets = await self._database.webhook_events.targets(
-                integration.id,
-                None if wanted is None else wanted.column,
-                () if wanted is None else wanted.values,
+            targets = await self._targets(
+                WantedTargets(integration.id)
+                if wanted is None
+                else WantedTargets(integration.id, wanted.column, wanted.values)
             )
         tasks = tuple(
             NewTask(target.key, target.connection_id, sync) for sync in syncs for target in targets

@@ -44,12 +44,19 @@ _AT_ONCE = 100
 
 
 class DueWebhook(Payload):
-    """A webhook that is to be handled."""
+    """A webhook that is to be handled.
+
+    Attributes:
+        is_pending: Whether nobody has begun with it.
+        size: In bytes.
+    """
 
     task_id: int
     sync: str
     integration: str
     type: str
+    is_pending: bool = False
+    size: int = 0
 
 
 class DueWebhooks(Payload):
@@ -144,6 +151,8 @@ class WebhookTaskActivities:
                     sync=due.sync,
                     integration=due.integration,
                     type=next(iter(due.types), "webhook"),
+                    is_pending=due.is_pending,
+                    size=due.size,
                 )
                 for due in await self._database.webhook_events.due(key, _AT_ONCE)
             ]
@@ -157,19 +166,25 @@ class WebhookTaskActivities:
             DecryptionError: The key ring cannot read the webhook.
         """
         events = self._database.webhook_events
-        task = await events.task(start.webhook.task_id)
-        if task is None:
-            return StartedWebhook()
-        if start.webhook.continued is not None:
-            payload = IncomingWebhook(task.headers, task.body).payload
-            return StartedWebhook(context=start.webhook.continued.context, payload=payload)
-        while (context := await self._context(task, start)) is not None:
-            started = await self._begun(task, context)
-            if started is not None:
+        while True:
+            task = await events.task(start.webhook.task_id)
+            if task is None or (task.finished_at is not None and task.run_id != start.run_id):
+                # An execution that handles several may have done it meanwhile.
+                return StartedWebhook()
+            context: RunContext | None
+            if start.webhook.continued is not None:
+                context = start.webhook.continued.context
+            else:
+                found = await self.context_of(
+                    task, run_id=start.run_id, started_at=start.started_at
+                )
+                if found is None:
+                    await events.end(task.id, TaskStatus.SKIPPED, finished_at=utcnow())
+                    return StartedWebhook()
+                context = await self._begun(task, found)
+            if context is not None:
                 payload = IncomingWebhook(task.headers, task.body).payload
-                return StartedWebhook(context=started, payload=payload)
-        await events.end(task.id, TaskStatus.SKIPPED, finished_at=utcnow())
-        return StartedWebhook()
+                return StartedWebhook(context=context, payload=payload)
 
     @activity.defn
     async def finish_webhook(self, finish: FinishWebhook) -> None:
@@ -224,7 +239,7 @@ class WebhookTaskActivities:
                 )
 
     async def _begun(self, task: TaskInFull, context: RunContext) -> RunContext | None:
-        """Note the beginning; None where a deploy or a deletion came in between."""
+        """Note the beginning; None where a deploy, a deletion or another run came in between."""
         key = ConnectionKey(context.connection_key)
         environment_id = EnvironmentId(context.environment_id)
         async with self._database.transaction() as conn:
@@ -234,13 +249,23 @@ class WebhookTaskActivities:
                 return None
             if not await self._database.lifecycle.hold(key, conn=conn):
                 return None
+            if not await self._database.webhook_events.begin(task.id, context.run_id, conn=conn):
+                return None
             row = await self._database.syncs.ensure(key, context.script, conn=conn)
             context = context.model_copy(update={"sync_id": str(row.id)})
             await self._database.runs.start(run_start(context), conn=conn)
-            await self._database.webhook_events.begin(task.id, context.run_id, conn=conn)
         return context
 
-    async def _context(self, task: TaskInFull, start: StartWebhook) -> RunContext | None:
+    async def context_of(
+        self, task: TaskInFull, *, run_id: str, started_at: datetime
+    ) -> RunContext | None:
+        """Return what the run of a task begins with, None where connection or sync are gone.
+
+        Args:
+            task: What is to be done.
+            run_id: Id of the run.
+            started_at: When it started.
+        """
         try:
             connection = await self._database.connections.by_key(task.connection_key)
             environment = await self._database.environments.by_id(task.environment_id)
@@ -252,9 +277,9 @@ class WebhookTaskActivities:
         if declared is None or environment.active_bundle is None:
             return None
         return RunContext(
-            run_id=start.run_id,
+            run_id=run_id,
             workflow_id=activity.info().workflow_id or "",
-            started_at=start.started_at,
+            started_at=started_at,
             environment=environment.name,
             environment_id=environment.id,
             integration=connection.integration,

@@ -51,6 +51,7 @@ from api.routers import (
     webhooks,
 )
 from api.schemas.base import ErrorEnvelope
+from api.webhook_door import WebhookDoor
 from api.webhook_waker import WebhookWaker
 from perdure._version import __version__
 from perdure.records.canonical import to_json
@@ -59,8 +60,6 @@ __all__ = ["create_app"]
 
 _MAX_BODY_BYTES = 75 * 1024 * 1024
 _ROUTERS = (
-    # Looked for in this order: what comes in bursts first.
-    incoming_webhooks,
     health,
     environment,
     environments,
@@ -86,6 +85,7 @@ _ROUTERS = (
     scripts,
     run_retries,
     runs,
+    incoming_webhooks,
     webhooks,
     v1,
     environment_openapi,
@@ -107,6 +107,12 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     background = AppTasks()
     gate = Gate(dependencies.database.api_keys)
     mcp = McpEndpoint(dependencies, background)
+    waker = WebhookWaker(
+        dependencies.database,
+        dependencies.temporal,
+        dependencies.settings.webhook_patience,
+        background,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -126,6 +132,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         middleware=[
             Middleware(CodecCors, ui_url=dependencies.settings.temporal_ui_url),
             Middleware(ObserveRequest),
+            Middleware(WebhookDoor, dependencies=dependencies, waker=waker),
             Middleware(LimitBody, max_bytes=_MAX_BODY_BYTES),
             Middleware(Authenticate, dependencies=dependencies, gate=gate),
         ],
@@ -133,12 +140,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.state.dependencies = dependencies
     app.state.background = background
     app.state.gate = gate
-    app.state.waker = WebhookWaker(
-        dependencies.database,
-        dependencies.temporal,
-        dependencies.settings.webhook_patience,
-        background,
-    )
+    app.state.waker = waker
     # Set by whoever serves the app, so that answers without an end come to one.
     app.state.stopping = asyncio.Event()
     install_error_handlers(app)

@@ -27,8 +27,11 @@ from perdure.temporal.client import unavailable
 
 __all__ = ["WebhookWaker"]
 
-# In a burst a connection is looked at a few times a second, not for each webhook.
+# In a burst a connection is looked at a few times a second, not for each webhook, and each of many
+# connections still less often: what they cost together is bounded.
 _PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 2.0
+_PER_SECOND = 20
 _CONCURRENCY = 16
 
 log = structlog.get_logger(__name__)
@@ -72,10 +75,13 @@ class WebhookWaker:
                 self._more[connection.key] = False
                 async with self._limit:
                     await self._told(self._dispatcher.wake(connection))
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(self._pause())
                 more = self._more[connection.key]
         finally:
             del self._more[connection.key]
+
+    def _pause(self) -> float:
+        return min(max(_PAUSE_SECONDS, len(self._more) / _PER_SECOND), _LONGEST_PAUSE_SECONDS)
 
     async def _start(self, environment: str, ids: Sequence[UUID]) -> None:
         try:

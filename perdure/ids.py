@@ -23,6 +23,7 @@ __all__ = [
     "sync_workflow_id",
     "webhook_dispatch_workflow_id",
     "webhook_workflow_id",
+    "webhooks_workflow_id",
 ]
 
 EnvironmentId = NewType("EnvironmentId", int)
@@ -117,6 +118,11 @@ def event_workflow_id(
 def webhook_workflow_id(environment: str, task_id: int) -> str:
     """Return the workflow id of a script that handles a provider's webhook."""
     return f"webhook/{environment}/{task_id}"
+
+
+def webhooks_workflow_id(environment: str, first: int, last: int) -> str:
+    """Return the workflow id of a script that handles several webhooks one after the other."""
+    return f"webhook/{environment}/{first}-{last}"
 
 
 def webhook_dispatch_workflow_id(environment: str, key: ConnectionKey) -> str:

@@ -1,4 +1,8 @@
-"""The `webhook` workflow: one webhook of a provider, handled by one sync for one connection."""
+"""The `webhook` workflow: webhooks of a provider, handled by one sync for one connection.
+
+One is handled with all that a run has. In a burst several are handled by one execution, each for
+itself; see `workflows.webhooks_together`.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +28,14 @@ with workflow.unsafe.imports_passed_through():
         RunProgress,
         ScriptFiles,
         WebhookInput,
+        WebhookResult,
     )
     from workflows.nango import DurableSync
     from workflows.scripts import load_entry_point, script_border
     from workflows.steps import run_at_once
     from workflows.supervision import StartAgain, stop_if_cancelled, supervised, to_the_end
     from workflows.validation import Validation
+    from workflows.webhooks_together import handle_together
 
 __all__ = ["RunWebhook"]
 
@@ -47,12 +53,21 @@ class RunWebhook:
         return self._nango.progress.snapshot() if self._nango else RunProgress()
 
     @workflow.run
-    async def run(self, webhook: WebhookInput) -> None:
-        """Handle the webhook once.
+    async def run(self, webhook: WebhookInput) -> WebhookResult | None:
+        """Handle the webhook once, or several of them.
+
+        Returns:
+            How many of several were handled, None for one.
 
         Raises:
             ScriptError: The script failed; the failure names its file and line.
         """
+        if webhook.together:
+            return await handle_together(webhook)
+        await self._handle(webhook)
+        return None
+
+    async def _handle(self, webhook: WebhookInput) -> None:
         started = await run_at_once(
             WebhookTaskActivities.start_webhook,
             StartWebhook(

@@ -47,6 +47,7 @@ from activities.steps import StepActivities
 from activities.sync_commands import SyncCommandActivities
 from activities.sync_runs import SyncRuns
 from activities.variants import VariantActivities
+from activities.webhook_batches import WebhookBatchActivities
 from activities.webhook_dispatch import WebhookDispatcher, WebhookSweep
 from activities.webhook_starts import DeliveryStarter
 from activities.webhook_tasks import WebhookTaskActivities
@@ -167,6 +168,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     webhooks = WebhookActivities(database, container.catalog, transport, starter_of(container))
     incoming = WebhookTaskActivities(database, bundles, erasure, container.temporal, history)
     rotation = KeyRotationActivities(database.key_rotations, container.temporal)
+    together = WebhookBatchActivities(database, records, incoming)
     return [
         http.proxy,
         http.may_be_repeated,
@@ -236,6 +238,8 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         webhooks.start_forgotten_deliveries,
         webhooks.post_webhook,
         webhooks.give_up_webhook,
+        together.start_webhooks,
+        together.commit_webhooks,
         incoming.due_webhooks,
         incoming.start_webhook,
         incoming.finish_webhook,

@@ -32,6 +32,7 @@ from perdure.db.runs import RunStore
 from perdure.db.script_overrides import ScriptOverrideStore
 from perdure.db.syncs import SyncStore
 from perdure.db.variables import VariableStore
+from perdure.db.webhook_arrivals import WebhookArrivalStore
 from perdure.db.webhook_deliveries import DeliveryStore
 from perdure.db.webhook_events import WebhookEventStore
 from perdure.db.webhook_settings import WebhookSettingsStore
@@ -67,6 +68,7 @@ class Database:
     dry_runs: DryRunStore
     actions: ActionStore
     action_queue: ActionQueue
+    webhook_arrivals: WebhookArrivalStore
     webhook_events: WebhookEventStore
     api_keys: ApiKeyStore
     audit: AuditStore
@@ -124,6 +126,7 @@ class Database:
                 dry_runs=DryRunStore(pool, records),
                 actions=ActionStore(pool),
                 action_queue=ActionQueue(pool),
+                webhook_arrivals=WebhookArrivalStore(pool, keyring),
                 webhook_events=WebhookEventStore(pool, keyring),
                 api_keys=ApiKeyStore(pool),
                 audit=AuditStore(pool),

@@ -17,7 +17,7 @@ from perdure.crypto.keyring import KeyRing
 from perdure.db.connections import connection_aad
 from perdure.db.integrations import integration_aad
 from perdure.db.variables import variable_aad
-from perdure.db.webhook_events import event_aad
+from perdure.db.webhook_arrivals import event_aad
 from perdure.db.webhook_settings import signing_key_aad
 
 __all__ = ["ENCRYPTED_COLUMNS", "EncryptedColumn"]

@@ -21,7 +21,16 @@ from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import BASE_VARIANT, ConnectionKey, EnvironmentId
 from perdure.records.canonical import JsonObject, to_json
 
-__all__ = ["LogLevel", "LogLine", "Run", "RunStart", "RunStatus", "RunStore", "StoredLogLine"]
+__all__ = [
+    "EndedRun",
+    "LogLevel",
+    "LogLine",
+    "Run",
+    "RunStart",
+    "RunStatus",
+    "RunStore",
+    "StoredLogLine",
+]
 
 LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
 
@@ -83,6 +92,18 @@ _RETRIED_AT = "SELECT retried_at FROM runs WHERE id = $1"
 _FINISH = """
 UPDATE runs SET status = $2, finished_at = $3, error = $4
  WHERE id = $1 AND finished_at IS NULL
+"""
+
+_ADD_ENDED = """
+INSERT INTO runs (
+    id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+    script, variant, bundle_hash, started_at, dry_run, status, finished_at, counts,
+    temporal_run_id
+)
+SELECT u.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, u.started_at, false, 'success', $11, u.counts,
+       $12
+  FROM unnest($1::text[], $13::timestamptz[], $14::jsonb[]) AS u (id, started_at, counts)
+ON CONFLICT (id) DO NOTHING
 """
 
 _MOVED = "UPDATE runs SET temporal_run_id = $2 WHERE id = $1"
@@ -235,6 +256,19 @@ class RunStart:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedRun:
+    """A run that is noted when it has ended well.
+
+    Attributes:
+        start: The run as it began.
+        counts: What it did to records, by model.
+    """
+
+    start: RunStart
+    counts: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A run as it stands; the fields that `RunStart` has mean the same here.
 
@@ -329,6 +363,41 @@ class RunStore:
                 run.started_at,
                 run.dry_run,
             )
+
+    async def add_ended(
+        self,
+        runs: Sequence[EndedRun],
+        *,
+        finished_at: datetime,
+        temporal_run_id: str,
+        conn: DbConnection,
+    ) -> None:
+        """Note runs that one execution has brought to a good end, in one statement.
+
+        Args:
+            runs: The runs, at least one. They differ in id, start and counts alone.
+            finished_at: When they ended.
+            temporal_run_id: Run id of the execution in Temporal.
+            conn: Connection whose transaction this joins.
+        """
+        same = runs[0].start
+        await conn.execute(
+            _ADD_ENDED,
+            [run.start.id for run in runs],
+            same.workflow_id,
+            same.environment_id,
+            same.kind,
+            same.integration,
+            same.connection_id,
+            same.connection_key,
+            same.script,
+            same.variant,
+            same.bundle_hash,
+            finished_at,
+            temporal_run_id,
+            [run.start.started_at for run in runs],
+            [dict(run.counts) for run in runs],
+        )
 
     async def moved(
         self, run_id: str, temporal_run_id: str, *, conn: DbConnection | None = None

@@ -1,7 +1,6 @@
-"""What providers have sent, and what is to be done about it.
+"""What providers have sent, what is still to be done about it, and what became of it.
 
-An event and its tasks are written in one transaction, before the provider is answered. A task is
-one script for one connection; those of a connection are worked off in the order of their ids.
+How events and their tasks are written is told in `perdure.db.webhook_arrivals`.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import asyncpg
 
 from perdure.crypto.keyring import KeyRing
 from perdure.db.pool import DbConnection, Pool, borrowed
+from perdure.db.webhook_arrivals import event_aad
 from perdure.errors import NotFoundError
 from perdure.ids import ConnectionKey, EnvironmentId
 from perdure.records.canonical import JsonObject, to_json
@@ -25,74 +25,14 @@ from perdure.records.canonical import JsonObject, to_json
 __all__ = [
     "EventStatus",
     "EventTask",
-    "NewEvent",
-    "NewTask",
     "TaskStatus",
     "WebhookEvent",
     "WebhookEventStore",
-    "WebhookTarget",
-    "event_aad",
 ]
 
-# Of two that come at once with one delivery id the second waits for the first one's commit.
-_ADD = """
-WITH event AS (
-    INSERT INTO webhook_events (
-        id, environment_id, integration_id, integration, delivery_id, types, headers, query, body
-    )
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-    ON CONFLICT (integration_id, delivery_id) DO NOTHING
-    RETURNING id
-), tasks AS (
-    INSERT INTO webhook_tasks (event_id, environment, connection_key, connection_id, sync)
-    SELECT event.id, $10, connection_key, connection_id, sync
-      FROM event, unnest($11::bigint[], $12::text[], $13::text[]) WITH ORDINALITY
-           AS u (connection_key, connection_id, sync, number)
-     ORDER BY number
-)
-SELECT id FROM event
-"""
-
-_KNOWN = "SELECT id FROM webhook_events WHERE integration_id = $1 AND delivery_id = $2"
-
-_ADD_TASKS = """
-INSERT INTO webhook_tasks (event_id, environment, connection_key, connection_id, sync)
-SELECT $1, $2, connection_key, connection_id, sync
-  FROM unnest($3::bigint[], $4::text[], $5::text[]) WITH ORDINALITY
-       AS u (connection_key, connection_id, sync, number)
- ORDER BY number
-"""
-
-_ALL = """
-SELECT id, connection_id, webhook_url_override FROM connections
- WHERE integration_id = $1 AND deleting_since IS NULL
- ORDER BY id
-"""
-
-_BY_NAME = """
-SELECT id, connection_id, webhook_url_override FROM connections
- WHERE integration_id = $1 AND connection_id = ANY ($2::text[]) AND deleting_since IS NULL
- ORDER BY id
-"""
-
-_BY_METADATA = """
-SELECT DISTINCT c.id, c.connection_id, c.webhook_url_override
-  FROM unnest($2::jsonb[]) AS wanted (value)
-       JOIN connections c ON c.metadata @> wanted.value AND c.integration_id = $1
-        AND c.deleting_since IS NULL
- ORDER BY c.id
-"""
-
-_BY_CONFIG = """
-SELECT DISTINCT c.id, c.connection_id, c.webhook_url_override
-  FROM unnest($2::jsonb[]) AS wanted (value)
-       JOIN connections c ON c.connection_config @> wanted.value AND c.integration_id = $1
-        AND c.deleting_since IS NULL
- ORDER BY c.id
-"""
-
 _NEXT = """
-SELECT t.id, t.event_id, t.sync, e.integration, e.types
+SELECT t.id, t.event_id, t.sync, e.integration, e.types, t.status = 'pending' AS is_pending,
+       octet_length(e.body) AS size
   FROM webhook_tasks t JOIN webhook_events e ON e.id = t.event_id
  WHERE t.connection_key = $1 AND t.finished_at IS NULL
  ORDER BY t.id
@@ -122,12 +62,27 @@ _TASK = """
 SELECT t.id, t.event_id, t.environment, e.environment_id, e.integration, t.connection_key,
        t.connection_id, t.sync, t.status, t.run_id, t.error, t.finished_at, e.headers, e.body
   FROM webhook_tasks t JOIN webhook_events e ON e.id = t.event_id
- WHERE t.id = $1
+ WHERE t.id = ANY ($1::bigint[])
 """
 
+# A run that is retried may begin once more; what another one has done is not done again.
 _BEGIN = """
 UPDATE webhook_tasks SET status = 'running', run_id = $2, finished_at = NULL, error = NULL
- WHERE id = $1
+ WHERE id = $1 AND (finished_at IS NULL OR run_id = $2)
+"""
+
+_CLAIM = """
+SELECT t.id, t.status = 'success' AS is_done
+  FROM webhook_tasks t JOIN unnest($1::bigint[], $2::text[]) AS mine (id, run_id) USING (id)
+ WHERE t.status = 'pending' OR (t.status = 'success' AND t.run_id = mine.run_id)
+ ORDER BY t.id
+   FOR UPDATE OF t
+"""
+
+_END_WELL = """
+UPDATE webhook_tasks t SET status = 'success', run_id = mine.run_id, finished_at = $3
+  FROM unnest($1::bigint[], $2::text[]) AS mine (id, run_id)
+ WHERE t.id = mine.id
 """
 
 _END = """
@@ -220,61 +175,6 @@ class EventStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookTarget:
-    """A connection that a webhook concerns.
-
-    Attributes:
-        key: Its row id.
-        connection_id: Its name.
-        url_override: Where its own webhooks go, None where they go to its environment's URLs.
-    """
-
-    key: ConnectionKey
-    connection_id: str
-    url_override: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class NewTask:
-    """A script that is to handle an event for a connection."""
-
-    connection_key: ConnectionKey
-    connection_id: str
-    sync: str
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """A webhook that has come.
-
-    Attributes:
-        id: Its id.
-        environment_id: Where it belongs.
-        environment: Name of the environment.
-        integration_id: Row id of the integration.
-        integration: Key of the integration.
-        delivery_id: The provider's name of it, None where there is none.
-        types: The names of its type.
-        headers: Without credentials.
-        query: Parameters that are kept.
-        body: As it came.
-        tasks: What is to be done about it, in order.
-    """
-
-    id: UUID
-    environment_id: EnvironmentId
-    environment: str
-    integration_id: int
-    integration: str
-    delivery_id: str | None
-    types: tuple[str, ...]
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
-    body: bytes = field(repr=False)
-    tasks: Sequence[NewTask] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class OpenConnection:
     """A connection for which something is to be done."""
 
@@ -286,13 +186,20 @@ class OpenConnection:
 
 @dataclass(frozen=True, slots=True)
 class DueTask:
-    """A task that is to be done, in the order of its connection."""
+    """A task that is to be done, in the order of its connection.
+
+    Attributes:
+        is_pending: Whether nobody has begun with it.
+        size: Of the webhook, in bytes.
+    """
 
     id: int
     event_id: UUID
     sync: str
     integration: str
     types: tuple[str, ...]
+    is_pending: bool
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,82 +275,12 @@ class WebhookEventStore:
 
     Args:
         pool: See `perdure.db.pool.create_pool`.
-        keyring: Encrypts bodies, bound to their row.
+        keyring: Decrypts bodies.
     """
 
     def __init__(self, pool: Pool, keyring: KeyRing) -> None:
         self._pool = pool
         self._keyring = keyring
-
-    async def targets(
-        self, integration_id: int, column: str | None, values: Sequence[Any]
-    ) -> list[WebhookTarget]:
-        """Return connections of an integration in the order in which they were made.
-
-        Those that are being deleted are left out.
-
-        Args:
-            integration_id: Row id of the integration.
-            column: `connection_id`, `metadata` or `connection_config`; None for all connections.
-            values: Names of connections, or objects of which the column has to contain one.
-        """
-        async with borrowed(self._pool) as conn:
-            match column:
-                case None:
-                    rows = await conn.fetch(_ALL, integration_id)
-                case "connection_id":
-                    rows = await conn.fetch(_BY_NAME, integration_id, values) if values else []
-                case "metadata":
-                    rows = await conn.fetch(_BY_METADATA, integration_id, values)
-                case _:
-                    rows = await conn.fetch(_BY_CONFIG, integration_id, values)
-        return [WebhookTarget(*row.values()) for row in rows]
-
-    async def add(self, event: NewEvent, *, conn: DbConnection | None = None) -> UUID | None:
-        """Write an event with its tasks; all of it or nothing.
-
-        Args:
-            event: The event.
-            conn: Connection whose transaction this joins.
-
-        Returns:
-            None, or the id of the event that has the same delivery id: nothing was written then.
-        """
-        async with borrowed(self._pool, conn) as connection:
-            added = await connection.fetchval(
-                _ADD,
-                event.id,
-                event.environment_id,
-                event.integration_id,
-                event.integration,
-                event.delivery_id,
-                event.types,
-                to_json(dict(event.headers)),
-                to_json(dict(event.query)),
-                self._keyring.encrypt(event.body, aad=event_aad(event.id)),
-                event.environment,
-                *_columns(event.tasks),
-            )
-            if added is not None:
-                return None
-            known: UUID | None = await connection.fetchval(
-                _KNOWN, event.integration_id, event.delivery_id
-            )
-        return known
-
-    async def add_tasks(
-        self, event_id: UUID, environment: str, tasks: Sequence[NewTask], *, conn: DbConnection
-    ) -> None:
-        """Write further tasks of an event.
-
-        Args:
-            event_id: Which event.
-            environment: Name of its environment.
-            tasks: What is to be done, in order.
-            conn: Connection whose transaction this joins.
-        """
-        async with borrowed(self._pool, conn) as connection:
-            await connection.execute(_ADD_TASKS, event_id, environment, *_columns(tasks))
 
     async def due(self, key: ConnectionKey, limit: int) -> list[DueTask]:
         """Return what is to be done for a connection, or under way, the oldest first."""
@@ -468,21 +305,48 @@ class WebhookEventStore:
         Raises:
             DecryptionError: The key ring cannot read the webhook.
         """
-        async with borrowed(self._pool) as conn:
-            row = await conn.fetchrow(_TASK, task_id)
-        if row is None:
-            return None
-        values = dict(row.items())
-        values["status"] = TaskStatus(values["status"])
-        values["error"] = _decoded(values["error"])
-        values["headers"] = _decoded(values["headers"])
-        values["body"] = self._keyring.decrypt(values["body"], aad=event_aad(values["event_id"]))
-        return TaskInFull(**values)
+        return (await self.tasks_in_full([task_id])).get(task_id)
 
-    async def begin(self, task_id: int, run_id: str, *, conn: DbConnection) -> None:
-        """Note that a run works on a task."""
+    async def tasks_in_full(self, task_ids: Sequence[int]) -> dict[int, TaskInFull]:
+        """Return those tasks by id that are there, with the webhooks they are about.
+
+        Raises:
+            DecryptionError: The key ring cannot read one of the webhooks.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_TASK, task_ids)
+        return {row["id"]: self._in_full(row) for row in rows}
+
+    async def begin(self, task_id: int, run_id: str, *, conn: DbConnection) -> bool:
+        """Note that a run works on a task; returns False where another one has ended it."""
         async with borrowed(self._pool, conn) as connection:
-            await connection.execute(_BEGIN, task_id, run_id)
+            return await connection.execute(_BEGIN, task_id, run_id) == "UPDATE 1"
+
+    async def claim(self, runs: Mapping[int, str], *, conn: DbConnection) -> dict[int, bool]:
+        """Keep others from tasks until a transaction ends.
+
+        Args:
+            runs: For each task the run that is to have done it.
+            conn: Connection in the transaction.
+
+        Returns:
+            The tasks that are to be done, with False; those that the very run has done, with True.
+            What somebody else has begun with is left out.
+        """
+        rows = await conn.fetch(_CLAIM, list(runs), list(runs.values()))
+        return {row["id"]: row["is_done"] for row in rows}
+
+    async def end_well(
+        self, runs: Mapping[int, str], *, finished_at: datetime, conn: DbConnection
+    ) -> None:
+        """Note that tasks were done.
+
+        Args:
+            runs: For each task the run that has done it.
+            finished_at: When.
+            conn: Connection whose transaction this joins.
+        """
+        await conn.execute(_END_WELL, list(runs), list(runs.values()), finished_at)
 
     async def end(
         self,
@@ -520,6 +384,14 @@ class WebhookEventStore:
                 _END_OPEN, task_id, status, _encoded(error), finished_at
             )
         return run_id
+
+    def _in_full(self, row: asyncpg.Record) -> TaskInFull:
+        values = dict(row.items())
+        values["status"] = TaskStatus(values["status"])
+        values["error"] = _decoded(values["error"])
+        values["headers"] = _decoded(values["headers"])
+        values["body"] = self._keyring.decrypt(values["body"], aad=event_aad(values["event_id"]))
+        return TaskInFull(**values)
 
     async def get(self, environment_id: EnvironmentId, event_id: UUID) -> WebhookEvent:
         """Return an event.
@@ -610,14 +482,6 @@ class WebhookEventStore:
         return int(tag.rpartition(" ")[2])
 
 
-def _columns(tasks: Sequence[NewTask]) -> tuple[list[ConnectionKey], list[str], list[str]]:
-    return (
-        [task.connection_key for task in tasks],
-        [task.connection_id for task in tasks],
-        [task.sync for task in tasks],
-    )
-
-
 def _event(row: asyncpg.Record) -> WebhookEvent:
     values = dict(row.items())
     values["status"] = EventStatus(values["status"])
@@ -631,8 +495,3 @@ def _encoded(error: Mapping[str, Any] | None) -> bytes | None:
 
 def _decoded(data: bytes | None) -> Any:
     return None if data is None else json.loads(data)
-
-
-def event_aad(event_id: UUID) -> bytes:
-    """Return what the ciphertext of a row is bound to."""
-    return f"perdure/webhook-event/{event_id}".encode()

@@ -37,6 +37,7 @@ __all__ = [
     "Wait",
     "WebhookDispatchInput",
     "WebhookInput",
+    "WebhookResult",
 ]
 
 
@@ -378,6 +379,7 @@ class WebhookInput(Payload):
 
     Attributes:
         task_id: What is to be done.
+        together: What is to be done after it in the same execution.
         continued: The run that goes on in a new execution, None where one begins.
     """
 
@@ -386,6 +388,23 @@ class WebhookInput(Payload):
     sync: str
     connection_id: str
     continued: ContinuedRun | None = None
+    together: tuple[int, ...] = ()
+
+
+class WebhookResult(Payload):
+    """How far webhooks that were to be handled together have come.
+
+    Attributes:
+        count: How many were handled; the one behind them needs an execution of its own.
+        runs: Ids of their runs.
+        counts: What they did to records, by model.
+        asks_for_more: Whether that one's script has asked for what only such an execution has.
+    """
+
+    count: int = 0
+    runs: list[str] = []
+    counts: dict[str, dict[str, int]] = {}
+    asks_for_more: bool = False
 
 
 class DeliveryInput(Payload):

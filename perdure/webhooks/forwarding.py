@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from perdure.db.webhook_arrivals import WebhookTarget
 from perdure.db.webhook_deliveries import NewDelivery
-from perdure.db.webhook_events import WebhookTarget
 from perdure.db.webhook_settings import WebhookSettings
 from perdure.ids import ConnectionKey
 from perdure.webhooks.body import encode_body

@@ -24,7 +24,7 @@ from perdure.app.container import Container, open_container
 from perdure.app.worker import workers
 from perdure.crypto.keyring import KeyRing, new_key
 from perdure.db.migrate import migrate
-from perdure.db.webhook_events import NewEvent
+from perdure.db.webhook_arrivals import NewEvent
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.client import register_search_attributes
@@ -82,7 +82,7 @@ async def fill(container: Container, connections: int = CONNECTIONS) -> Stack:
     integration = await database.integrations.get(environment, "tracker")
     for number in range(30):
         await database.variables.set(environment, f"V{number}", f"hush-{number}")
-        await database.webhook_events.add(
+        await database.webhook_arrivals.add(
             NewEvent(
                 id=uuid.uuid4(),
                 environment_id=environment,

@@ -23,7 +23,7 @@ from perdure.clock import utcnow
 from perdure.db.connections import Connection
 from perdure.db.records import RecordSet
 from perdure.db.runs import RunStart, RunStatus
-from perdure.db.webhook_events import NewEvent, NewTask
+from perdure.db.webhook_arrivals import NewEvent, NewTask
 from perdure.ids import action_workflow_id
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
@@ -347,7 +347,7 @@ async def test_old_webhooks_are_removed_once_they_were_handled(
             tasks=tasks,
         )
         async with stack.container.database.transaction() as conn:
-            await events.add(event, conn=conn)
+            await stack.container.database.webhook_arrivals.add(event, conn=conn)
             await conn.execute(
                 "UPDATE webhook_events SET received_at = now() - $2::interval WHERE id = $1",
                 event.id,
