@@ -68,11 +68,15 @@ class AuthTarget:
         )
 
     def scopes(self) -> tuple[str, ...]:
-        """Return the scopes to ask for: the connection's, the integration's or the provider's."""
+        """Return the scopes to ask for: the connection's, or the provider's and the integration's.
+
+        Those of the provider come along because without them its tokens are of little use, as
+        without `offline_access` they are not refreshed.
+        """
         for name in ("oauth_scopes_override", "oauth_scopes"):
             if isinstance(given := self.connection_config.get(name), str | list) and given:
                 return ClientCredentials.of({"scopes": given}).scopes
-        return self.client.scopes or self.provider.default_scopes
+        return tuple(dict.fromkeys((*self.provider.default_scopes, *self.client.scopes)))
 
 
 def filled_url(

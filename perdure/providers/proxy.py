@@ -72,14 +72,15 @@ class ProviderRetry(Entry):
 
 
 class Verification(Entry):
-    """The request that shows whether credentials work.
+    """The request that shows whether credentials work. All texts are templates.
 
     Attributes:
         method: GET unless it says otherwise.
-        endpoints: Tried in order until one answers.
+        endpoints: Tried in order until one succeeds.
         headers: Sent over the provider's own.
-        base_url_override: Takes the place of the provider's base URL; a template.
+        base_url_override: Takes the place of the provider's base URL.
         data: Body.
+        ok_path: Dotted path of a flag that has to be true, for APIs whose failures are 200, too.
     """
 
     method: str = "GET"
@@ -87,6 +88,7 @@ class Verification(Entry):
     headers: HeaderTemplates = Field(default_factory=dict)
     base_url_override: str | None = None
     data: JsonValue = None
+    ok_path: str | None = None
 
 
 class ProviderProxy(Entry):

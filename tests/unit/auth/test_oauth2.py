@@ -283,7 +283,16 @@ def test_consent_page_is_asked_for_what_the_standard_says() -> None:
     }
 
 
-def test_connections_scopes_win_over_the_integrations_and_those_over_the_providers() -> None:
+def test_integrations_scopes_are_asked_for_besides_the_providers() -> None:
+    entry = provider(
+        "OAUTH2", authorization_url="https://acme.test/authorize", default_scopes=["d", "e"]
+    )
+    wanted = target(entry, ClientCredentials(client_id="c", scopes=("a", "d")))
+    url = authorization_url(wanted, state="s", redirect_uri=BACK, code_challenge=CHALLENGE)
+    assert query(url)["scope"] == "d e a"
+
+
+def test_connections_scopes_take_the_place_of_all_others() -> None:
     entry = {"scope_separator": ",", "default_scopes": ["d"]}
     assert query(consent(entry))["scope"] == "d"
     assert query(consent(entry, config={"oauth_scopes_override": "x,y"}))["scope"] == "x,y"

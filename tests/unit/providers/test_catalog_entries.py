@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -241,3 +242,16 @@ def test_sandboxes_are_other_servers() -> None:
                 real = CATALOG.get(provider.name.removesuffix(ending))
                 assert provider.auth_mode is real.auth_mode
                 assert set(urls(provider)) != set(urls(real))
+
+
+def test_documentation_lists_every_entry() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "providers.md").read_text()
+    for provider in CATALOG:
+        (row,) = [
+            line for line in text.splitlines() if line.startswith(f"| `{provider.auth_mode}` |")
+        ]
+        assert f"`{provider.name}`" in row
+    listed = re.findall(
+        r"`([a-z0-9-]+)`", "\n".join(re.findall(r"^\| `[A-Z0-9_]+` \|.*$", text, re.M))
+    )
+    assert sorted(listed) == [provider.name for provider in CATALOG]
