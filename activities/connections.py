@@ -10,12 +10,21 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from datetime import datetime
+from typing import Any, TypeAlias, TypeVar
 
 from temporalio import activity
 
+from activities.credential_keeper import CredentialKeeper
 from activities.heartbeat import heartbeating
-from perdure.connections.credentials import Credentials, parse_credentials, token_of
+from perdure.clock import utcnow
+from perdure.connections.credentials import (
+    Credentials,
+    access_token_of,
+    reveal_credentials,
+    token_of,
+)
+from perdure.connections.refreshing import without_refresh_token
 from perdure.db.connections import Connection, ConnectionStore
 from perdure.db.record_sets import RecordSetStore
 from perdure.errors import NotFoundError
@@ -26,6 +35,7 @@ from perdure.temporal.payloads import ConnectionInput, Payload
 
 __all__ = [
     "ConnectionActivities",
+    "ConnectionAsk",
     "ConnectionRef",
     "ConnectionResolver",
     "ConnectionView",
@@ -34,6 +44,8 @@ __all__ = [
     "ResolvedConnection",
     "TokenView",
 ]
+
+ValueT = TypeVar("ValueT")
 
 _Name: TypeAlias = tuple[int, str, str]
 
@@ -60,6 +72,18 @@ class ConnectionRef(Payload):
     def name(self) -> tuple[int, str, str]:
         """What it names, whatever the version."""
         return self.environment_id, self.integration, self.connection_id
+
+
+class ConnectionAsk(ConnectionRef):
+    """Asks for a connection with its credentials.
+
+    Attributes:
+        force_refresh: Whether they are refreshed before, though they may be good.
+        refresh_token: Whether what renews them is told, too.
+    """
+
+    force_refresh: bool = False
+    refresh_token: bool = False
 
 
 class ConnectionView(Payload):
@@ -112,25 +136,35 @@ class MetadataInput(Payload):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedConnection:
-    """What an outbound request needs to know of a connection."""
+    """What an outbound request needs to know of a connection.
+
+    Attributes:
+        good_until: From then on the credentials are to be asked for anew, None for never.
+    """
 
     connection: Connection
     provider: Provider
     credentials: Credentials
+    good_until: datetime | None = None
 
 
 class ConnectionResolver:
-    """Resolves names to connections; what it found is good for a minute.
+    """Resolves names to connections; what it found is good for a minute, or until it expires.
 
     Args:
         store: Connections.
         catalog: Providers.
+        keeper: Keeps credentials good for use.
     """
 
-    def __init__(self, store: ConnectionStore, catalog: ProviderCatalog) -> None:
+    def __init__(
+        self, store: ConnectionStore, catalog: ProviderCatalog, keeper: CredentialKeeper
+    ) -> None:
         self._store = store
         self._catalog = catalog
+        self._keeper = keeper
         self._memo: OrderedDict[_Name, tuple[float, ResolvedConnection]] = OrderedDict()
+        self._hopeless: OrderedDict[_Name, tuple[float, str]] = OrderedDict()
 
     async def resolve(self, ref: ConnectionRef, *, fresh: bool = False) -> ResolvedConnection:
         """Return a connection with provider and credentials.
@@ -141,47 +175,120 @@ class ConnectionResolver:
 
         Raises:
             NotFoundError: `unknown_connection`, `unknown_provider_config` or `unknown_provider`.
+            CredentialsError: Its credentials have ended, and the provider refuses to renew them.
+            UpstreamError: They have ended and cannot be renewed at present.
         """
-        now = time.monotonic()
         known = None if fresh else self._memo.get(ref.name)
-        if known is not None and now - known[0] < _MEMO_SECONDS and _will_do(known[1], ref):
+        if known is not None and _is_young(known[0]) and _will_do(known[1], ref):
             return known[1]
+        return await self._resolve(ref, None)
+
+    async def provider(self, ref: ConnectionRef) -> Provider:
+        """Return the provider of a connection, whatever its credentials are worth.
+
+        Raises:
+            NotFoundError: As `resolve`.
+        """
+        if known := self._memo.get(ref.name):
+            return known[1].provider
         connection = await self._store.get(
             EnvironmentId(ref.environment_id), ref.integration, ref.connection_id
         )
+        return self._catalog.get(connection.provider)
+
+    async def renew(self, ref: ConnectionRef, refused: Credentials) -> ResolvedConnection | None:
+        """Return a connection with other credentials than those that its API refused.
+
+        They are refreshed if nobody has done so yet. Where a token was refused that was new, it
+        is not the token that is wrong; no further one is fetched for a minute.
+
+        Args:
+            ref: Its name.
+            refused: What the request was made with.
+
+        Returns:
+            None where there are no others.
+
+        Raises:
+            CredentialsError: As `resolve`.
+            UpstreamError: They cannot be renewed at present.
+        """
+        self._memo.pop(ref.name, None)
+        at, token = self._hopeless.get(ref.name, (0.0, None))
+        if token is not None and _is_young(at) and token == access_token_of(refused):
+            return None
+        resolved = await self._resolve(ref, refused)
+        return None if resolved.credentials == refused else resolved
+
+    def note_hopeless(self, ref: ConnectionRef, refused: Credentials) -> None:
+        """Note that credentials were refused that had just been renewed."""
+        self._memo.pop(ref.name, None)
+        if token := access_token_of(refused):
+            _put(self._hopeless, ref.name, (time.monotonic(), token))
+
+    async def _resolve(self, ref: ConnectionRef, refused: Credentials | None) -> ResolvedConnection:
+        now = time.monotonic()
+        connection = await self._store.get(
+            EnvironmentId(ref.environment_id), ref.integration, ref.connection_id
+        )
+        kept = await self._keeper.keep(connection, refused=refused)
         resolved = ResolvedConnection(
             connection=connection,
             provider=self._catalog.get(connection.provider),
-            credentials=parse_credentials(await self._store.credentials(connection)),
+            credentials=kept.credentials,
+            good_until=kept.good_until,
         )
-        self._memo[ref.name] = (now, resolved)
-        self._memo.move_to_end(ref.name)
-        if len(self._memo) > _MEMO_SIZE:
-            self._memo.popitem(last=False)
+        _put(self._memo, ref.name, (now, resolved))
         return resolved
 
-    def forget(self, ref: ConnectionRef) -> None:
-        """Read the connection anew next time, because its credentials were refused."""
-        self._memo.pop(ref.name, None)
+
+def _put(memo: OrderedDict[_Name, ValueT], name: _Name, value: ValueT) -> None:
+    memo[name] = value
+    memo.move_to_end(name)
+    if len(memo) > _MEMO_SIZE:
+        memo.popitem(last=False)
+
+
+def _is_young(at: float) -> bool:
+    return time.monotonic() - at < _MEMO_SECONDS
 
 
 def _will_do(known: ResolvedConnection, ref: ConnectionRef) -> bool:
     """Say whether what is remembered is the connection that is meant, not an earlier state."""
     connection = known.connection
+    if known.good_until is not None and utcnow() >= known.good_until:
+        return False
     return ref.key in (None, connection.key) and connection.credentials_version >= ref.version
 
 
 class ConnectionActivities:
-    """Steps that read and change connections for scripts."""
+    """Steps that read and change connections for scripts.
 
-    def __init__(self, store: ConnectionStore, record_sets: RecordSetStore) -> None:
+    Args:
+        store: Connections.
+        record_sets: What is erased with a connection.
+        keeper: Keeps credentials good for use.
+    """
+
+    def __init__(
+        self, store: ConnectionStore, record_sets: RecordSetStore, keeper: CredentialKeeper
+    ) -> None:
         self._store = store
         self._record_sets = record_sets
+        self._keeper = keeper
 
     @activity.defn
-    async def get_connection(self, ref: ConnectionRef) -> ConnectionView:
-        """Return a connection with its credentials."""
-        connection = await self._get(ref)
+    async def get_connection(self, ask: ConnectionAsk) -> ConnectionView:
+        """Return a connection with its credentials, refreshed where that is due.
+
+        Raises:
+            CredentialsError: They have ended, and the provider refuses to renew them.
+            UpstreamError: They have ended and cannot be renewed at present.
+        """
+        connection = await self._get(ask)
+        credentials = reveal_credentials(
+            await self._keeper.fresh(connection, force=ask.force_refresh)
+        )
         return ConnectionView(
             connection={
                 "id": connection.key,
@@ -195,13 +302,19 @@ class ConnectionActivities:
                 "tags": connection.tags,
                 "end_user": connection.end_user,
             },
-            credentials=await self._store.credentials(connection),
+            credentials=credentials if ask.refresh_token else without_refresh_token(credentials),
         )
 
     @activity.defn
     async def get_token(self, ref: ConnectionRef) -> TokenView:
-        """Return what a connection authenticates with."""
-        return TokenView(token=token_of(await self._store.credentials(await self._get(ref))))
+        """Return what a connection authenticates with, refreshed where that is due.
+
+        Raises:
+            CredentialsError: As `get_connection`, as the next.
+            UpstreamError: As `get_connection`.
+        """
+        credentials = await self._keeper.fresh(await self._get(ref))
+        return TokenView(token=token_of(reveal_credentials(credentials)))
 
     @activity.defn
     async def get_metadata(self, ref: ConnectionRef) -> MetadataView:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 
 from temporalio import activity
 
 from activities.connections import ConnectionRef, ConnectionResolver, ResolvedConnection
 from activities.exchanges import ExchangeLog
 from activities.heartbeat import heartbeating
-from perdure.errors import UpstreamError
-from perdure.proxy.client import ProxyClient
-from perdure.proxy.pagination import PageState
+from perdure.errors import CredentialsError, UpstreamError
+from perdure.proxy.client import Observer, ProxyClient
+from perdure.proxy.pagination import Page, PageState
 from perdure.proxy.requests import HttpRequest, HttpResponse, merge_paginate
 from perdure.proxy.retry import may_be_repeated
 from perdure.temporal.payloads import Payload
 
 __all__ = ["FetchPageInput", "FetchedPage", "HttpActivities", "ProxyAnswer", "ProxyInput"]
 
+AnswerT = TypeVar("AnswerT")
+
+_Attempt: TypeAlias = Callable[[ResolvedConnection, Observer | None], Awaitable[AnswerT]]
+
 _COOKIES = "set-cookie"
+_UNAUTHORIZED = 401
 
 
 class ProxyInput(Payload):
@@ -110,28 +116,24 @@ class HttpActivities:
         Raises:
             UpstreamError: It failed; the error says whether and when to try again.
         """
-        target = await self._connections.resolve(call.connection)
-        async with heartbeating(), self._exchanges.keeping(call, target) as observe:
-            try:
-                response = await self._client.send(
-                    call.request,
-                    provider=target.provider,
-                    credentials=target.credentials,
-                    connection_config=target.connection.connection_config,
-                    observe=observe,
-                )
-            except UpstreamError as error:
-                self._note(error, call, target)
-                raise
-        return ProxyAnswer(response=response)
+
+        async def send(target: ResolvedConnection, observe: Observer | None) -> HttpResponse:
+            return await self._client.send(
+                call.request,
+                provider=target.provider,
+                credentials=target.credentials,
+                connection_config=target.connection.connection_config,
+                observe=observe,
+            )
+
+        return ProxyAnswer(response=await self._answer(call, send))
 
     @activity.defn
     async def may_be_repeated(self, call: ProxyInput) -> bool:
         """Say whether a request may be made again though its outcome is not known."""
         if call.request.retries == 0:
             return False
-        target = await self._connections.resolve(call.connection)
-        return may_be_repeated(call.request, target.provider)
+        return may_be_repeated(call.request, await self._connections.provider(call.connection))
 
     @activity.defn
     async def fetch_page(self, call: FetchPageInput) -> FetchedPage:
@@ -141,21 +143,19 @@ class HttpActivities:
             UpstreamError: As `proxy`.
             InvalidInputError: Nothing says how the endpoint is paginated.
         """
-        target = await self._connections.resolve(call.connection)
-        async with heartbeating(), self._exchanges.keeping(call, target) as observe:
-            try:
-                page = await self._client.fetch_page(
-                    call.request,
-                    merge_paginate(target.provider.proxy.paginate, call.paginate),
-                    call.state,
-                    provider=target.provider,
-                    credentials=target.credentials,
-                    connection_config=target.connection.connection_config,
-                    observe=observe,
-                )
-            except UpstreamError as error:
-                self._note(error, call, target)
-                raise
+
+        async def fetch(target: ResolvedConnection, observe: Observer | None) -> Page:
+            return await self._client.fetch_page(
+                call.request,
+                merge_paginate(target.provider.proxy.paginate, call.paginate),
+                call.state,
+                provider=target.provider,
+                credentials=target.credentials,
+                connection_config=target.connection.connection_config,
+                observe=observe,
+            )
+
+        page = await self._answer(call, fetch)
         return FetchedPage(
             items=page.items,
             next=page.next,
@@ -165,15 +165,53 @@ class HttpActivities:
             echoed=page.echoed,
         )
 
-    def _note(self, error: UpstreamError, call: ProxyInput, target: ResolvedConnection) -> None:
-        if error.status == 401:
-            self._connections.forget(call.connection)
-        activity.logger.warning(
-            "request refused",
-            extra={
-                "provider": target.provider.name,
-                "status": error.status,
-                "retryable": error.retryable,
-                "attempt": activity.info().attempt,
-            },
-        )
+    async def _answer(self, call: ProxyInput, attempt: _Attempt[AnswerT]) -> AnswerT:
+        """Make an attempt; where the API refuses the credentials, a second one with others."""
+        async with heartbeating():
+            target = await self._connections.resolve(call.connection)
+            try:
+                return await self._observed(call, target, attempt)
+            except UpstreamError as error:
+                renewed = await self._renewed(call, target, error)
+                if renewed is None:
+                    raise
+            try:
+                return await self._observed(call, renewed, attempt)
+            except UpstreamError as error:
+                if error.status == _UNAUTHORIZED:
+                    self._connections.note_hopeless(call.connection, renewed.credentials)
+                raise
+
+    async def _observed(
+        self, call: ProxyInput, target: ResolvedConnection, attempt: _Attempt[AnswerT]
+    ) -> AnswerT:
+        async with self._exchanges.keeping(call, target) as observe:
+            try:
+                return await attempt(target, observe)
+            except UpstreamError as error:
+                _note(error, target)
+                raise
+
+    async def _renewed(
+        self, call: ProxyInput, target: ResolvedConnection, error: UpstreamError
+    ) -> ResolvedConnection | None:
+        """Return the connection with other credentials, None where there is no use in any."""
+        if error.status != _UNAUTHORIZED:
+            return None
+        try:
+            return await self._connections.renew(call.connection, target.credentials)
+        except CredentialsError as refusal:
+            error.message = f"{error.message} ({refusal.message})"
+            return None
+
+
+def _note(error: UpstreamError, target: ResolvedConnection) -> None:
+    activity.logger.warning(
+        "request refused",
+        extra={
+            "provider": target.provider.name,
+            "status": error.status,
+            "retryable": error.retryable,
+            "attempt": activity.info().attempt,
+        },
+    )

@@ -176,6 +176,7 @@ class WebhookOutbox:
         operation: AuthOperation,
         *,
         error: Mapping[str, Any] | None = None,
+        occasion: str | None = None,
         conn: DbConnection,
     ) -> list[UUID]:
         """Write what is to be told of new credentials.
@@ -186,10 +187,11 @@ class WebhookOutbox:
             auth_mode: How its provider authenticates.
             operation: What was done.
             error: Why they were refused, as `describe_failure` gives it; None where they are good.
+            occasion: Names what happened, and keeps it from being told twice; None for the step.
             conn: Connection in a transaction.
 
         Returns:
-            Ids of the deliveries, of this call or of the step's earlier attempt.
+            Ids of the deliveries, of this call or of an earlier one on the same occasion.
         """
         settings = await self._database.webhook_settings.get(connection.environment_id, conn=conn)
         goes_to: Sequence[Destination] = ()
@@ -223,7 +225,7 @@ class WebhookOutbox:
             for destination in goes_to
         ]
         return await self._database.deliveries.add(
-            connection.environment_id, _step(), deliveries, conn=conn
+            connection.environment_id, occasion or _step(), deliveries, conn=conn
         )
 
     async def written_before(self, *, conn: DbConnection) -> list[UUID]:

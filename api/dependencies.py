@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from activities.bundles import BundleCache
+from activities.credential_keeper import CredentialKeeper
 from activities.sync_schedules import SyncSchedules
 from activities.webhook_intake import WebhookIntake
 from api.access import Access, Gate
@@ -66,6 +67,10 @@ class Dependencies(Protocol):
     @property
     def webhooks(self) -> WebhookIntake:
         """Takes what providers send."""
+
+    @property
+    def keeper(self) -> CredentialKeeper:
+        """Keeps credentials good for use."""
 
 
 async def _dependencies(request: Request) -> Dependencies:

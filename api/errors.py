@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from perdure.errors import (
     ConflictError,
+    CredentialsError,
     FieldError,
     InvalidInputError,
     NotFoundError,
@@ -39,6 +40,7 @@ _STATUSES: tuple[tuple[type[PerdureError], int], ...] = (
     (NotFoundError, 404),
     (ConflictError, 409),
     (UpstreamError, 424),
+    (CredentialsError, 424),
     (UnavailableError, 503),
 )
 

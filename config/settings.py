@@ -78,6 +78,11 @@ class Settings(BaseSettings):
         le=86_400,
         description="How long a script that runs on an event of a connection may take.",
     )
+    refresh_backoff_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="How long credentials are not refreshed again after that failed.",
+    )
     webhook_events_days: float = Field(
         default=7,
         gt=0,

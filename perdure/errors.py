@@ -7,6 +7,7 @@
     ├── ConflictError         look at the present state, then decide
     ├── UnavailableError      try again later: a server we need does not answer
     ├── UpstreamError         the provider's API refused or could not be reached
+    ├── CredentialsError      authorize the connection anew
     └── StartupError          mend the set-up: a port, a folder, a missing extra
 
 `code` is stable and machine-readable; it travels unchanged through Temporal failures, the REST
@@ -21,6 +22,7 @@ from typing import Any
 
 __all__ = [
     "ConflictError",
+    "CredentialsError",
     "FieldError",
     "InvalidInputError",
     "NotFoundError",
@@ -134,6 +136,12 @@ class UpstreamError(PerdureError):
         self.body = body
         self.retryable = retryable
         self.retry_after = retry_after
+
+
+class CredentialsError(PerdureError):
+    """The provider does not take the credentials of a connection any more; others are needed."""
+
+    default_code = "invalid_credentials"
 
 
 class StartupError(PerdureError):

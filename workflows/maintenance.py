@@ -6,6 +6,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.connection_setups import AwaitedSetups, ConnectionSetupActivities
+    from activities.credential_refreshes import CredentialActivities, IdleCredentials
     from activities.maintenance import MaintenanceActivities, Sweep
     from activities.webhooks import ForgottenDeliveries, WebhookActivities
     from perdure.temporal import policies
@@ -72,6 +73,14 @@ class Maintain:
             summary="forget idempotency keys of actions called long ago",
             policy=policies.SCHEDULES,
         )
+        refreshed = 0
+        if workflow.patched("refresh-idle-credentials"):
+            refreshed = await run_step(
+                CredentialActivities.refresh_idle_credentials,
+                IdleCredentials(),
+                summary="keep credentials alive that nobody uses",
+                policy=policies.SCHEDULES,
+            )
         return {
             "settled_runs": settled.count,
             "pruned_records": pruned.count,
@@ -80,4 +89,5 @@ class Maintain:
             "started_setups": resumed,
             "dropped_webhook_events": forgotten.count,
             "dropped_action_keys": keys.count,
+            "refreshed_credentials": refreshed,
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from api.access import Access
 from api.connection_workflows import delete, set_up
 from api.dependencies import Caller, CallerAccess, Dependencies, Deps
+from api.errors import ApiError
 from api.routers.parameters import ConnectionIdPath, IntegrationQuery
 from api.schemas.base import ErrorEnvelope, Success
 from api.schemas.connections import (
@@ -21,10 +23,18 @@ from api.schemas.connections import (
     NewConnection,
 )
 from perdure.connections.credentials import Credentials, parse_credentials, reveal_credentials
+from perdure.connections.refreshing import without_refresh_token
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.integrations import Integration
-from perdure.errors import FieldError, InvalidInputError, NotFoundError, UnavailableError
+from perdure.errors import (
+    CredentialsError,
+    FieldError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+    UpstreamError,
+)
 from perdure.providers.provider import AuthMode, Provider
 
 __all__ = ["router"]
@@ -112,8 +122,15 @@ async def get_connection(
     caller: CallerAccess,
     connection_id: ConnectionIdPath,
     integration: IntegrationQuery,
+    *,
+    force_refresh: bool = False,
+    refresh_token: bool = False,
 ) -> ConnectionDetail:
-    """Return a connection with its credentials, or without them to keys that may not read those."""
+    """Return a connection with its credentials, or without them to keys that may not read those.
+
+    Credentials that are about to expire are refreshed before, with `force_refresh` all that can
+    be. `refresh_token` adds what renews them.
+    """
     store = deps.database.connections
     try:
         connection = await store.get(caller.environment_id, integration, connection_id)
@@ -121,7 +138,20 @@ async def get_connection(
         if error.code == "unknown_connection":
             raise NotFoundError(error.message) from error
         raise
-    detail = await _detail(deps, connection, caller)
+    if not _may_read_credentials(caller):
+        detail = await _detail(deps, connection, caller)
+        await store.mark_fetched(connection.key)
+        return detail
+    try:
+        kept = await deps.keeper.fresh(connection, force=force_refresh)
+    except (CredentialsError, UpstreamError) as error:
+        raise await _refusal(deps, connection, error) from error
+    credentials = reveal_credentials(kept)
+    detail = ConnectionDetail.of(
+        await store.by_key(connection.key),
+        credentials if refresh_token else without_refresh_token(credentials),
+        await _failed_syncs(deps, connection),
+    )
     await store.mark_fetched(connection.key)
     return detail
 
@@ -181,12 +211,35 @@ def _credentials(provider: Provider, given: Mapping[str, Any]) -> Credentials:
     return parse_credentials(given)
 
 
+def _may_read_credentials(access: Access) -> bool:
+    return access.allows("environment:connections:read_credentials")
+
+
 async def _detail(deps: Dependencies, connection: Connection, access: Access) -> ConnectionDetail:
-    failed = await deps.database.lifecycle.failed_syncs([connection.key])
     credentials = await deps.database.connections.credentials(connection)
-    if not access.allows("environment:connections:read_credentials"):
+    if not _may_read_credentials(access):
         credentials = {"type": credentials["type"]}
-    return ConnectionDetail.of(connection, credentials, failed.get(connection.key, ()))
+    return ConnectionDetail.of(connection, credentials, await _failed_syncs(deps, connection))
+
+
+async def _failed_syncs(deps: Dependencies, connection: Connection) -> Sequence[str]:
+    found = await deps.database.lifecycle.failed_syncs([connection.key])
+    return found.get(connection.key, ())
+
+
+async def _refusal(
+    deps: Dependencies, connection: Connection, error: CredentialsError | UpstreamError
+) -> ApiError:
+    """Return the answer where credentials cannot be had: it has the rest of the connection."""
+    known = await deps.database.connections.by_key(connection.key)
+    shown = ConnectionDetail.of(known, {}, await _failed_syncs(deps, known))
+    payload = {
+        **(error.payload or {}),
+        "connection": shown.model_dump(mode="json", exclude={"credentials"}),
+    }
+    wait = error.retry_after if isinstance(error, UpstreamError) else None
+    headers = None if wait is None else {"retry-after": str(math.ceil(wait))}
+    return ApiError(424, error.code, error.message, payload=payload, headers=headers)
 
 
 def _tags(query: Mapping[str, str]) -> dict[str, str] | None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.schemas.base import Answer, Body, ConnectionId
 from api.schemas.webhooks import WebhookUrl
+from perdure.connections.refreshing import RefreshFailure
 from perdure.db.connections import Connection
 
 __all__ = [
@@ -94,7 +95,12 @@ class ConnectionFault(Answer):
     """
 
     type: Literal["auth", "sync"]
-    log_id: str = Field(description="Id of the run that says more.")
+    log_id: str = Field(
+        description=(
+            "Id of the run that says more. Where credentials could not be refreshed and no run "
+            "needed them, what the log of our processes calls the failure."
+        )
+    )
 
 
 def _faults(connection: Connection, failed_syncs: Sequence[str]) -> list[ConnectionFault]:
@@ -104,9 +110,16 @@ def _faults(connection: Connection, failed_syncs: Sequence[str]) -> list[Connect
         connection: The connection.
         failed_syncs: Last runs of its syncs, where those have failed.
     """
-    refused = connection.auth_error_run_id
+    refused = connection.auth_error_run_id or _failed_refresh(connection)
     found = [ConnectionFault(type="auth", log_id=refused)] if refused else []
     return found + [ConnectionFault(type="sync", log_id=run_id) for run_id in failed_syncs]
+
+
+def _failed_refresh(connection: Connection) -> str | None:
+    if connection.refresh_failure is None:
+        return None
+    failure = RefreshFailure.from_json(connection.refresh_failure)
+    return (failure.run_id or failure.id) if failure.is_fault else None
 
 
 class ConnectionSummary(Answer):

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from temporalio.client import Client
 
 from activities.bundles import BundleCache
+from activities.credential_keeper import CredentialKeeper
 from activities.sync_schedules import SyncSchedules
 from activities.webhook_intake import WebhookIntake
 from config.settings import Settings
+from perdure.auth.tokens import TokenClient
 from perdure.crypto.keyring import KeyRing
 from perdure.db.database import Database
 from perdure.errors import StartupError
 from perdure.providers.provider_catalog import ProviderCatalog
+from perdure.proxy.ssrf import AddressGuard
+from perdure.proxy.transport import HttpTransport
 from perdure.temporal.client import connect
 from perdure.temporal.converter import data_converter
 from perdure.temporal.external_storage import PostgresStorageDriver
@@ -38,6 +43,8 @@ class Container:
         schedules: Schedules of syncs.
         catalog: Providers.
         webhooks: Takes what providers send.
+        transport: Carries out requests to other servers.
+        keeper: Keeps credentials good for use.
     """
 
     settings: Settings
@@ -48,6 +55,8 @@ class Container:
     schedules: SyncSchedules
     catalog: ProviderCatalog
     webhooks: WebhookIntake
+    transport: HttpTransport
+    keeper: CredentialKeeper
 
 
 def key_ring(settings: Settings) -> KeyRing:
@@ -108,6 +117,17 @@ async def open_container(
         )
         bundles = BundleCache(database.bundles)
         catalog = ProviderCatalog.load(settings.providers)
+        transport = await stack.enter_async_context(
+            HttpTransport(AddressGuard(allow_private_networks=settings.allow_private_networks))
+        )
+        keeper = await stack.enter_async_context(
+            CredentialKeeper(
+                database,
+                catalog,
+                TokenClient(transport),
+                backoff=timedelta(seconds=settings.refresh_backoff_seconds),
+            )
+        )
         yield Container(
             settings=settings,
             keyring=keyring,
@@ -117,4 +137,6 @@ async def open_container(
             schedules=SyncSchedules(temporal),
             catalog=catalog,
             webhooks=WebhookIntake(database, bundles, catalog),
+            transport=transport,
+            keeper=keeper,
         )

@@ -21,6 +21,7 @@ from activities.bundles import BundleActivities
 from activities.checkpoints import CheckpointActivities
 from activities.connection_setups import ConnectionSetupActivities
 from activities.connections import ConnectionActivities, ConnectionResolver
+from activities.credential_refreshes import CredentialActivities
 from activities.delete_tracks import DeleteTrackActivities
 from activities.deployments import DeploymentActivities
 from activities.dry_runs import DryRunActivities
@@ -57,7 +58,6 @@ from perdure.app.container import Container, open_container
 from perdure.errors import StartupError
 from perdure.proxy.client import ProxyClient
 from perdure.proxy.plain import PlainClient
-from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.scripts import guard
 from perdure.scripts.loader import bundle_file, is_script_file
@@ -131,7 +131,8 @@ def starter_of(container: Container) -> DeliveryStarter:
 def activities_of(container: Container, transport: HttpTransport) -> list[Callable[..., Any]]:
     """Return every activity, bound to what it needs."""
     database, bundles = container.database, container.bundles
-    resolver = ConnectionResolver(database.connections, container.catalog)
+    keeper = container.keeper
+    resolver = ConnectionResolver(database.connections, container.catalog, keeper)
     exchanges = ExchangeLog(database.dry_runs)
     http = HttpActivities(resolver, ProxyClient(transport), exchanges)
     dry_runs = DryRunActivities(database, container.catalog)
@@ -145,7 +146,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     runs = RunActivities(database, bundles, erasure, container.temporal, history)
     resyncs = ResyncActivities(database)
     each = EachActivities(container.temporal)
-    connections = ConnectionActivities(database.connections, database.record_sets)
+    connections = ConnectionActivities(database.connections, database.record_sets, keeper)
     checkpoints = CheckpointActivities(database)
     locks = LockActivities(database)
     commands = SyncCommandActivities(database, bundles, container.schedules, sync_runs)
@@ -232,6 +233,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         maintenance.drop_idle_records,
         maintenance.drop_old_webhooks,
         maintenance.drop_old_keys,
+        CredentialActivities(database, keeper).refresh_idle_credentials,
         RecordReadActivities(database).read_records,
         webhooks.tell_of_connection,
         webhooks.start_deliveries,
@@ -308,9 +310,6 @@ async def run_worker(settings: Settings) -> None:
         container = await stack.enter_async_context(
             open_container(settings, name="perdure-worker", watchdog=watchdog)
         )
-        transport = await stack.enter_async_context(
-            HttpTransport(AddressGuard(allow_private_networks=settings.allow_private_networks))
-        )
 
         def terminate(blocked: Blocked) -> None:
             task = loop.create_task(_terminate(container, blocked))
@@ -322,7 +321,7 @@ async def run_worker(settings: Settings) -> None:
             container.database, WebhookDispatcher(container.temporal), starter_of(container)
         )
         sweeping = asyncio.create_task(sweep.run())
-        polling = workers(container, transport)
+        polling = workers(container, container.transport)
         running = [asyncio.create_task(worker.run()) for worker in polling]
         stopping = asyncio.create_task(stop.wait())
         log.info("worker_started", task_queues=[queue.value for queue in TaskQueue])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from perdure.connections.refreshing import expiry_of
 from perdure.crypto.keyring import KeyRing
 from perdure.db.integrations import unknown_integration
 from perdure.db.pool import DbConnection, Pool, borrowed
@@ -22,6 +23,7 @@ from perdure.records.canonical import JsonObject, to_json
 __all__ = [
     "Connection",
     "ConnectionStore",
+    "aad_of_credentials",
     "being_deleted",
     "connection_aad",
     "unknown_connection_key",
@@ -34,10 +36,10 @@ WITH saved AS (
     INSERT INTO connections AS c (
         environment_id, integration_id, connection_id,
         credentials, metadata, connection_config, tags, end_user, webhook_url_override,
-        validated_version, set_up_version
+        validated_version, set_up_version, credentials_expires_at
     )
     VALUES ($1, $2, $3, $4, $5, coalesce($6::jsonb, '{}'), coalesce($7::jsonb, '{}'), $8, $9,
-            CASE WHEN $10 THEN 0 ELSE 1 END, CASE WHEN $10 THEN 0 ELSE 1 END)
+            CASE WHEN $10 THEN 0 ELSE 1 END, CASE WHEN $10 THEN 0 ELSE 1 END, $11)
     ON CONFLICT (integration_id, connection_id) DO UPDATE
        SET credentials = excluded.credentials,
            metadata = coalesce($5::jsonb, c.metadata),
@@ -46,6 +48,15 @@ WITH saved AS (
            end_user = coalesce($8::jsonb, c.end_user),
            webhook_url_override = coalesce($9::text, c.webhook_url_override),
            credentials_version = c.credentials_version + CASE WHEN $10 THEN 1 ELSE 0 END,
+           credentials_revision = c.credentials_revision + 1,
+           credentials_expires_at = excluded.credentials_expires_at,
+           -- Whatever is known of the credentials that were there does not count for these, and
+           -- whoever is about to refresh those must not put them back.
+           credentials_refreshed_at = NULL,
+           refresh_failure = NULL,
+           refresh_lease = NULL,
+           refresh_lease_until = NULL,
+           refresh_swept_at = NULL,
            updated_at = now()
      WHERE c.deleting_since IS NULL
     RETURNING c.*, xmax = 0 AS created
@@ -53,7 +64,7 @@ WITH saved AS (
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
        c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
-       c.credentials_version, c.auth_error_run_id, c.deleting_since, c.created
+       c.credentials_version, c.auth_error_run_id, c.deleting_since, c.refresh_failure, c.created
   FROM saved c JOIN integrations i ON i.id = c.integration_id
 """
 
@@ -61,7 +72,7 @@ _GET = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
        c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
-       c.credentials_version, c.auth_error_run_id, c.deleting_since
+       c.credentials_version, c.auth_error_run_id, c.deleting_since, c.refresh_failure
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = $3
 """
@@ -70,7 +81,7 @@ _BY_KEY = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
        c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
-       c.credentials_version, c.auth_error_run_id, c.deleting_since
+       c.credentials_version, c.auth_error_run_id, c.deleting_since, c.refresh_failure
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE c.id = $1
 """
@@ -79,7 +90,7 @@ _LIST = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
        c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
-       c.credentials_version, c.auth_error_run_id, c.deleting_since
+       c.credentials_version, c.auth_error_run_id, c.deleting_since, c.refresh_failure
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE c.environment_id = $1
    AND ($2::text[] IS NULL OR i.unique_key = ANY ($2))
@@ -99,7 +110,7 @@ _PAGE = """
 SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
        c.metadata, c.connection_config, c.tags, c.end_user,
        c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
-       c.credentials_version, c.auth_error_run_id, c.deleting_since
+       c.credentials_version, c.auth_error_run_id, c.deleting_since, c.refresh_failure
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE c.environment_id = $1 AND c.id > $2
  ORDER BY c.id
@@ -127,7 +138,7 @@ UPDATE connections c
 RETURNING c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
           c.metadata, c.connection_config, c.tags, c.end_user,
           c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
-          c.credentials_version, c.auth_error_run_id, c.deleting_since
+          c.credentials_version, c.auth_error_run_id, c.deleting_since, c.refresh_failure
 """
 
 # Rows are locked in the order of their ids, so that two writers never wait in a circle.
@@ -147,10 +158,6 @@ UPDATE connections
 
 _CREDENTIALS = "SELECT credentials FROM connections WHERE id = $1"
 
-_SAVE_CREDENTIALS = """
-UPDATE connections SET credentials = $2, updated_at = now() WHERE id = $1 RETURNING id
-"""
-
 _WEBHOOK_URL = "SELECT webhook_url_override FROM connections WHERE id = $1"
 
 # Once a minute is exact enough for people, and spares a write for each call of a provider.
@@ -167,7 +174,7 @@ DELETE FROM connections c
 RETURNING c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
           c.metadata, c.connection_config, c.tags, c.end_user,
           c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
-          c.credentials_version, c.auth_error_run_id, c.deleting_since
+          c.credentials_version, c.auth_error_run_id, c.deleting_since, c.refresh_failure
 """
 
 
@@ -193,6 +200,8 @@ class Connection:
         credentials_version: Grows with each time credentials are given that are to be checked.
         auth_error_run_id: The run that refused its credentials, None where none did.
         deleting_since: Since when it is being deleted, None where it is not.
+        refresh_failure: What came of the last refresh of its credentials, None where that is fine.
+            See `RefreshFailure.from_json`.
     """
 
     key: ConnectionKey
@@ -212,6 +221,7 @@ class Connection:
     credentials_version: int
     auth_error_run_id: str | None
     deleting_since: datetime | None
+    refresh_failure: JsonObject | None
 
     def refuse_deleting(self) -> None:
         """Let nothing new begin for a connection that is being deleted.
@@ -289,6 +299,7 @@ class ConnectionStore:
                 end_user,
                 webhook_url_override,
                 awaits_setup,
+                expiry_of(credentials),
             )
         if row is None:
             raise being_deleted(integration, connection_id)
@@ -454,21 +465,10 @@ class ConnectionStore:
             sealed = await conn.fetchval(_CREDENTIALS, connection.key)
         if sealed is None:
             raise unknown_connection_key(connection.key)
-        opened: JsonObject = json.loads(self._keyring.decrypt(sealed, aad=_aad_of(connection)))
+        opened: JsonObject = json.loads(
+            self._keyring.decrypt(sealed, aad=aad_of_credentials(connection))
+        )
         return opened
-
-    async def save_credentials(
-        self, connection: Connection, credentials: Mapping[str, Any]
-    ) -> None:
-        """Replace the credentials, as after a refresh.
-
-        Raises:
-            NotFoundError: `unknown_connection`, it was deleted meanwhile.
-        """
-        sealed = self._seal(credentials, _aad_of(connection))
-        async with borrowed(self._pool) as conn:
-            if await conn.fetchval(_SAVE_CREDENTIALS, connection.key, sealed) is None:
-                raise unknown_connection_key(connection.key)
 
     async def mark_fetched(self, key: ConnectionKey) -> None:
         """Note that the credentials were asked for; at most one write a minute."""
@@ -531,7 +531,8 @@ def connection_aad(environment_id: EnvironmentId, integration_id: int, connectio
     return text.encode("utf-8", "surrogatepass")
 
 
-def _aad_of(connection: Connection) -> bytes:
+def aad_of_credentials(connection: Connection) -> bytes:
+    """Return what the ciphertext of a connection's credentials is bound to."""
     return connection_aad(
         connection.environment_id, connection.integration_id, connection.connection_id
     )

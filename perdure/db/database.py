@@ -16,6 +16,7 @@ from perdure.db.bundles import BundleStore
 from perdure.db.checkpoints import CheckpointStore
 from perdure.db.connection_lifecycle import ConnectionLifecycle
 from perdure.db.connections import ConnectionStore
+from perdure.db.credential_refreshes import CredentialRefreshStore
 from perdure.db.delete_tracks import DeleteTrackStore
 from perdure.db.dry_runs import DryRunStore
 from perdure.db.environments import EnvironmentStore
@@ -49,6 +50,7 @@ class Database:
     integrations: IntegrationStore
     connections: ConnectionStore
     lifecycle: ConnectionLifecycle
+    credential_refreshes: CredentialRefreshStore
     bundles: BundleStore
     syncs: SyncStore
     resyncs: ResyncStore
@@ -107,6 +109,7 @@ class Database:
                 integrations=IntegrationStore(pool, keyring),
                 connections=ConnectionStore(pool, keyring),
                 lifecycle=ConnectionLifecycle(pool),
+                credential_refreshes=CredentialRefreshStore(pool, keyring),
                 bundles=BundleStore(pool),
                 syncs=SyncStore(pool),
                 resyncs=ResyncStore(pool),

@@ -31,12 +31,15 @@ class ConnectionMethods(ABC):
         Args:
             provider_config_key: Another integration than the script's own.
             connection_id: Another connection than the run's own.
-            force_refresh: Refresh the credentials before. The kinds of credentials that there
-                are do not expire, so it changes nothing yet.
-            refresh_token: Return the refresh token, too. No kind of credentials has one yet.
+            force_refresh: Refresh the credentials before, though they may be good. Those that
+                are about to expire are refreshed in any case; those of a kind that does not
+                expire stay as they are.
+            refresh_token: Return the refresh token, too.
 
         Raises:
-            HelperError: `unknown_connection` or `unknown_provider_config`.
+            HelperError: `unknown_connection` or `unknown_provider_config`; `invalid_credentials`,
+                `connection_refresh_backoff` or `connection_refresh_exhausted` where the provider
+                refuses to renew credentials that have ended.
         """
 
     @abstractmethod
@@ -46,6 +49,9 @@ class ConnectionMethods(ABC):
         Returns:
             The access token for OAUTH2, `{"oAuthToken", "oAuthTokenSecret"}` for OAUTH1, the
             credentials with their `type` for everything else.
+
+        Raises:
+            HelperError: As `get_connection` where the credentials have ended.
         """
 
     @abstractmethod

@@ -44,7 +44,8 @@ WEBHOOK_LIMIT = timedelta(hours=1)
 
 # What a dead worker costs: its activities are given to another one after this long.
 _HEARTBEAT_TIMEOUT = timedelta(seconds=10)
-_ATTEMPT_SLACK = timedelta(seconds=30)
+# Credentials may have to be refreshed before, and once more where the API refuses them.
+_ATTEMPT_SLACK = timedelta(seconds=60)
 
 TRANSIENT_BACKOFF = RetryPolicy(
     initial_interval=timedelta(seconds=1),

@@ -13,6 +13,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.worker import Worker
 
 from activities.connection_setups import ConnectionSetupActivities
+from activities.credential_refreshes import CredentialActivities
 from activities.hooks import Hooks
 from activities.maintenance import MaintenanceActivities, Retention, Sweep
 from activities.maintenance_schedule import ensure_maintenance
@@ -84,6 +85,7 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
                 steps.drop_old_keys,
                 webhooks.start_forgotten_deliveries,
                 setups.start_awaited_setups,
+                CredentialActivities(container.database, container.keeper).refresh_idle_credentials,
             ],
         )
         async with worker:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from pydantic_core import PydanticSerializationError
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.connections import ConnectionActivities, MetadataInput
+    from activities.connections import ConnectionActivities, ConnectionAsk, MetadataInput
     from activities.integrations import EnvironmentRef, IntegrationActivities, IntegrationRef
     from perdure.nango import EnvironmentVariable, HelperError, Record
     from perdure.temporal.payloads import RunState
@@ -19,6 +19,8 @@ with workflow.unsafe.imports_passed_through():
 __all__ = ["ConnectionSteps"]
 
 _INCLUDED = ("webhook", "credentials")
+
+_PLAIN_PARTS = frozenset({"type", "expires_at", "expires_in", "scope", "token_type"})
 
 # Their values are words of everyday use: to hide them would only spoil the log.
 _PLAIN_VALUES = frozenset({"true", "false"})
@@ -51,12 +53,14 @@ class ConnectionSteps(HelperSteps):
         refresh_token: bool = False,
     ) -> dict[str, Any]:
         """See base class."""
-        del force_refresh, refresh_token  # no kind of credentials has anything to refresh
         ref = self._ref_of(provider_config_key, connection_id)
-        view = await self._lookup(
-            ConnectionActivities.get_connection, ref, f"connection {ref.connection_id}"
+        ask = ConnectionAsk(
+            **ref.model_dump(), force_refresh=force_refresh, refresh_token=refresh_token
         )
-        self.secrets.learn({k: v for k, v in view.credentials.items() if k != "type"})
+        view = await self._lookup(
+            ConnectionActivities.get_connection, ask, f"connection {ref.connection_id}"
+        )
+        self.secrets.learn(_secret_parts(view.credentials))
         found = dict(view.connection, credentials=view.credentials)
         if self._own_metadata is not None and ref == self._ref_of(None, None):
             found["metadata"] = dict(self._own_metadata)
@@ -69,9 +73,7 @@ class ConnectionSteps(HelperSteps):
             ConnectionActivities.get_token, ref, f"token of {ref.connection_id}"
         )
         token = found.token
-        self.secrets.learn(
-            token if isinstance(token, str) else {k: v for k, v in token.items() if k != "type"}
-        )
+        self.secrets.learn(token if isinstance(token, str) else _secret_parts(token))
         return token
 
     async def get_metadata(self) -> dict[str, Any]:
@@ -153,6 +155,15 @@ class ConnectionSteps(HelperSteps):
             metadata=plain,
             sealed=self.secrets.within(plain),
         )
+
+
+def _secret_parts(credentials: Mapping[str, Any]) -> dict[str, Any]:
+    """Return credentials without what is no secret, also of the provider's answer that is kept."""
+    return {
+        name: _secret_parts(value) if isinstance(value, Mapping) else value
+        for name, value in credentials.items()
+        if name not in _PLAIN_PARTS
+    }
 
 
 def _plain_object(metadata: Record) -> dict[str, Any]:

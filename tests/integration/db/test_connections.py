@@ -104,14 +104,6 @@ async def test_of_many_that_save_at_once_one_makes_the_connection(
     assert sorted(new for _, new in saved) == [False] * 7 + [True]
 
 
-async def test_refreshed_credentials_replace_the_old_ones(
-    db: Database, connection: Connection
-) -> None:
-    await db.connections.save_credentials(connection, {"type": "OAUTH2", "access_token": "t"})
-
-    assert await db.connections.credentials(connection) == {"type": "OAUTH2", "access_token": "t"}
-
-
 async def test_what_is_missing_is_told_apart(db: Database, connection: Connection) -> None:
     environment_id = connection.environment_id
 
@@ -148,7 +140,6 @@ async def test_a_deleted_connection_is_gone(db: Database, connection: Connection
     assert gone == connection
     for attempt in (
         db.connections.credentials(connection),
-        db.connections.save_credentials(connection, {}),
         db.connections.delete(connection.environment_id, "github", "acme"),
         db.connections.update(connection.environment_id, "github", "acme", tags={}),
     ):
