@@ -18,6 +18,7 @@ from temporalio import activity
 from activities.credential_keeper import CredentialKeeper
 from activities.heartbeat import heartbeating
 from perdure.clock import utcnow
+from perdure.connections.client_credentials import ClientCredentials
 from perdure.connections.credentials import (
     Credentials,
     access_token_of,
@@ -139,12 +140,14 @@ class ResolvedConnection:
     """What an outbound request needs to know of a connection.
 
     Attributes:
+        client: What its integration authenticates with; OAuth 1 signs with it.
         good_until: From then on the credentials are to be asked for anew, None for never.
     """
 
     connection: Connection
     provider: Provider
     credentials: Credentials
+    client: ClientCredentials
     good_until: datetime | None = None
 
 
@@ -236,6 +239,7 @@ class ConnectionResolver:
             connection=connection,
             provider=self._catalog.get(connection.provider),
             credentials=kept.credentials,
+            client=await self._keeper.client(connection),
             good_until=kept.good_until,
         )
         _put(self._memo, ref.name, (now, resolved))

@@ -175,6 +175,18 @@ class CredentialKeeper:
             )
             raise _later(msg, timedelta(seconds=1)) from error
 
+    async def client(self, connection: Connection) -> ClientCredentials:
+        """Return what a connection's integration authenticates with.
+
+        Raises:
+            NotFoundError: `unknown_provider_config`, it was deleted meanwhile.
+        """
+        return ClientCredentials.of(
+            await self._database.integrations.credentials(
+                connection.environment_id, connection.integration
+            )
+        )
+
     async def _keep(
         self,
         connection: Connection,
@@ -297,13 +309,14 @@ class CredentialKeeper:
     async def _renewed(
         self, connection: Connection, provider: Provider, credentials: Credentials
     ) -> Credentials:
-        client = ClientCredentials.of(
-            await self._database.integrations.credentials(
-                connection.environment_id, connection.integration
-            )
+        integration = await self._database.integrations.get(
+            connection.environment_id, connection.integration
         )
         target = AuthTarget(
-            provider=provider, client=client, connection_config=connection.connection_config
+            provider=provider,
+            client=await self.client(connection),
+            connection_config=connection.connection_config,
+            integration_config=integration.integration_config,
         )
         if access_token_of(credentials) is None and not isinstance(credentials, OAuth2Credentials):
             return await self._tokens.obtain(target, credentials)
