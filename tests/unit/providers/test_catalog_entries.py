@@ -212,6 +212,8 @@ def test_templates_name_only_what_is_asked_for(provider: Provider) -> None:
 
 @entries
 def test_inputs_explain_themselves(provider: Provider) -> None:
+    # Parameters are kept and shown as they are; secrets belong to the credentials.
+    assert not any(asked.secret for asked in provider.connection_config.values())
     for name, asked in (*provider.connection_config.items(), *provider.credentials.items()):
         assert asked.title, name
         assert asked.model_extra == {}, name
