@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, JsonValue
 
 from perdure.providers.fields import Entry
 
 __all__ = ["InputField", "InputFields"]
+
+
+_LONGEST = 4096
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}(?::|$)){_HOST}(?:\.{_HOST})*(?::\d{{1,5}})?")
 
 
 def _nothing_is_empty(value: object) -> object:
@@ -56,6 +64,49 @@ class InputField(Entry):
     doc_section: str | None = None
     visible_when: JsonValue = None
 
+    def fault(self, value: JsonValue) -> str | None:
+        """Return what is wrong with a value that was filled in, None if it may be taken.
+
+        Formats other than `hostname`, `uri` and `email` are not looked at, nor is a pattern that
+        is no regular expression here.
+        """
+        if self.enum is not None and value not in self.enum:
+            return f"has to be one of {', '.join(map(str, self.enum))}"
+        text = str(value)
+        if len(text) > _LONGEST:
+            return f"has more than {_LONGEST:,} characters"
+        if self.pattern is not None and not _matches(self.pattern, text):
+            return f"has to match {self.pattern}"
+        fits, told = _FORMATS.get(self.format or "", (None, ""))
+        return told if fits is not None and not fits(text) else None
+
+
+def _matches(pattern: str, text: str) -> bool:
+    # Without its last line break, `$` is the very end.
+    if "\n" in text:
+        return False
+    try:
+        return re.search(pattern, text) is not None
+    except re.error:
+        return True
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.username
+
+
+_FORMATS: Mapping[str, tuple[Callable[[str], object], str]] = {
+    "email": (
+        re.compile(r"[^@\s]+@[^@\s]+").fullmatch,
+        "has to be an e-mail address",
+    ),
+    "hostname": (_HOST_NAME.fullmatch, "has to be the name of a host, without https://"),
+    "uri": (_is_url, "has to be an address with http:// or https://"),
+}
 
 _Inputs = Annotated[dict[str, InputField], BeforeValidator(_nothing_is_empty)]
 

@@ -217,10 +217,8 @@ def test_inputs_explain_themselves(provider: Provider) -> None:
     for name, asked in (*provider.connection_config.items(), *provider.credentials.items()):
         assert asked.title, name
         assert asked.model_extra == {}, name
-        if asked.pattern and asked.example is not None:
-            assert re.fullmatch(asked.pattern.strip("^$"), str(asked.example)), name
-        if asked.enum is not None and asked.example is not None:
-            assert asked.example in asked.enum, name
+        for value in (asked.example, asked.default_value):
+            assert value is None or asked.fault(value) is None, name
     if provider.auth_mode is AuthMode.BASIC:
         assert set(provider.credentials) <= {"username", "password"}
 
@@ -235,6 +233,20 @@ def test_values_inside_of_hosts_cannot_move_the_host(provider: Provider) -> None
         if re.match(r"https://[^/]*\$\{", template):
             address = interpolate_url(template, known)
             assert address is None or "evil.test" not in str(urlsplit(address).netloc)
+
+
+@entries
+def test_no_connection_says_which_host_gets_the_secret_of_an_application(
+    provider: Provider,
+) -> None:
+    if provider.auth_mode not in {AuthMode.OAUTH1, AuthMode.OAUTH2, AuthMode.APP}:
+        return
+    for template in (provider.token_url_for(), provider.refresh_url, provider.request_url):
+        for option in (template or "").split("||"):
+            host = option.strip().removeprefix("https://").partition("/")[0]
+            for name in re.findall(r"\$\{connectionConfig\.(\w+)\}", host):
+                fixed = re.search(rf"\$\{{connectionConfig\.{name}\}}\.[a-z]+\.[a-z]+$", host)
+                assert fixed or provider.connection_config[name].enum, template
 
 
 def test_sandboxes_are_other_servers() -> None:
