@@ -201,9 +201,13 @@ class ApiClient:
         """Return connections, of all integrations or of one."""
         return await self._object("GET", "/connections", query={"integrationId": integration})
 
-    async def get_connection(self, integration: str, connection_id: str) -> dict[str, Any]:
-        """Return a connection with its credentials."""
+    async def get_connection(
+        self, integration: str, connection_id: str, *, force_refresh: bool = False
+    ) -> dict[str, Any]:
+        """Return a connection with its credentials, on demand with new ones and all of them."""
         query = {"provider_config_key": integration}
+        if force_refresh:
+            query |= {"force_refresh": "true", "refresh_token": "true"}
         return await self._object(
             "GET", f"/connections/{quote(connection_id, safe='')}", query=query
         )

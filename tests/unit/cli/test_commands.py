@@ -76,6 +76,33 @@ def test_connection_is_made_with_everything_that_is_given(server: HTTPServer, ru
     assert "s3cret" not in result.out + result.err
 
 
+@pytest.mark.parametrize(
+    ("credentials", "said"),
+    [
+        ({"type": "OAUTH2", "refresh_token": "r-1", "expires_at": "2027-01-01T00:00:00Z"}, "2027"),
+        ({"type": "OAUTH2_CC", "token": "t-1"}, "do not expire"),
+        ({"type": "OAUTH2", "access_token": "a-1"}, "cannot be refreshed"),
+        ({"type": "API_KEY", "apiKey": "k-1"}, "cannot be refreshed"),
+    ],
+)
+def test_credentials_are_refreshed_on_demand_and_not_shown(
+    credentials: dict[str, str], said: str, server: HTTPServer, run: Run
+) -> None:
+    query = {"provider_config_key": "hub", "force_refresh": "true", "refresh_token": "true"}
+    server.expect_request("/connections/acme", query_string=query).respond_with_json(
+        {"connection_id": "acme", "credentials": credentials}
+    )
+
+    result = run("connections", "refresh", "hub", "acme")
+    as_json = run("connections", "refresh", "hub", "acme", "--json")
+
+    assert result.code == 0, result.err
+    assert said in result.out + result.err
+    assert json.loads(as_json.out)["refreshed"] is ("cannot" not in said)
+    shown = result.out + result.err + as_json.out
+    assert not any(secret in shown for secret in ("r-1", "t-1", "a-1", "k-1"))
+
+
 def test_api_key_may_come_from_the_environment(
     server: HTTPServer, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,8 @@ app = App(name="connections", group=USE, help="Make, show and delete connections
 
 _CREDENTIALS = Group("Credentials", sort_key=5)
 
+_REFRESHED = frozenset({"APP", "JWT", "OAUTH2", "OAUTH2_CC", "SIGNATURE", "TWO_STEP"})
+
 Auth = Literal["api-key", "basic", "none"]
 
 
@@ -142,6 +144,42 @@ async def get(
         render.print_json(answer)
     else:
         render.connection(answer, shows_credentials=show_credentials)
+
+
+@app.command
+async def refresh(
+    integration: str,
+    connection: str,
+    /,
+    *,
+    as_json: AsJson = False,
+    server: ServerOptions = DEFAULT_SERVER,
+) -> None:
+    """Refresh the credentials of a connection now, also where that was given up.
+
+    They are refreshed by themselves before they expire; this shows whether it works.
+
+    Args:
+        integration: Key of the integration.
+        connection: Id of the connection.
+        as_json: Print JSON; the credentials are not in it.
+        server: Server and key.
+    """
+    from perdure.app.cli import render
+
+    async with api(server) as client:
+        answer = await client.get_connection(integration, connection, force_refresh=True)
+    credentials = answer["credentials"]
+    kind, expires_at = credentials["type"], credentials.get("expires_at")
+    can_be = kind in _REFRESHED and (kind != "OAUTH2" or "refresh_token" in credentials)
+    if as_json:
+        shown = {"refreshed": can_be, "type": kind, "expires_at": expires_at}
+        render.print_json({"connection_id": answer["connection_id"], **shown})
+    elif can_be:
+        until = f"they are good until {expires_at}" if expires_at else "they do not expire"
+        render.say(f"Refreshed the credentials of {connection} of {integration}: {until}.")
+    else:
+        render.say(f"Credentials of type {kind} as these cannot be refreshed; they stay.")
 
 
 @app.command
