@@ -165,6 +165,10 @@ const hooks = {
     await (await provider.AccessToken.find(token)).destroy();
     return {};
   },
+  "/test/forgive": async ({ seconds }) => {
+    options.leewaySeconds = seconds;
+    return {};
+  },
   "/test/hold": async () => {
     gate ??= Promise.withResolvers?.() ?? deferred();
     return {};

@@ -104,6 +104,10 @@ class AuthorizationServer:
         """Have the token endpoint answer that it cannot at present."""
         await self._call("fail", times=times, status=status)
 
+    async def forgive(self, seconds: float) -> None:
+        """Let refresh tokens that were used be used again for so long."""
+        await self._call("forgive", seconds=seconds)
+
     async def forget(self, credentials: dict[str, Any]) -> None:
         """Let an access token not be good any more, as long before its end."""
         await self._call("forget", token=credentials["access_token"])

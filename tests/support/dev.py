@@ -107,14 +107,18 @@ class DevServer:
 
 
 @asynccontextmanager
-async def dev_server(folder: Path, *arguments: str) -> AsyncIterator[DevServer]:
-    """Run `perdure dev` on free ports until the context ends."""
+async def dev_server(
+    folder: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[DevServer]:
+    """Run `perdure dev` on free ports until the context ends; `env` is added to ours."""
     data_dir = folder / "data"
     command = [sys.executable, "-m", "perdure", "dev", "--data-dir", str(data_dir), "--no-watch"]
     ports = ["--port", "0", "--temporal-port", "0", "--ui-port", "0"]
     log = (folder / "dev.log").open("ab")
     (data_dir / "dev.json").unlink(missing_ok=True)
-    process = subprocess.Popen([*command, *ports, *arguments], stdout=log, stderr=log)
+    process = subprocess.Popen(
+        [*command, *ports, *arguments], stdout=log, stderr=log, env={**os.environ, **(env or {})}
+    )
     try:
         async with asyncio.timeout(_READY_SECONDS):
             while not (data_dir / "dev.json").exists():
