@@ -123,6 +123,7 @@ class HttpActivities:
                 provider=target.provider,
                 credentials=target.credentials,
                 connection_config=target.connection.connection_config,
+                client=target.client,
                 observe=observe,
             )
 
@@ -152,6 +153,7 @@ class HttpActivities:
                 provider=target.provider,
                 credentials=target.credentials,
                 connection_config=target.connection.connection_config,
+                client=target.client,
                 observe=observe,
             )
 

@@ -39,6 +39,7 @@ from api.routers import (
     incoming_webhooks,
     integrations,
     providers,
+    proxy,
     record_stream,
     records,
     run_histories,
@@ -75,6 +76,7 @@ _ROUTERS = (
     connections,
     record_stream,
     records,
+    proxy,
     sync_variants,
     syncs,
     held_deletes,
@@ -133,7 +135,11 @@ def create_app(dependencies: Dependencies) -> FastAPI:
             Middleware(CodecCors, ui_url=dependencies.settings.temporal_ui_url),
             Middleware(ObserveRequest),
             Middleware(WebhookDoor, dependencies=dependencies, waker=waker),
-            Middleware(LimitBody, max_bytes=_MAX_BODY_BYTES),
+            Middleware(
+                LimitBody,
+                max_bytes=_MAX_BODY_BYTES,
+                max_passing_bytes=dependencies.settings.proxy_max_body_mb * 1024 * 1024,
+            ),
             Middleware(Authenticate, dependencies=dependencies, gate=gate),
         ],
     )

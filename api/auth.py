@@ -74,8 +74,9 @@ class Authenticate:
             if message["type"] == "http.response.start":
                 if usage is not None:
                     headers = MutableHeaders(scope=message)
-                    for name, value in usage.headers.items():
-                        headers[name] = value
+                    # A provider's own, where its answer is passed on, are what its caller needs.
+                    if not any(name in headers for name in usage.headers):
+                        headers.update(usage.headers)
                 await self._end_act(scope, message["status"])
             await send(message)
 

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from activities.bundles import BundleCache
+from activities.connections import ConnectionResolver
 from activities.credential_keeper import CredentialKeeper
 from activities.sync_schedules import SyncSchedules
 from activities.webhook_intake import WebhookIntake
@@ -20,6 +21,7 @@ from perdure.db.database import Database
 from perdure.db.environments import Environment
 from perdure.errors import NotFoundError, UnauthorizedError
 from perdure.providers.provider_catalog import ProviderCatalog
+from perdure.proxy.exchange import StreamingTransport
 
 __all__ = [
     "Background",
@@ -63,6 +65,14 @@ class Dependencies(Protocol):
     @property
     def catalog(self) -> ProviderCatalog:
         """Providers."""
+
+    @property
+    def connections(self) -> ConnectionResolver:
+        """Connections with their credentials, for requests to providers."""
+
+    @property
+    def transport(self) -> StreamingTransport:
+        """The one way out."""
 
     @property
     def webhooks(self) -> WebhookIntake:

@@ -14,10 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import error_response
 
-__all__ = ["LimitBody", "ObserveRequest"]
+__all__ = ["PASSING_PATH", "LimitBody", "ObserveRequest"]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _QUIET_PATHS = frozenset({"/health"})
+
+PASSING_PATH = "/proxy/"
+"""What comes below belongs to a provider: bodies pass through, and paths may hold secrets."""
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +49,8 @@ class ObserveRequest:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                # A provider's own, where its answer is passed on, is worth more to the caller.
+                MutableHeaders(scope=message).setdefault("x-request-id", request_id)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -67,11 +71,13 @@ class LimitBody:
     Args:
         app: What is protected.
         max_bytes: Size of the largest body.
+        max_passing_bytes: The same where a body passes through without being held.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_passing_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._max_passing_bytes = max_passing_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request.
@@ -82,8 +88,10 @@ class LimitBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        passes = scope["path"].startswith(PASSING_PATH)
+        limit = self._max_passing_bytes if passes else self._max_bytes
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
+        if announced.isdecimal() and int(announced) > limit:
             raise HTTPException(413)
         received = 0
 
@@ -91,7 +99,7 @@ class LimitBody:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > limit:
                 raise HTTPException(413)
             return message
 
@@ -104,11 +112,12 @@ def _request_id(headers: Headers) -> str:
 
 
 def _log_outcome(request: Request, status: int, seconds: float) -> None:
-    write = log.debug if request.url.path in _QUIET_PATHS else log.info
+    path = request.url.path
+    write = log.debug if path in _QUIET_PATHS else log.info
     write(
         "request",
         method=request.method,
-        path=request.url.path,
+        path=f"{PASSING_PATH}..." if path.startswith(PASSING_PATH) else path,
         status=status,
         error=getattr(request.state, "error_code", None),
         duration_ms=round(seconds * 1000, 1),

@@ -247,6 +247,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/codec/decode"): _account("payloads:decode"),
     # What it does is looked up, and then asked for: see `api.routers.v1`.
     ("*", "/v1/{path:path}"): Rule(("environment:records:read", "environment:actions:execute")),
+    ("*", "/proxy/{path:path}"): _environment("proxy"),
     ("*", "/mcp"): _environment("mcp"),
 }
 """By method and path; the method `*` stands for all that an endpoint takes."""

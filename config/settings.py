@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 __all__ = ["ClientSettings", "Settings"]
+
+
+def _listed(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)]
+"""Networks, with commas between them."""
 
 
 class Settings(BaseSettings):
@@ -65,6 +74,37 @@ class Settings(BaseSettings):
     allow_private_networks: bool = Field(
         default=False,
         description="Let outbound calls reach loopback and private addresses (local development).",
+    )
+    outbound_allowed_networks: Networks = Field(
+        default=(),
+        description=(
+            "Networks that outbound calls may reach though they are not public, as in "
+            "`10.1.0.0/16,fd12::/32`."
+        ),
+    )
+    outbound_denied_networks: Networks = Field(
+        default=(),
+        description="Networks that outbound calls may not reach, whatever else allows it.",
+    )
+    outbound_max_body_mb: int = Field(
+        default=100,
+        ge=1,
+        description="Largest answer that scripts get from a provider, decompressed.",
+    )
+    proxy_max_body_mb: int = Field(
+        default=1024,
+        ge=1,
+        description="Largest body that passes through `/proxy`, in either direction.",
+    )
+    proxy_silence_seconds: float = Field(
+        default=300,
+        gt=0,
+        description="How long either side of a call of `/proxy` may be silent.",
+    )
+    proxy_limit_seconds: float = Field(
+        default=3600,
+        gt=0,
+        description="How long a call of `/proxy` may take in all.",
     )
     webhook_retry_days: float = Field(
         default=3,

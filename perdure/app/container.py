@@ -10,6 +10,7 @@ from datetime import timedelta
 from temporalio.client import Client
 
 from activities.bundles import BundleCache
+from activities.connections import ConnectionResolver
 from activities.credential_keeper import CredentialKeeper
 from activities.sync_schedules import SyncSchedules
 from activities.webhook_intake import WebhookIntake
@@ -42,8 +43,9 @@ class Container:
         bundles: Bundles by hash.
         schedules: Schedules of syncs.
         catalog: Providers.
+        connections: Connections with their credentials, for requests to providers.
+        transport: The one way out, whoever asks.
         webhooks: Takes what providers send.
-        transport: Carries out requests to other servers.
         keeper: Keeps credentials good for use.
     """
 
@@ -54,9 +56,22 @@ class Container:
     bundles: BundleCache
     schedules: SyncSchedules
     catalog: ProviderCatalog
-    webhooks: WebhookIntake
+    connections: ConnectionResolver
     transport: HttpTransport
+    webhooks: WebhookIntake
     keeper: CredentialKeeper
+
+
+def outbound(settings: Settings) -> HttpTransport:
+    """Return the transport of a process, with the one guard for everything that goes out."""
+    return HttpTransport(
+        AddressGuard(
+            allow_private_networks=settings.allow_private_networks,
+            allowed_networks=settings.outbound_allowed_networks,
+            denied_networks=settings.outbound_denied_networks,
+        ),
+        max_body_bytes=settings.outbound_max_body_mb * 1024 * 1024,
+    )
 
 
 def key_ring(settings: Settings) -> KeyRing:
@@ -115,11 +130,9 @@ async def open_container(
             tls=settings.temporal_tls,
             lazy=lazy,
         )
+        transport = await stack.enter_async_context(outbound(settings))
         bundles = BundleCache(database.bundles)
         catalog = ProviderCatalog.load(settings.providers)
-        transport = await stack.enter_async_context(
-            HttpTransport(AddressGuard(allow_private_networks=settings.allow_private_networks))
-        )
         keeper = await stack.enter_async_context(
             CredentialKeeper(
                 database,
@@ -136,7 +149,8 @@ async def open_container(
             bundles=bundles,
             schedules=SyncSchedules(temporal),
             catalog=catalog,
-            webhooks=WebhookIntake(database, bundles, catalog),
+            connections=ConnectionResolver(database.connections, catalog, keeper),
             transport=transport,
+            webhooks=WebhookIntake(database, bundles, catalog),
             keeper=keeper,
         )

@@ -20,7 +20,7 @@ from activities.actions import ActionActivities
 from activities.bundles import BundleActivities
 from activities.checkpoints import CheckpointActivities
 from activities.connection_setups import ConnectionSetupActivities
-from activities.connections import ConnectionActivities, ConnectionResolver
+from activities.connections import ConnectionActivities
 from activities.credential_refreshes import CredentialActivities
 from activities.delete_tracks import DeleteTrackActivities
 from activities.deployments import DeploymentActivities
@@ -132,9 +132,8 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     """Return every activity, bound to what it needs."""
     database, bundles = container.database, container.bundles
     keeper = container.keeper
-    resolver = ConnectionResolver(database.connections, container.catalog, keeper)
     exchanges = ExchangeLog(database.dry_runs)
-    http = HttpActivities(resolver, ProxyClient(transport), exchanges)
+    http = HttpActivities(container.connections, ProxyClient(transport), exchanges)
     dry_runs = DryRunActivities(database, container.catalog)
     records = RecordActivities(database)
     tracks = DeleteTrackActivities(database)

@@ -7,7 +7,9 @@ engine needs: whether the request may be repeated and how long the provider asks
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NoReturn, TypeAlias
 
@@ -15,16 +17,25 @@ from pydantic import JsonValue
 
 from perdure._version import __version__
 from perdure.clock import utcnow
+from perdure.connections.client_credentials import ClientCredentials
 from perdure.connections.credentials import Credentials
 from perdure.errors import UpstreamError
 from perdure.providers.provider import Provider
 from perdure.proxy.auth import Injection, inject, provider_base_url, secrets_of, template_variables
-from perdure.proxy.bodies import decode_body, decode_text, encode_body
-from perdure.proxy.exchange import NetworkError, OutgoingRequest, RawResponse, Transport
+from perdure.proxy.bodies import RequestBody, decode_body, decode_text, encode_body
+from perdure.proxy.exchange import (
+    BodyStream,
+    NetworkError,
+    OutgoingRequest,
+    RawResponse,
+    StreamingTransport,
+)
 from perdure.proxy.pagination import Page, PageState, extract_items, next_page, page_request
-from perdure.proxy.redaction import MIN_SECRET, Redactor, is_sensitive_name
+from perdure.proxy.redaction import MIN_SECRET, Redactor
+from perdure.proxy.redirects import harmless
 from perdure.proxy.requests import HttpRequest, HttpResponse, LinkPaginate, Paginate
 from perdure.proxy.retry import NetworkFailure, Outcome, decide
+from perdure.proxy.streaming import StreamedAnswer
 from perdure.proxy.urls import Target, add_query, check_base_url, query_names, resolve
 
 __all__ = ["DEFAULT_HEADERS", "Observer", "ProxyClient"]
@@ -51,7 +62,9 @@ class ProxyClient:
         clock: Tells the present moment, for waits that are given as a moment.
     """
 
-    def __init__(self, transport: Transport, *, clock: Callable[[], datetime] = utcnow) -> None:
+    def __init__(
+        self, transport: StreamingTransport, *, clock: Callable[[], datetime] = utcnow
+    ) -> None:
         self._transport = transport
         self._clock = clock
 
@@ -62,6 +75,7 @@ class ProxyClient:
         provider: Provider,
         credentials: Credentials,
         connection_config: Mapping[str, JsonValue],
+        client: ClientCredentials | None = None,
         observe: Observer | None = None,
     ) -> HttpResponse:
         """Make one attempt at a request.
@@ -71,6 +85,7 @@ class ProxyClient:
             provider: Entry of the connection's provider.
             credentials: Credentials of the connection.
             connection_config: Parameters of the connection.
+            client: What the connection's integration authenticates with.
             observe: Told of the request and its answer, whatever its status.
 
         Returns:
@@ -82,7 +97,8 @@ class ProxyClient:
             InvalidInputError: If the request cannot be made as it is, or its host is in a private
                 network (code `url_not_allowed`).
         """
-        raw = await self._exchange(request, provider, credentials, connection_config, observe)
+        call = self._prepare(request, provider, credentials, connection_config, client=client)
+        raw = await self._exchange(call, observe)
         data, is_base64 = decode_body(raw.content, raw.headers, request.response_type)
         # The data was just decoded from JSON: to validate it again would cost more than that did.
         return HttpResponse.model_construct(
@@ -102,6 +118,7 @@ class ProxyClient:
         provider: Provider,
         credentials: Credentials,
         connection_config: Mapping[str, JsonValue],
+        client: ClientCredentials | None = None,
         observe: Observer | None = None,
     ) -> Page:
         """Make one attempt at a page of a paginated read.
@@ -113,6 +130,7 @@ class ProxyClient:
             provider: Entry of the connection's provider.
             credentials: Credentials of the connection.
             connection_config: Parameters of the connection.
+            client: What the connection's integration authenticates with.
             observe: Told of the request and its answer, whatever its status.
 
         Raises:
@@ -121,7 +139,8 @@ class ProxyClient:
             InvalidInputError: If the request cannot be made as it is.
         """
         asked = page_request(request, paginate, state)
-        raw = await self._exchange(asked, provider, credentials, connection_config, observe)
+        call = self._prepare(asked, provider, credentials, connection_config, client=client)
+        raw = await self._exchange(call, observe)
         body, _ = decode_body(raw.content, raw.headers, "json")
         items = extract_items(body, paginate)
         following = next_page(
@@ -142,57 +161,97 @@ class ProxyClient:
             echoed=_echoed(credentials, raw),
         )
 
-    async def _exchange(
+    @asynccontextmanager
+    async def stream(
         self,
+        request: HttpRequest,
+        *,
+        provider: Provider,
+        credentials: Credentials,
+        connection_config: Mapping[str, JsonValue],
+        client: ClientCredentials | None = None,
+        body: RequestBody | BodyStream | None = None,
+    ) -> AsyncGenerator[StreamedAnswer, None]:
+        """Make one attempt at a request, and hand its answer over before it is complete.
+
+        Args:
+            request: What is asked for; its `timeout_s` is the longest silence.
+            provider: Entry of the connection's provider.
+            credentials: Credentials of the connection.
+            connection_config: Parameters of the connection.
+            client: What the connection's integration authenticates with.
+            body: Takes the place of the request's `data`.
+
+        Returns:
+            The answer, whatever its status. Leaving the context gives up what was not read.
+
+        Raises:
+            UpstreamError: If there was none.
+            InvalidInputError: As `send`.
+        """
+        call = self._prepare(
+            request, provider, credentials, connection_config, client=client, body=body
+        )
+        async with AsyncExitStack() as stack:
+            try:
+                incoming = await stack.enter_async_context(self._transport.open(call.outgoing))
+            except NetworkError as error:
+                self._raise_unanswered(error, call)
+            yield StreamedAnswer(
+                incoming,
+                has_body=request.method != "HEAD",
+                judge=lambda outcome: decide(outcome, request, provider, now=self._clock()),
+                failed=lambda error: self._unanswered(error, call),
+            )
+
+    async def _exchange(self, call: _Call, observe: Observer | None) -> RawResponse:
+        try:
+            raw = await self._transport.send(call.outgoing)
+        except NetworkError as error:
+            self._raise_unanswered(error, call)
+        if observe is not None:
+            observe(call.request, raw)
+        if not 200 <= raw.status < 300:
+            self._raise_refused(raw, call)
+        return raw
+
+    @staticmethod
+    def _prepare(
         request: HttpRequest,
         provider: Provider,
         credentials: Credentials,
         connection_config: Mapping[str, JsonValue],
-        observe: Observer | None,
-    ) -> RawResponse:
-        variables = template_variables(credentials, connection_config)
+        *,
+        client: ClientCredentials | None,
+        body: RequestBody | BodyStream | None = None,
+    ) -> _Call:
+        variables = template_variables(credentials, connection_config, client)
         base_url = request.base_url_override or provider_base_url(provider, variables)
         target = resolve(request, check_base_url(base_url))
-        injection = inject(provider, credentials, variables)
-        outgoing = _outgoing(request, provider, target, injection)
-        try:
-            raw = await self._transport.send(outgoing)
-        except NetworkError as error:
-            redactor = Redactor(secrets_of(credentials))
-            self._raise_unanswered(error, request, provider, outgoing, redactor)
-        if observe is not None:
-            observe(request, raw)
-        if not 200 <= raw.status < 300:
-            redactor = Redactor(secrets_of(credentials))
-            self._raise_refused(raw, request, provider, outgoing, redactor)
-        return raw
+        injection = inject(provider, credentials, variables, client)
+        outgoing = _outgoing(request, provider, target, injection, body)
+        secrets = (*secrets_of(credentials), *(client.secrets if client else ()))
+        return _Call(request, provider, secrets, outgoing)
 
-    def _raise_unanswered(
-        self,
-        error: NetworkError,
-        request: HttpRequest,
-        provider: Provider,
-        outgoing: OutgoingRequest,
-        redactor: Redactor,
-    ) -> NoReturn:
-        decision = decide(Outcome(failure=error.failure), request, provider, now=self._clock())
-        raised = UpstreamError(
+    def _raise_unanswered(self, error: NetworkError, call: _Call) -> NoReturn:
+        raise self._unanswered(error, call) from error
+
+    def _unanswered(self, error: NetworkError, call: _Call) -> UpstreamError:
+        outgoing, redactor = call.outgoing, call.redactor
+        decision = decide(
+            Outcome(failure=error.failure), call.request, call.provider, now=self._clock()
+        )
+        failed = UpstreamError(
             f"{outgoing.method} {redactor.url(outgoing.url)} failed: {redactor.text(str(error))}",
             code=_NETWORK_CODES.get(error.failure, "script_network_error"),
             retryable=decision.retry,
             retry_after=decision.delay,
         )
-        raised.payload = {"retry_reason": decision.reason.value}
-        raise raised from error
+        failed.payload = {"retry_reason": decision.reason.value}
+        return failed
 
-    def _raise_refused(
-        self,
-        raw: RawResponse,
-        request: HttpRequest,
-        provider: Provider,
-        outgoing: OutgoingRequest,
-        redactor: Redactor,
-    ) -> NoReturn:
+    def _raise_refused(self, raw: RawResponse, call: _Call) -> NoReturn:
+        outgoing, redactor = call.outgoing, call.redactor
         text = redactor.text(decode_text(raw.content, raw.headers))
         body: JsonValue = text[:_MAX_ERROR_BODY]
         if len(text) <= _MAX_ERROR_BODY:
@@ -201,8 +260,8 @@ class ProxyClient:
             body, _ = decode_body(text.encode(), {"content-type": media_type})
         decision = decide(
             Outcome(status=raw.status, headers=raw.headers, body=body),
-            request,
-            provider,
+            call.request,
+            call.provider,
             now=self._clock(),
         )
         excerpt = " ".join(text[: 4 * _MAX_EXCERPT].split())[:_MAX_EXCERPT]
@@ -217,6 +276,18 @@ class ProxyClient:
         )
         raised.payload = {"retry_reason": decision.reason.value}
         raise raised
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    request: HttpRequest
+    provider: Provider
+    secrets: tuple[str, ...] = field(repr=False)
+    outgoing: OutgoingRequest
+
+    @property
+    def redactor(self) -> Redactor:
+        return Redactor(self.secrets)
 
 
 def _echoed(credentials: Credentials, raw: RawResponse) -> tuple[str, ...]:
@@ -236,7 +307,11 @@ _NETWORK_CODES: Mapping[NetworkFailure, str] = {
 
 
 def _outgoing(
-    request: HttpRequest, provider: Provider, target: Target, injection: Injection
+    request: HttpRequest,
+    provider: Provider,
+    target: Target,
+    injection: Injection,
+    given: RequestBody | BodyStream | None,
 ) -> OutgoingRequest:
     headers = dict(DEFAULT_HEADERS)
     url = target.url
@@ -245,13 +320,15 @@ def _outgoing(
         present = query_names(url)
         url = add_query(url, [(n, v) for n, v in injection.query.items() if n not in present])
     else:
-        headers |= {n: v for n, v in request.headers.items() if not is_sensitive_name(n)}
+        headers |= harmless(request.headers)
     content_type = headers.pop("content-type", None)
-    body = None if request.data is None else encode_body(request.data, content_type)
+    body = given
+    if body is None and request.data is not None:
+        body = encode_body(request.data, content_type)
     key_header = provider.proxy.idempotency_header
     if key_header and request.idempotency_key and request.method in {"POST", "PATCH"}:
         headers.setdefault(key_header, request.idempotency_key)
-    return OutgoingRequest(
+    outgoing = OutgoingRequest(
         method=request.method,
         url=url,
         headers=headers,
@@ -261,3 +338,6 @@ def _outgoing(
         forward_headers_on_redirect=request.forward_headers_on_redirect
         or provider.proxy.forward_headers_on_redirect,
     )
+    if injection.signer is None or not target.trusted:
+        return outgoing
+    return injection.signer(outgoing)

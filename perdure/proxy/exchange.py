@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from perdure.proxy.bodies import RequestBody
 from perdure.proxy.retry import NetworkFailure
 
-__all__ = ["NetworkError", "OutgoingRequest", "RawResponse", "Transport"]
+__all__ = [
+    "BodyStream",
+    "IncomingResponse",
+    "NetworkError",
+    "OutgoingRequest",
+    "RawResponse",
+    "StreamingTransport",
+    "Transport",
+]
+
+
+class BodyStream(Protocol):
+    """The body of a request, piece by piece."""
+
+    @property
+    def content_type(self) -> str | None:
+        """Its `content-type` header."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of all pieces, None if nobody knows yet."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether `pieces` can begin at the beginning."""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Begin at the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +47,10 @@ class OutgoingRequest:
     Attributes:
         url: Absolute.
         headers: By lower-case name.
-        timeout_s: Seconds for the whole exchange.
-        secret_headers: Names that are left out when a redirect leaves the origin, besides those
-            that are secret by their name.
+        timeout_s: Seconds for the whole exchange; where the answer is streamed, the longest
+            silence.
+        secret_headers: Names that are left out when a redirect leaves the origin, besides all
+            that are not known to be harmless.
         forward_headers_on_redirect: Keep them all the same.
         follow_redirects: Whether a redirect is followed, or is the answer.
     """
@@ -29,7 +58,7 @@ class OutgoingRequest:
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    body: RequestBody | None = field(default=None, repr=False)
+    body: RequestBody | BodyStream | None = field(default=None, repr=False)
     timeout_s: float = 60.0
     secret_headers: frozenset[str] = frozenset()
     forward_headers_on_redirect: bool = False
@@ -48,6 +77,29 @@ class RawResponse:
     status: int
     headers: dict[str, str]
     content: bytes = field(repr=False)
+
+
+class IncomingResponse(Protocol):
+    """An answer whose body is still to come."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By lower-case name; repeated ones are joined by a comma."""
+
+    @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """As they came, one by one."""
+
+    def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Return the body as it comes, still compressed; only once.
+
+        Raises:
+            NetworkError: If it breaks off.
+        """
 
 
 class NetworkError(Exception):
@@ -71,4 +123,16 @@ class Transport(Protocol):
         Raises:
             NetworkError: If there was no complete answer.
             InvalidInputError: If the URL is not allowed, or the request cannot be written.
+        """
+
+
+class StreamingTransport(Transport, Protocol):
+    """Carries requests out, and hands over answers before they are complete."""
+
+    def open(self, request: OutgoingRequest) -> AbstractAsyncContextManager[IncomingResponse]:
+        """Return the answer to a request, whatever its status, once its headers are there.
+
+        Raises:
+            NetworkError: If there was none.
+            InvalidInputError: As `send`.
         """

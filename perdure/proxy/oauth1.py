@@ -26,6 +26,7 @@ from authlib.oauth1.rfc5849.util import escape
 
 from perdure.connections.private_keys import as_pem
 from perdure.errors import InvalidInputError
+from perdure.proxy.bodies import RequestBody
 from perdure.proxy.exchange import OutgoingRequest
 
 __all__ = ["OAuth1Signer"]
@@ -69,6 +70,9 @@ class OAuth1Signer:
         form: Iterable[tuple[str, str]] = ()
         body = request.body
         if body and (body.content_type or "").partition(";")[0].strip().lower() == _FORM:
+            if not isinstance(body, RequestBody):
+                msg = "A form is signed as a whole, which this one is too large for."
+                raise InvalidInputError(msg, code="request_too_large")
             form = parse_qsl(body.content.decode("utf-8", "replace"), keep_blank_values=True)
         stated = self._stated()
         base = construct_base_string(

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import SplitResult, urljoin
 
 from perdure.errors import InvalidInputError
-from perdure.proxy.exchange import NetworkError, OutgoingRequest, RawResponse
-from perdure.proxy.redaction import is_sensitive_name
+from perdure.proxy.bodies import RequestBody
+from perdure.proxy.exchange import NetworkError, OutgoingRequest
 from perdure.proxy.retry import NetworkFailure
 from perdure.proxy.urls import origin, split_url
 
-__all__ = ["redirected"]
+__all__ = ["HARMLESS_HEADERS", "harmless", "redirected"]
+
+HARMLESS_HEADERS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-unmodified-since",
+        "prefer",
+        "range",
+        "user-agent",
+    }
+)
+"""All that another origin gets to see: no rule tells which of the others hold a secret."""
 
 _STATUSES = frozenset({301, 302, 303, 307, 308})
 _BODY_HEADERS = frozenset(
@@ -19,17 +40,29 @@ _BODY_HEADERS = frozenset(
 )
 
 
-def redirected(request: OutgoingRequest, response: RawResponse) -> OutgoingRequest | None:
+def harmless(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that may go to another origin than the credentials'.
+
+    Args:
+        headers: By lower-case name.
+    """
+    return {name: text for name, text in headers.items() if name in HARMLESS_HEADERS}
+
+
+def redirected(
+    request: OutgoingRequest, status: int, answer_headers: Mapping[str, str]
+) -> OutgoingRequest | None:
     """Return the request that a redirect asks for, None if the answer is no redirect.
 
     Another origin gets no credentials, unless the request allows it. A POST that is answered by
-    301 or 302, and everything but HEAD that is answered by 303, goes on as GET without a body.
+    301 or 302, and everything but HEAD that is answered by 303, goes on as GET without a body. A
+    redirect that wants a body which cannot be sent again is an answer like any other.
 
     Raises:
         NetworkError: If the redirect does not lead to a URL of http or https.
     """
-    location = response.headers.get("location")
-    if response.status not in _STATUSES or not location:
+    location = answer_headers.get("location")
+    if status not in _STATUSES or not location:
         return None
     here = split_url(request.url)
     try:
@@ -40,15 +73,17 @@ def redirected(request: OutgoingRequest, response: RawResponse) -> OutgoingReque
         ) from error
     headers = dict(request.headers)
     method, body = request.method, request.body
-    to_get = response.status == 303 or (response.status in {301, 302} and method == "POST")
+    to_get = status == 303 or (status in {301, 302} and method == "POST")
     if to_get and method != "HEAD":
         method, body = "GET", None
         headers = {name: text for name, text in headers.items() if name not in _BODY_HEADERS}
+    elif body is not None and not isinstance(body, RequestBody) and not body.repeatable:
+        return None
     if not request.forward_headers_on_redirect and not _keeps_origin(here, there):
         headers = {
             name: text
-            for name, text in headers.items()
-            if name not in request.secret_headers and not is_sensitive_name(name)
+            for name, text in harmless(headers).items()
+            if name not in request.secret_headers
         }
     return replace(request, method=method, url=there.geturl(), headers=headers, body=body)
 

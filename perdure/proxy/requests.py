@@ -26,6 +26,7 @@ from perdure.errors import FieldError, InvalidInputError
 
 __all__ = [
     "IDEMPOTENT",
+    "METHODS",
     "CursorPaginate",
     "HeaderMap",
     "HttpRequest",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+METHODS: tuple[Method, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 ResponseType: TypeAlias = Literal["json", "text", "arraybuffer", "blob", "document", "stream"]
 Scalar: TypeAlias = str | int | float | bool | None
 Params: TypeAlias = str | dict[str, Scalar | list[Scalar]]

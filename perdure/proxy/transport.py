@@ -10,19 +10,29 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import cached_property, lru_cache
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import httpcore
 import httpx
 
 from perdure.errors import InvalidInputError
-from perdure.proxy.exchange import NetworkError, OutgoingRequest, RawResponse
+from perdure.proxy.bodies import RequestBody
+from perdure.proxy.compression import DecompressionError, decompressed, encoding_of
+from perdure.proxy.exchange import (
+    BodyStream,
+    IncomingResponse,
+    NetworkError,
+    OutgoingRequest,
+    RawResponse,
+)
 from perdure.proxy.redirects import redirected
 from perdure.proxy.retry import NetworkFailure
-from perdure.proxy.ssrf import AddressGuard
+from perdure.proxy.ssrf import AddressGuard, check_host, check_port
+from perdure.proxy.urls import split_url
 
 __all__ = ["HttpTransport"]
 
@@ -41,7 +51,7 @@ class HttpTransport:
     Args:
         guard: Judges the addresses that are connected to.
         max_connections: Connections at the same time.
-        max_body_bytes: Largest body of an answer, decompressed.
+        max_body_bytes: Largest body of an answer that `send` returns, decompressed.
         ssl_context: Trusted certificates; those of the `certifi` package by default, or what
             `SSL_CERT_FILE` names.
     """
@@ -86,31 +96,44 @@ class HttpTransport:
                 `invalid_url` or `invalid_headers` if the request cannot be written.
         """
         try:
-            async with asyncio.timeout(request.timeout_s):
-                return await self._follow(request)
+            async with asyncio.timeout(request.timeout_s), self.open(request) as incoming:
+                body = await self._read(request, incoming)
         except TimeoutError as error:
             raise NetworkError(
                 NetworkFailure.INTERRUPTED,
                 f"there was no complete answer within {request.timeout_s:g} s",
             ) from error
+        return RawResponse(status=incoming.status, headers=incoming.headers, content=body)
 
-    async def _follow(self, request: OutgoingRequest) -> RawResponse:
+    @asynccontextmanager
+    async def open(self, request: OutgoingRequest) -> AsyncGenerator[IncomingResponse, None]:
+        """Return the answer to a request once its headers are there, redirects as in `send`.
+
+        Leaving the context closes the connection, unless the answer was read to its end.
+
+        Raises:
+            NetworkError: If there was none.
+            InvalidInputError: As `send`.
+        """
         for _ in range(_MAX_REDIRECTS + 1):
-            response = await self._exchange(request)
-            if not request.follow_redirects:
-                return response
-            if (following := redirected(request, response)) is None:
-                return response
+            async with self._exchange(request) as incoming:
+                following = None
+                if request.follow_redirects:
+                    following = redirected(request, incoming.status, incoming.headers)
+                if following is None:
+                    yield incoming
+                    return
             request = following
         raise NetworkError(
             NetworkFailure.TOO_MANY_REDIRECTS, f"it redirected more than {_MAX_REDIRECTS} times"
         )
 
-    async def _exchange(self, request: OutgoingRequest) -> RawResponse:
+    @asynccontextmanager
+    async def _exchange(self, request: OutgoingRequest) -> AsyncGenerator[_Incoming, None]:
         url, headers, content = _on_the_wire(request)
         patience = request.timeout_s
         with _named_failures():
-            incoming = await self._pool.handle_async_request(
+            response = await self._pool.handle_async_request(
                 httpcore.Request(
                     method=request.method,
                     url=httpcore.URL(
@@ -133,26 +156,32 @@ class HttpTransport:
                     },
                 )
             )
-            try:
-                received = _headers(incoming)
-                # The headers of an answer to HEAD describe a body that does not come.
-                body = await self._read(incoming, {} if request.method == "HEAD" else received)
-            finally:
-                await incoming.aclose()
-        return RawResponse(status=incoming.status, headers=received, content=body)
+        try:
+            yield _Incoming(response)
+        finally:
+            await response.aclose()
 
-    async def _read(self, incoming: httpcore.Response, headers: Mapping[str, str]) -> bytes:
+    async def _read(self, request: OutgoingRequest, incoming: IncomingResponse) -> bytes:
+        # The headers of an answer to HEAD describe a body that does not come.
+        headers = {} if request.method == "HEAD" else incoming.headers
         announced = headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > self._max_body_bytes:
             raise self._too_large()
         chunks: list[bytes] = []
         size = 0
-        async with aclosing(_decompressed(incoming, headers)) as stream:
-            async for chunk in stream:
-                size += len(chunk)
-                if size > self._max_body_bytes:
-                    raise self._too_large()
-                chunks.append(chunk)
+        encoding = encoding_of(headers.get("content-encoding"))
+        try:
+            async with (
+                aclosing(incoming.pieces()) as pieces,
+                aclosing(decompressed(pieces, encoding)) as plain,
+            ):
+                async for chunk in plain:
+                    size += len(chunk)
+                    if size > self._max_body_bytes:
+                        raise self._too_large()
+                    chunks.append(chunk)
+        except DecompressionError as error:
+            raise NetworkError(NetworkFailure.INTERRUPTED, str(error)) from error
         return b"".join(chunks)
 
     def _too_large(self) -> NetworkError:
@@ -163,15 +192,37 @@ class HttpTransport:
         )
 
 
-class _Received(httpx.AsyncByteStream):
-    """Hands a body to httpx, which knows how to decompress it."""
+class _Incoming:
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
 
-    def __init__(self, incoming: httpcore.Response) -> None:
-        self._incoming = incoming
+    @property
+    def status(self) -> int:
+        return self._response.status
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._incoming.aiter_stream():
-            yield chunk
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        return self._response.headers
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        for raw_name, raw_text in self._response.headers:
+            name, text = raw_name.decode("ascii").lower(), raw_text.decode("latin-1")
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        return headers
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        stream = cast("AsyncGenerator[bytes, None]", self._response.aiter_stream())
+        async with aclosing(stream) as pieces:
+            while True:
+                # Not around the `yield`: what fails there is not the connection's fault.
+                with _named_failures():
+                    try:
+                        piece = await anext(pieces)
+                    except StopAsyncIteration:
+                        return
+                yield piece
 
 
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
@@ -218,48 +269,74 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError("the name could not be resolved") from error
 
 
-def _on_the_wire(request: OutgoingRequest) -> tuple[httpx.URL, list[tuple[bytes, bytes]], bytes]:
+def _on_the_wire(
+    request: OutgoingRequest,
+) -> tuple[httpx.URL, list[tuple[bytes, bytes]], bytes | AsyncIterable[bytes]]:
     """Return the URL, the headers and the body as they are sent."""
     headers = {name: text for name, text in request.headers.items() if name not in _OUR_HEADERS}
-    body = request.body
-    content = b""
-    if body is not None and body.content_type is not None:
-        content = body.content
-        headers["content-type"] = body.content_type
-    elif body is not None:
-        fields = [(name, (None, text.encode())) for name, text in body.fields]
-        form = httpx.Request("POST", "http://form.invalid", files=fields)
-        content = form.read()
-        headers |= {"content-type": form.headers["content-type"]} if fields else {}
-    if content or request.method in _METHODS_WITH_BODY:
-        headers["content-length"] = str(len(content))
+    content, length = _content(request.body, headers)
+    if length is None:
+        headers["transfer-encoding"] = "chunked"
+    elif length or request.method in _METHODS_WITH_BODY:
+        headers["content-length"] = str(length)
+    url = _checked_url(request.url)
     try:
-        url = httpx.URL(request.url)
         written = [(name.encode("ascii"), text.encode()) for name, text in headers.items()]
-    except (httpx.InvalidURL, UnicodeEncodeError):
-        # Without the cause, whose text may quote a URL with a key in it.
+    except UnicodeEncodeError:
+        # Without the cause, whose text quotes the header.
         raise _unsendable() from None
     return url, [(b"host", url.netloc), *written], content
 
 
-def _headers(incoming: httpcore.Response) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_text in incoming.headers:
-        name, text = raw_name.decode("ascii").lower(), raw_text.decode("latin-1")
-        headers[name] = f"{headers[name]}, {text}" if name in headers else text
-    return headers
+def _content(
+    body: RequestBody | BodyStream | None, headers: dict[str, str]
+) -> tuple[bytes | AsyncIterator[bytes], int | None]:
+    """Return a body and its length, and set its type in the headers."""
+    if body is None:
+        return b"", 0
+    if body.content_type is not None:
+        headers["content-type"] = body.content_type
+    if not isinstance(body, RequestBody):
+        return body.pieces(), body.length
+    if body.content_type is None and body.fields:
+        fields = [(name, (None, text.encode())) for name, text in body.fields]
+        form = httpx.Request("POST", "http://form.invalid", files=fields)
+        headers["content-type"] = form.headers["content-type"]
+        content = form.read()
+        return content, len(content)
+    return body.content, len(body.content)
 
 
-async def _decompressed(
-    incoming: httpcore.Response, headers: Mapping[str, str]
-) -> AsyncGenerator[bytes, None]:
-    if headers.get("content-encoding", "identity") == "identity":
-        async for chunk in incoming.aiter_stream():
-            yield chunk
-        return
-    response = httpx.Response(incoming.status, headers=incoming.headers, stream=_Received(incoming))
-    async for chunk in response.aiter_bytes():
-        yield chunk
+def _checked_url(text: str) -> httpx.URL:
+    """Return a URL whose host is well formed and the same to all who read it.
+
+    Raises:
+        InvalidInputError: With code `invalid_url` or `url_not_allowed`.
+    """
+    parts = split_url(text)
+    try:
+        url = httpx.URL(text)
+        agreed = _host_on_the_wire(parts.hostname or "")
+    except httpx.InvalidURL:
+        # Without the cause, whose text may quote a URL with a key in it.
+        raise _unsendable() from None
+    default = 443 if parts.scheme == "https" else 80
+    if (url.scheme, url.raw_host, url.port or default) != (
+        parts.scheme,
+        agreed,
+        parts.port or default,
+    ):
+        raise _unsendable()
+    check_port(url.port or default)
+    return url
+
+
+@lru_cache(maxsize=4096)
+def _host_on_the_wire(hostname: str) -> bytes:
+    bracketed = f"[{hostname}]" if ":" in hostname else hostname
+    host = httpx.URL(f"http://{bracketed}").raw_host
+    check_host(host.decode("ascii"))
+    return host
 
 
 @contextmanager
@@ -284,7 +361,6 @@ def _named_failures() -> Iterator[None]:
         httpcore.TimeoutException,
         httpcore.NetworkError,
         httpcore.ProtocolError,
-        httpx.DecodingError,
     ) as error:
         raise NetworkError(
             NetworkFailure.INTERRUPTED, f"the connection broke off ({_words(error)})"

@@ -70,6 +70,8 @@ def split_url(url: str) -> SplitResult:
         raise InvalidInputError(
             f"{_bare(parts)!r} is not a URL of http or https with a host.", code="invalid_url"
         )
+    if parts.port == 0:
+        raise InvalidInputError("No server has the port 0.", code="invalid_url")
     if _ENDS_HOST_EARLY.search(parts.netloc):
         raise InvalidInputError(
             f"The host of the URL of {parts.hostname!r} has a character that hosts do not have. "

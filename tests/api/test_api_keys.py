@@ -97,6 +97,9 @@ async def test_a_key_without_the_scope_is_refused_by_every_endpoint(
             continue
         filled = path.replace(":path}", "}")
         answer = await poor.request(method, filled, json={})
+        if method == "HEAD":
+            assert answer.status_code == 403, path
+            continue
         assert error_of(answer) == (403, "forbidden"), (method, path)
 
 

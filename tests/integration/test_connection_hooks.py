@@ -11,10 +11,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from activities.connection_starts import start_awaited
-from perdure.db.connection_lifecycle import ConnectionLifecycle, SetupState
 from perdure.db.runs import Run, RunStatus
-from perdure.errors import UnavailableError
-from perdure.ids import ConnectionKey
 from tests.api.calls import error_of
 from tests.support.deploys import Deploys
 from tests.support.hooks import HookTarget, hook_target, with_hooks
@@ -180,31 +177,6 @@ async def test_refused_credentials_are_told_to_the_application(
         },
     }
     assert (old["connectionId"], old["operation"], old["success"]) == ("there", "override", False)
-
-
-async def test_refusal_whose_answer_was_lost_is_told_once(
-    hooked: Deploys, url: str, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    receiver = Receiver(httpserver)
-    await hooked.client.patch("/environment/webhooks", json={"primary_url": receiver.url})
-    await hooked.deploy(with_hooks(validate=["check"], scripts={"check": REFUSING}))
-    original, asked = ConnectionLifecycle.state, []
-
-    async def state(self: ConnectionLifecycle, key: ConnectionKey) -> SetupState | None:
-        asked.append(key)
-        if len(asked) == 2:  # by the step that has just refused the credentials
-            msg = "the worker died"
-            raise UnavailableError(msg, code="database_unavailable")
-        return await original(self, key)
-
-    monkeypatch.setattr(ConnectionLifecycle, "state", state)
-    answer = await create(hooked, url)
-
-    assert error_of(answer) == (400, "connection_validation_failed")
-    assert len(asked) > 2
-    await receiver.until(1)
-    database = hooked.stack.container.database
-    assert len(await database.deliveries.list(hooked.stack.environment.id)) == 1
 
 
 async def test_reconnect_leaves_paused_syncs_paused(

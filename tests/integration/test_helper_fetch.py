@@ -62,15 +62,15 @@ async def test_secret_headers_do_not_follow_to_another_origin(stack: Stack, sour
             stack,
             source,
             f"""
-            headers = {{"Authorization": "Bearer x", "Cookie": "a=b", "X-Trace": "7"}}
+            headers = {{"Authorization": "x", "Cookie": "a=b", "X-Shop": "k", "Accept": "a/b"}}
             answer = await nango.uncontrolled_fetch(url="{source.url}/begin", headers=headers)
             return answer.status
             """,
         )
 
     assert got == 200
-    assert seen["X-Trace"] == "7"
-    assert not {"Authorization", "Cookie"} & seen.keys()
+    assert seen["Accept"] == "a/b"
+    assert not {"Authorization", "Cookie", "X-Shop"} & seen.keys()
 
 
 @pytest.mark.parametrize(

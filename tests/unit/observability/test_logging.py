@@ -133,6 +133,13 @@ def test_handlers_of_uvicorn_give_way_to_ours(capsys: Capture) -> None:
     assert [event["message"] for event in events(capsys)] == ["hello"]
 
 
+@pytest.mark.parametrize("name", ["httpcore.http11", "httpx", "uvicorn.access"])
+def test_what_tells_of_every_request_is_quiet_at_any_level(name: str) -> None:
+    configure_logging(Settings(log_level="debug"))
+
+    assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+
+
 def test_what_is_not_json_is_written_as_text(capsys: Capture) -> None:
     configure_logging(Settings())
 
