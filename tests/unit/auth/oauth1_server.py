@@ -62,7 +62,7 @@ class OAuth1Server:
         if not self.verifies(method, uri, body, headers):
             return Response('{"error": "signature"}', 401, content_type="application/json")
         self.passed.append(request.environ["RAW_URI"])
-        return Response(json.dumps({"ok": True}), content_type="application/json")
+        return Response(json.dumps({"ok": True, "items": []}), content_type="application/json")
 
 
 class Validator(RequestValidator):
