@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NoReturn, TypeAlias
 
@@ -19,6 +19,7 @@ from perdure._version import __version__
 from perdure.clock import utcnow
 from perdure.connections.client_credentials import ClientCredentials
 from perdure.connections.credentials import Credentials
+from perdure.connections.interpolation import RequestVariables
 from perdure.errors import UpstreamError
 from perdure.providers.provider import Provider
 from perdure.proxy.auth import Injection, inject, provider_base_url, secrets_of, template_variables
@@ -215,8 +216,8 @@ class ProxyClient:
             self._raise_refused(raw, call)
         return raw
 
-    @staticmethod
     def _prepare(
+        self,
         request: HttpRequest,
         provider: Provider,
         credentials: Credentials,
@@ -225,7 +226,15 @@ class ProxyClient:
         client: ClientCredentials | None,
         body: RequestBody | BodyStream | None = None,
     ) -> _Call:
-        variables = template_variables(credentials, connection_config, client)
+        variables = replace(
+            template_variables(credentials, connection_config, client),
+            request=RequestVariables(
+                method=request.method,
+                endpoint=request.endpoint,
+                path=request.endpoint.partition("?")[0],
+            ),
+            now=self._clock(),
+        )
         base_url = request.base_url_override or provider_base_url(provider, variables)
         target = resolve(request, check_base_url(base_url))
         injection = inject(provider, credentials, variables, client)

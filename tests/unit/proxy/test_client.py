@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -380,3 +381,30 @@ async def test_page_is_json_whatever_its_content_type(
     answers(httpserver, Response("[1]", content_type="text/html"), Response(status=204))
     request = HttpRequest(endpoint="/x")
     assert await api.pages(request, type="offset", offset_name_in_request="o") == [[1]]
+
+
+async def test_headers_of_an_entry_may_depend_on_the_request_and_its_moment(
+    transport: HttpTransport, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/x").respond_with_json({})
+    entry = Provider.model_validate(
+        {
+            "name": "acme",
+            "display_name": "Acme",
+            "auth_mode": "API_KEY",
+            "proxy": {
+                "base_url": httpserver.url_for(""),
+                "headers": {"x-signed": "sha256(${method} ${path} ${now.seconds} ${apiKey})"},
+            },
+        }
+    )
+    now = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+    await ProxyClient(transport, clock=lambda: now).send(
+        HttpRequest(endpoint="/x?a=1"),
+        provider=entry,
+        credentials=ApiKeyCredentials(api_key=SecretStr(API_KEY)),
+        connection_config={},
+    )
+    signed = f"GET /x {int(now.timestamp())} {API_KEY}"
+    (request, _), *_ = httpserver.log
+    assert request.headers["x-signed"] == hashlib.sha256(signed.encode()).hexdigest()
