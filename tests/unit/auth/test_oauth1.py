@@ -24,9 +24,9 @@ from perdure.proxy.oauth1 import OAuth1Signer
 from perdure.proxy.requests import HttpRequest, merge_paginate
 from perdure.proxy.transport import HttpTransport
 from perdure.proxy.urls import add_query
+from tests.support.oauth1_server import OAuth1Server
 
 from .conftest import CLIENT, private_pem, provider, public_pem, target
-from .oauth1_server import OAuth1Server
 
 BACK = "https://perdure.test/oauth/callback?state=s-1"
 METHODS = ["HMAC-SHA1", "RSA-SHA1", "PLAINTEXT"]

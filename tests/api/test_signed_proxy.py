@@ -1,0 +1,44 @@
+"""Calls through `/proxy` of connections whose requests are signed."""
+
+from __future__ import annotations
+
+import httpx
+from pytest_httpserver import HTTPServer
+
+from tests.support.oauth1_server import OAuth1Server
+from tests.support.stack import Stack
+
+
+async def test_calls_are_signed_with_the_integrations_client(
+    api: httpx.AsyncClient, environment: Stack, httpserver: HTTPServer
+) -> None:
+    provider = OAuth1Server(httpserver, "our-app", "our-app-secret")
+    provider.validator.tokens["acme-token"] = "acme-token-secret"
+    database = environment.container.database
+    await database.integrations.create(
+        environment.environment.id,
+        "x",
+        "twitter",
+        credentials={"type": "OAUTH1", "client_id": "our-app", "client_secret": "our-app-secret"},
+    )
+    await database.connections.save(
+        environment.environment.id,
+        "x",
+        "acme",
+        {
+            "type": "OAUTH1",
+            "oauth_token": "acme-token",
+            "oauth_token_secret": "acme-token-secret",
+        },
+    )
+    headers = {
+        "connection-id": "acme",
+        "provider-config-key": "x",
+        "base-url-override": httpserver.url_for("").rstrip("/"),
+    }
+    read = await api.get("/proxy/api/me?q=a%20b&q=c", headers=headers)
+    form = await api.post("/proxy/api/me", headers=headers, data={"text": "a b&c=d", "more": "ü"})
+    body = await api.post("/proxy/api/me", headers=headers, json={"a": 1})
+
+    assert [answer.status_code for answer in (read, form, body)] == [200, 200, 200]
+    assert provider.passed == ["/api/me?q=a%20b&q=c", "/api/me", "/api/me"]

@@ -1,0 +1,89 @@
+"""Scripts of connections whose requests are signed with what their integration has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.actions import action
+from tests.support.oauth1_server import OAuth1Server
+from tests.support.project import project
+from tests.support.source import Source
+from tests.support.stack import Stack
+
+CLIENT = {"client_id": "our-app", "client_secret": "our-app-secret"}
+
+
+@pytest.fixture
+def signed(source: Source) -> OAuth1Server:
+    server = OAuth1Server(source.server, CLIENT["client_id"], CLIENT["client_secret"])
+    server.validator.tokens["acme-token"] = "acme-token-secret"
+    return server
+
+
+async def signed_call(stack: Stack, provider: str, credentials: dict[str, Any], body: str) -> Any:
+    """Run an action of a connection whose provider takes signed requests."""
+    database = stack.container.database
+    await database.integrations.create(
+        stack.environment.id, "tracker", provider, credentials={"type": "OAUTH1", **CLIENT}
+    )
+    connection, _ = await database.connections.save(
+        stack.environment.id,
+        "tracker",
+        "acme",
+        credentials,
+        connection_config={"accountId": "1234567-sb1"},
+    )
+    await stack.deploy(project(action=action(body)))
+    handle = await stack.start_action(connection, None)
+    return (await handle.result())["output"]
+
+
+OAUTH1 = {
+    "type": "OAUTH1",
+    "oauth_token": "acme-token",
+    "oauth_token_secret": "acme-token-secret",
+}
+TBA = {"type": "TBA", "token_id": "acme-token", "token_secret": "acme-token-secret"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "credentials", "realm"),
+    [("twitter", OAUTH1, None), ("netsuite-tba", TBA, "1234567_SB1")],
+)
+async def test_script_makes_requests_that_the_provider_verifies(
+    stack: Stack,
+    source: Source,
+    signed: OAuth1Server,
+    provider: str,
+    credentials: dict[str, Any],
+    realm: str | None,
+) -> None:
+    signed.realm = realm
+    seen = await signed_call(
+        stack,
+        provider,
+        credentials,
+        f"""
+        base = {source.url!r}
+        one = await nango.get("/api/me", params={{"q": "a b"}}, base_url_override=base)
+        two = await nango.post("/api/me", data={{"a": 1}}, base_url_override=base)
+        return [one.status, two.status]
+        """,
+    )
+    assert seen == [200, 200]
+    assert signed.passed == ["/api/me?q=a%20b", "/api/me"]
+
+
+async def test_what_the_integration_has_is_not_shown_to_scripts(
+    stack: Stack, source: Source, signed: OAuth1Server
+) -> None:
+    seen = await signed_call(
+        stack,
+        "twitter",
+        OAUTH1,
+        "return [await nango.get_connection(), await nango.get_token()]",
+    )
+    assert "our-app-secret" not in str(seen)
+    assert seen[1] == {"oAuthToken": "acme-token", "oAuthTokenSecret": "acme-token-secret"}
