@@ -25,7 +25,6 @@ from perdure.connections.credentials import (
     reveal_credentials,
     token_of,
 )
-from perdure.connections.refreshing import without_refresh_token
 from perdure.db.connections import Connection, ConnectionStore
 from perdure.db.record_sets import RecordSetStore
 from perdure.errors import NotFoundError
@@ -81,10 +80,12 @@ class ConnectionAsk(ConnectionRef):
     Attributes:
         force_refresh: Whether they are refreshed before, though they may be good.
         refresh_token: Whether what renews them is told, too.
+        refresh_github_app_jwt_token: Whether that is told with which an app shows who it is.
     """
 
     force_refresh: bool = False
     refresh_token: bool = False
+    refresh_github_app_jwt_token: bool = False
 
 
 class ConnectionView(Payload):
@@ -290,8 +291,11 @@ class ConnectionActivities:
             UpstreamError: They have ended and cannot be renewed at present.
         """
         connection = await self._get(ask)
-        credentials = reveal_credentials(
-            await self._keeper.fresh(connection, force=ask.force_refresh)
+        credentials = await self._keeper.shown(
+            connection,
+            force=ask.force_refresh,
+            refresh_token=ask.refresh_token,
+            app_jwt=ask.refresh_github_app_jwt_token,
         )
         return ConnectionView(
             connection={
@@ -306,7 +310,7 @@ class ConnectionActivities:
                 "tags": connection.tags,
                 "end_user": connection.end_user,
             },
-            credentials=credentials if ask.refresh_token else without_refresh_token(credentials),
+            credentials=credentials,
         )
 
     @activity.defn

@@ -29,6 +29,7 @@ from perdure.auth.tokens import AuthTarget, TokenClient, TokenError, can_be_refr
 from perdure.clock import utcnow
 from perdure.connections.client_credentials import ClientCredentials
 from perdure.connections.credentials import (
+    AppCredentials,
     Credentials,
     OAuth2Credentials,
     access_token_of,
@@ -42,6 +43,7 @@ from perdure.connections.refreshing import (
     RefreshFailure,
     Standing,
     after_failure,
+    without_refresh_token,
 )
 from perdure.db.connections import Connection
 from perdure.db.credential_refreshes import StoredCredentials
@@ -56,6 +58,7 @@ from perdure.errors import (
 from perdure.ids import ConnectionKey
 from perdure.providers.provider import Provider
 from perdure.providers.provider_catalog import ProviderCatalog
+from perdure.records.canonical import JsonObject
 from perdure.temporal.names import WorkflowType
 
 __all__ = ["CredentialKeeper", "KeptCredentials"]
@@ -63,7 +66,8 @@ __all__ = ["CredentialKeeper", "KeptCredentials"]
 # A process that dies while it refreshes keeps the others waiting for so long.
 _LEASE = timedelta(seconds=10)
 _PROLONG_SECONDS = 3.0
-_CALL_SECONDS = 20.0
+# Longer than anybody waits: an answer that nobody hears may cost the refresh token.
+_CALL_SECONDS = 60.0
 _PATIENCE_SECONDS = 25.0
 _CLOSE_SECONDS = 30.0
 _POLL_SECONDS = (0.05, 0.5)
@@ -174,6 +178,36 @@ class CredentialKeeper:
                 "longer than usual."
             )
             raise _later(msg, timedelta(seconds=1)) from error
+
+    async def shown(
+        self,
+        connection: Connection,
+        *,
+        force: bool = False,
+        refresh_token: bool = False,
+        app_jwt: bool = False,
+    ) -> JsonObject:
+        """Return credentials that are good for use as those may read them whom they belong to.
+
+        Args:
+            connection: Whose.
+            force: As in `fresh`.
+            refresh_token: Whether what renews them is among them.
+            app_jwt: Whether `jwtToken` is, with which the app of an `APP` connection shows who
+                it is.
+
+        Raises:
+            CredentialsError: As `fresh`, and the next two.
+            UpstreamError: The integration has no app, too.
+            NotFoundError: `unknown_connection`.
+        """
+        credentials = await self.fresh(connection, force=force)
+        revealed = reveal_credentials(credentials)
+        shown = revealed if refresh_token else without_refresh_token(revealed)
+        if app_jwt and isinstance(credentials, AppCredentials):
+            target = await self._target(connection, self._catalog.get(connection.provider))
+            shown["jwtToken"] = self._tokens.app_jwt(target, credentials)
+        return shown
 
     async def client(self, connection: Connection) -> ClientCredentials:
         """Return what a connection's integration authenticates with.
@@ -309,18 +343,21 @@ class CredentialKeeper:
     async def _renewed(
         self, connection: Connection, provider: Provider, credentials: Credentials
     ) -> Credentials:
+        target = await self._target(connection, provider)
+        if access_token_of(credentials) is None and not isinstance(credentials, OAuth2Credentials):
+            return await self._tokens.obtain(target, credentials)
+        return await self._tokens.refresh(target, credentials)
+
+    async def _target(self, connection: Connection, provider: Provider) -> AuthTarget:
         integration = await self._database.integrations.get(
             connection.environment_id, connection.integration
         )
-        target = AuthTarget(
+        return AuthTarget(
             provider=provider,
             client=await self.client(connection),
             connection_config=connection.connection_config,
             integration_config=integration.integration_config,
         )
-        if access_token_of(credentials) is None and not isinstance(credentials, OAuth2Credentials):
-            return await self._tokens.obtain(target, credentials)
-        return await self._tokens.refresh(target, credentials)
 
     async def _put(
         self,

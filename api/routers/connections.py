@@ -23,7 +23,6 @@ from api.schemas.connections import (
     NewConnection,
 )
 from perdure.connections.credentials import Credentials, parse_credentials, reveal_credentials
-from perdure.connections.refreshing import without_refresh_token
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.integrations import Integration
@@ -125,11 +124,13 @@ async def get_connection(
     *,
     force_refresh: bool = False,
     refresh_token: bool = False,
+    refresh_github_app_jwt_token: bool = False,
 ) -> ConnectionDetail:
     """Return a connection with its credentials, or without them to keys that may not read those.
 
     Credentials that are about to expire are refreshed before, with `force_refresh` all that can
-    be. `refresh_token` adds what renews them.
+    be. `refresh_token` adds what renews them, `refresh_github_app_jwt_token` what an app shows
+    who it is with (`jwtToken`).
     """
     store = deps.database.connections
     try:
@@ -143,14 +144,16 @@ async def get_connection(
         await store.mark_fetched(connection.key)
         return detail
     try:
-        kept = await deps.keeper.fresh(connection, force=force_refresh)
+        credentials = await deps.keeper.shown(
+            connection,
+            force=force_refresh,
+            refresh_token=refresh_token,
+            app_jwt=refresh_github_app_jwt_token,
+        )
     except (CredentialsError, UpstreamError) as error:
         raise await _refusal(deps, connection, error) from error
-    credentials = reveal_credentials(kept)
     detail = ConnectionDetail.of(
-        await store.by_key(connection.key),
-        credentials if refresh_token else without_refresh_token(credentials),
-        await _failed_syncs(deps, connection),
+        await store.by_key(connection.key), credentials, await _failed_syncs(deps, connection)
     )
     await store.mark_fetched(connection.key)
     return detail

@@ -108,8 +108,8 @@ def password_digest(nonce: str, created: str, password: str) -> str:
     return base64.b64encode(hashed.hexdigest().encode("ascii")).decode("ascii")
 
 
-def app_request(target: AuthTarget, credentials: AppCredentials, now: datetime) -> TokenRequest:
-    """Return the request for a token of an app's installation.
+def app_jwt(target: AuthTarget, credentials: AppCredentials, now: datetime) -> str:
+    """Return what an app shows who it is with, made from its key; good for some minutes.
 
     Raises:
         TokenError: Lasting, if the integration has no app, or its key is no key.
@@ -127,11 +127,21 @@ def app_request(target: AuthTarget, credentials: AppCredentials, now: datetime) 
         "iat": int((now - 2 * _CLOCKS_DIFFER).timestamp()),
         "exp": int((now + _APP_TOKEN).timestamp()),
     }
-    token = sign_jwt(asymmetric_key(client.private_key), {}, claims)
+    return sign_jwt(asymmetric_key(client.private_key), {}, claims)
+
+
+def app_request(target: AuthTarget, credentials: AppCredentials, now: datetime) -> TokenRequest:
+    """Return the request for a token of an app's installation.
+
+    Raises:
+        TokenError: Lasting, if the integration has no app, or its key is no key.
+    """
+    token = app_jwt(target, credentials, now)
+    app_id = credentials.app_id or target.client.app_id
     known: dict[str, JsonValue] = {"installation_id": credentials.installation_id}
     with_installation = AuthTarget(
         provider=target.provider,
-        client=client,
+        client=target.client,
         connection_config={**known, "app_id": app_id, **target.connection_config},
         integration_config=target.integration_config,
     )

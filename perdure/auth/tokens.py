@@ -16,7 +16,7 @@ from perdure.auth.answers import expiry, oauth2_grant, text_at
 from perdure.auth.endpoint import TokenEndpoint, TokenRequest, refusal
 from perdure.auth.errors import TokenError
 from perdure.auth.oauth1 import RequestToken
-from perdure.auth.own_tokens import app_request, made_jwt, made_signature
+from perdure.auth.own_tokens import app_jwt, app_request, made_jwt, made_signature
 from perdure.auth.target import AuthTarget
 from perdure.clock import utcnow
 from perdure.connections.client_credentials import ClientCredentials
@@ -138,6 +138,14 @@ class TokenClient:
                 return await self.obtain(target, credentials)
             case _:
                 return await self.obtain(target, credentials)
+
+    def app_jwt(self, target: AuthTarget, credentials: AppCredentials) -> str:
+        """Return what an app shows who it is with, which is not the token of an installation.
+
+        Raises:
+            TokenError: Lasting, if the integration has no app, or its key is no key.
+        """
+        return app_jwt(target, credentials, self._clock())
 
     def authorization_url(
         self,

@@ -22,6 +22,7 @@ class ConnectionMethods(ABC):
         *,
         force_refresh: bool = False,
         refresh_token: bool = False,
+        refresh_github_app_jwt_token: bool = False,
     ) -> dict[str, Any]:
         """Return a connection with its credentials as they are now, by default the run's own.
 
@@ -35,6 +36,8 @@ class ConnectionMethods(ABC):
                 are about to expire are refreshed in any case; those of a kind that does not
                 expire stay as they are.
             refresh_token: Return the refresh token, too.
+            refresh_github_app_jwt_token: Return with the credentials of an `APP` connection
+                `jwtToken`, with which the app shows who it is; a fresh one with each call.
 
         Raises:
             HelperError: `unknown_connection` or `unknown_provider_config`; `invalid_credentials`,

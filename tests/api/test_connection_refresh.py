@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
 from activities.credential_keeper import CredentialKeeper
 from api.app import create_app
@@ -153,3 +155,22 @@ async def test_a_token_endpoint_that_is_down_is_told_with_when_to_come_again(
     assert 1 <= int(answer.headers["retry-after"]) <= 30
     listed = (await client.get("/connections")).json()["connections"]
     assert listed[0]["errors"] == [], "nobody has to authorize anything anew"
+
+
+async def test_an_app_shows_who_it_is_to_who_asks_for_it(
+    oauth: Stack, client: httpx.AsyncClient
+) -> None:
+    key = RSAKey.generate_key(2048)
+    database, environment = oauth.container.database, oauth.environment
+    await database.integrations.create(environment.id, "tracker", "github-app")
+    app = {"type": "APP", "app_id": "77", "private_key": key.as_pem(private=True).decode()}
+    await database.integrations.update(environment.id, "tracker", credentials=app)
+    installation = {"type": "APP", "installation_id": "4711", "access_token": "t-1"}
+    await database.connections.save(environment.id, "tracker", "acme", installation)
+
+    plain = (await client.get(ACME)).json()["credentials"]
+    query = {"refresh_github_app_jwt_token": "true"}
+    full = (await client.get(ACME, params=query)).json()["credentials"]
+
+    assert "jwtToken" not in plain
+    assert jwt.decode(full["jwtToken"], key, algorithms=["RS256"]).claims["iss"] == "77"

@@ -51,11 +51,15 @@ class ConnectionSteps(HelperSteps):
         *,
         force_refresh: bool = False,
         refresh_token: bool = False,
+        refresh_github_app_jwt_token: bool = False,
     ) -> dict[str, Any]:
         """See base class."""
         ref = self._ref_of(provider_config_key, connection_id)
         ask = ConnectionAsk(
-            **ref.model_dump(), force_refresh=force_refresh, refresh_token=refresh_token
+            **ref.model_dump(),
+            force_refresh=force_refresh,
+            refresh_token=refresh_token,
+            refresh_github_app_jwt_token=refresh_github_app_jwt_token,
         )
         view = await self._lookup(
             ConnectionActivities.get_connection, ask, f"connection {ref.connection_id}"
