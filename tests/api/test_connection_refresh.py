@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
+from activities.connections import ConnectionResolver
 from activities.credential_keeper import CredentialKeeper
 from api.app import create_app
 from perdure.app.container import Container
@@ -43,7 +45,9 @@ async def oauth(container: Container, tmp_path: Path) -> AsyncIterator[Stack]:
         keeper = await opened.enter_async_context(
             CredentialKeeper(container.database, catalog, TokenClient(container.transport))
         )
-        yield await Stack.create(replace(container, catalog=catalog, keeper=keeper))
+        connections = ConnectionResolver(container.database.connections, catalog, keeper)
+        own = replace(container, catalog=catalog, keeper=keeper, connections=connections)
+        yield await Stack.create(own)
 
 
 @pytest.fixture
@@ -174,3 +178,44 @@ async def test_an_app_shows_who_it_is_to_who_asks_for_it(
 
     assert "jwtToken" not in plain
     assert jwt.decode(full["jwtToken"], key, algorithms=["RS256"]).claims["iss"] == "77"
+
+
+PROXY = {"connection-id": "acme", "provider-config-key": "tracker"}
+
+
+async def test_a_call_through_the_proxy_is_made_with_a_token_that_is_good(
+    oauth: Stack, client: httpx.AsyncClient, server: AuthorizationServer
+) -> None:
+    await connect(oauth, server, await server.tokens(lifetime=ENDED))
+
+    found = await asyncio.gather(*(client.get("/proxy/me", headers=PROXY) for _ in range(20)))
+
+    assert [(one.status_code, one.json()) for one in found] == [(200, {"sub": "user-1"})] * 20
+    assert await server.refreshes() == 1
+
+
+async def test_a_call_through_the_proxy_that_is_refused_is_made_again_with_the_next_token(
+    oauth: Stack, client: httpx.AsyncClient, server: AuthorizationServer
+) -> None:
+    tokens = await server.tokens()
+    await connect(oauth, server, tokens)
+    await server.forget(tokens)
+
+    found = await asyncio.gather(*(client.get("/proxy/me", headers=PROXY) for _ in range(20)))
+
+    assert [one.status_code for one in found] == [200] * 20
+    assert await server.refreshes() == 1
+
+
+async def test_a_call_through_the_proxy_tells_of_dead_credentials(
+    oauth: Stack, client: httpx.AsyncClient, server: AuthorizationServer
+) -> None:
+    tokens = await server.tokens(lifetime=ENDED)
+    await connect(oauth, server, tokens)
+    await server.revoke(tokens)
+
+    assert error_of(await client.get("/proxy/me", headers=PROXY)) == (424, "invalid_credentials")
+    assert error_of(await client.get("/proxy/me", headers=PROXY)) == (
+        424,
+        "connection_refresh_backoff",
+    )
