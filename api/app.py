@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI, Request, Response
 from starlette.middleware import Middleware
+from starlette.routing import WebSocketRoute
 
 from api.access import Gate
 from api.auth import Authenticate
 from api.background import AppTasks
 from api.codec_cors import CodecCors
+from api.connect_cors import ConnectCors
+from api.connect_results import wait_for_result
 from api.connection_workflows import go_on
 from api.dependencies import Dependencies
 from api.errors import install_error_handlers
@@ -25,6 +28,9 @@ from api.routers import (
     api_keys,
     audit,
     codec,
+    connect_forms,
+    connect_page,
+    connect_sessions,
     connection_metadata,
     connections,
     deployments,
@@ -38,6 +44,7 @@ from api.routers import (
     held_deletes,
     incoming_webhooks,
     integrations,
+    oauth,
     providers,
     proxy,
     record_stream,
@@ -89,6 +96,10 @@ _ROUTERS = (
     runs,
     incoming_webhooks,
     webhooks,
+    connect_sessions,
+    connect_forms,
+    connect_page,
+    oauth,
     v1,
     environment_openapi,
 )
@@ -133,6 +144,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         responses={"default": {"model": ErrorEnvelope, "description": "It failed."}},
         middleware=[
             Middleware(CodecCors, ui_url=dependencies.settings.temporal_ui_url),
+            Middleware(ConnectCors),
             Middleware(ObserveRequest),
             Middleware(WebhookDoor, dependencies=dependencies, waker=waker),
             Middleware(
@@ -152,6 +164,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     install_error_handlers(app)
     for module in _ROUTERS:
         app.include_router(module.router)
+    app.router.routes.append(WebSocketRoute("/", wait_for_result))
     app.add_route("/mcp", mcp, include_in_schema=False)  # type: ignore[arg-type]  # an ASGI app
 
     @app.get("/openapi.json", include_in_schema=False)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import Gate
 from api.codec_session import session_key
+from api.connect_cors import CONNECT_FOLDERS, CONNECT_PATHS
 from api.dependencies import Dependencies
 from api.errors import ApiError
 from api.rate_limit import RateLimit, Usage
@@ -22,9 +23,9 @@ from perdure.errors import PerdureError, UnauthorizedError
 
 __all__ = ["Authenticate"]
 
-_OPEN_PATHS = frozenset({"/health", "/ready", "/codec", "/codec/session"})
+_OPEN_PATHS = frozenset({"/health", "/ready", "/codec", "/codec/session", *CONNECT_PATHS})
 _CODEC_FOLDER = "/codec/"
-_OPEN_FOLDERS = ("/docs/", "/webhook/")
+_OPEN_FOLDERS = ("/docs/", "/webhook/", *CONNECT_FOLDERS)
 _KEY = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 log = structlog.get_logger(__name__)
@@ -35,8 +36,8 @@ class Authenticate:
 
     Open to everybody are `/health` and `/ready`, the files of the page below `/docs`, which hold
     nothing of any environment, what providers call below `/webhook`, which is held against their
-    signatures, and the page at `/codec` that takes a key; see `api.codec_session` for what a
-    browser sends then.
+    signatures, what end users call with the token of a connect session, and the page at `/codec`
+    that takes a key; see `api.codec_session` for what a browser sends then.
 
     Args:
         app: What is protected.

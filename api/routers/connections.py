@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
 from api.access import Access
-from api.connection_workflows import delete, set_up
+from api.connecting import Account, Owner, connect_account
+from api.connection_workflows import delete
 from api.dependencies import Caller, CallerAccess, Dependencies, Deps
 from api.errors import ApiError
 from api.routers.parameters import ConnectionIdPath, IntegrationQuery
@@ -31,14 +31,11 @@ from perdure.errors import (
     FieldError,
     InvalidInputError,
     NotFoundError,
-    UnavailableError,
     UpstreamError,
 )
-from perdure.providers.provider import AuthMode, Provider
+from perdure.providers.provider import Provider
 
 __all__ = ["router"]
-
-_AUTH_MODES = (AuthMode.API_KEY, AuthMode.BASIC, AuthMode.NONE)
 
 router = APIRouter(tags=["connections"])
 
@@ -53,30 +50,23 @@ async def create_connection(
 ) -> ConnectionDetail:
     """Make a connection, or give an existing one new credentials.
 
-    Scripts may refuse the credentials; where they do not, others run and its syncs start.
+    The provider may refuse the credentials, and so may scripts; where they do not, others run and
+    its syncs start.
     """
     integration = await _integration(deps, caller, body.provider_config_key)
-    credentials = _credentials(deps.catalog.get(integration.provider), body.credentials)
-    connection, is_new = await deps.database.connections.save(
-        caller.id,
-        integration.unique_key,
-        body.connection_id or str(uuid.uuid4()),
-        reveal_credentials(credentials),
+    provider = deps.catalog.get(integration.provider)
+    account = Account(
+        integration, provider, _credentials(provider, body.credentials), body.connection_config
+    )
+    owner = Owner(
+        body.connection_id,
         metadata=body.metadata,
-        connection_config=body.connection_config,
         tags=body.tags,
         end_user=body.end_user.model_dump(exclude_unset=True) if body.end_user else None,
         webhook_url_override=body.webhook_url_override,
-        awaits_setup=True,
     )
-    try:
-        await set_up(deps, caller, connection, "creation" if is_new else "override")
-    except UnavailableError:
-        if is_new:
-            # Without an id of its own a second attempt would make a second connection.
-            await deps.database.lifecycle.withdraw(connection.key, connection.credentials_version)
-        raise
-    return await _detail(deps, await deps.database.connections.by_key(connection.key), access)
+    connection = await connect_account(deps, caller, account, owner)
+    return await _detail(deps, connection, access)
 
 
 @router.get("/connection", include_in_schema=False)
@@ -201,12 +191,6 @@ async def _integration(deps: Dependencies, caller: Environment, key: str) -> Int
 
 
 def _credentials(provider: Provider, given: Mapping[str, Any]) -> Credentials:
-    if provider.auth_mode not in _AUTH_MODES:
-        msg = (
-            f"{provider.display_name} connections authenticate with {provider.auth_mode}, which is "
-            f"not available; available are {', '.join(_AUTH_MODES)}."
-        )
-        raise InvalidInputError(msg, code="unsupported_auth_mode")
     if given.get("type") != provider.auth_mode:
         msg = f"{provider.display_name} connections authenticate with {provider.auth_mode}."
         field = FieldError("invalid_credentials_type", msg, ("credentials", "type"))

@@ -14,6 +14,7 @@ from perdure.db.audit import AuditStore
 from perdure.db.blobs import BlobStore
 from perdure.db.bundles import BundleStore
 from perdure.db.checkpoints import CheckpointStore
+from perdure.db.connect_sessions import ConnectSessionStore
 from perdure.db.connection_lifecycle import ConnectionLifecycle
 from perdure.db.connections import ConnectionStore
 from perdure.db.credential_refreshes import CredentialRefreshStore
@@ -23,6 +24,7 @@ from perdure.db.environments import EnvironmentStore
 from perdure.db.integrations import IntegrationStore
 from perdure.db.key_rotations import KeyRotationStore
 from perdure.db.locks import LockStore
+from perdure.db.oauth_states import OAuthStateStore
 from perdure.db.pool import DbConnection, Pool, borrowed, create_pool
 from perdure.db.record_changes import RecordChanges
 from perdure.db.record_pruning import RecordPruning
@@ -75,6 +77,8 @@ class Database:
     api_keys: ApiKeyStore
     audit: AuditStore
     key_rotations: KeyRotationStore
+    connect_sessions: ConnectSessionStore
+    oauth_states: OAuthStateStore
 
     @classmethod
     @asynccontextmanager
@@ -134,6 +138,8 @@ class Database:
                 api_keys=ApiKeyStore(pool),
                 audit=AuditStore(pool),
                 key_rotations=KeyRotationStore(pool, keyring),
+                connect_sessions=ConnectSessionStore(pool),
+                oauth_states=OAuthStateStore(pool, keyring),
             )
 
     @asynccontextmanager

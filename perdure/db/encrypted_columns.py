@@ -16,6 +16,7 @@ import asyncpg
 from perdure.crypto.keyring import KeyRing
 from perdure.db.connections import connection_aad
 from perdure.db.integrations import integration_aad
+from perdure.db.oauth_states import state_aad
 from perdure.db.variables import variable_aad
 from perdure.db.webhook_arrivals import event_aad
 from perdure.db.webhook_settings import signing_key_aad
@@ -170,6 +171,28 @@ SELECT encryption_key_id(body) AS key_id, count(*) FROM webhook_events GROUP BY 
     rewrap=lambda ring, row: ring.rewrap(row["sealed"], aad=event_aad(row["id"])),
 )
 
+_OAUTH_STATES = EncryptedColumn(
+    key=("state_hash",),
+    first=(b"",),
+    select="""
+SELECT state_hash, flow AS sealed
+  FROM oauth_states
+ WHERE state_hash > $1 AND encryption_key_id(flow) <> $2
+ ORDER BY state_hash
+ LIMIT $3
+   FOR NO KEY UPDATE
+""",
+    update="""
+UPDATE oauth_states t SET flow = u.sealed
+  FROM unnest($1::bytea[], $2::bytea[]) AS u (sealed, state_hash)
+ WHERE t.state_hash = u.state_hash
+""",
+    counts="""
+SELECT encryption_key_id(flow) AS key_id, count(*) FROM oauth_states GROUP BY 1
+""",
+    rewrap=lambda ring, row: ring.rewrap(row["sealed"], aad=state_aad(row["state_hash"])),
+)
+
 # A blob keeps its name when it is encrypted anew, since histories hold that.
 _PAYLOADS = EncryptedColumn(
     key=("key",),
@@ -202,6 +225,7 @@ ENCRYPTED_COLUMNS: Mapping[str, EncryptedColumn] = {
     "environment_variables.value": _VARIABLES,
     "webhook_settings.signing_key": _SIGNING_KEYS,
     "webhook_events.body": _WEBHOOK_EVENTS,
+    "oauth_states.flow": _OAUTH_STATES,
     "payload_blobs.data": _PAYLOADS,
 }
 """All of them, by table and column."""

@@ -41,6 +41,13 @@ SELECT id, environment_id, unique_key, provider, display_name, created_at, updat
  WHERE environment_id = $1 AND unique_key = $2
 """
 
+_BY_ID = """
+SELECT id, environment_id, unique_key, provider, display_name, created_at, updated_at,
+       forward_webhooks, webhook_rules, integration_config, custom
+  FROM integrations
+ WHERE id = $1
+"""
+
 _LIST = """
 SELECT id, environment_id, unique_key, provider, display_name, created_at, updated_at,
        forward_webhooks, webhook_rules, integration_config, custom
@@ -213,6 +220,15 @@ class IntegrationStore:
         """
         async with borrowed(self._pool) as conn:
             return _integration(await conn.fetchrow(_GET, environment_id, unique_key), unique_key)
+
+    async def by_id(self, integration_id: int) -> Integration:
+        """Return an integration by its row id.
+
+        Raises:
+            NotFoundError: `unknown_provider_config`.
+        """
+        async with borrowed(self._pool) as conn:
+            return _integration(await conn.fetchrow(_BY_ID, integration_id), str(integration_id))
 
     async def list(self, environment_id: EnvironmentId) -> Sequence[Integration]:
         """Return the integrations of an environment in the order of their keys."""

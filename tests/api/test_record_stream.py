@@ -11,13 +11,13 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from perdure.db.connections import Connection
 from perdure.db.records import RecordSet
 from perdure.records.prepare import prepare_batch, prepare_deletion
 from tests.api.calls import error_of
+from tests.support.serving import served
 from tests.support.stack import Stack
 
 NAMED = {"connection-id": "acme", "provider-config-key": "tracker"}
@@ -32,20 +32,12 @@ async def connection(environment: Stack) -> Connection:
 @pytest.fixture
 async def listening(app: FastAPI, environment: Stack) -> AsyncIterator[httpx.AsyncClient]:
     """A client that reaches the API over a socket, since only so answers come piece by piece."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
-    server.config.load()
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
     headers = {"authorization": f"Bearer {environment.secret_key}"}
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30
-    ) as client:
+    async with (
+        served(app) as url,
+        httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client,
+    ):
         yield client
-    app.state.stopping.set()
-    server.should_exit = True
-    await task
 
 
 @contextlib.asynccontextmanager

@@ -6,15 +6,12 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
 from api.app import create_app
 from perdure.app.container import Container
@@ -22,6 +19,7 @@ from perdure.db.connections import Connection
 from tests.api.calls import connect
 from tests.support.npm import npm_install
 from tests.support.project import project
+from tests.support.serving import served
 from tests.support.source import Source
 from tests.support.stack import Stack
 
@@ -81,7 +79,7 @@ def node_modules() -> None:
 async def address(container: Container) -> AsyncIterator[str]:
     """Where the API listens."""
     app = create_app(container)
-    async with app.router.lifespan_context(app), _served(app) as url:
+    async with app.router.lifespan_context(app), served(app) as url:
         yield url
 
 
@@ -112,17 +110,3 @@ async def connection(address: str, stack: Stack, source: Source) -> Connection:
     async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as client:
         await connect(client, source.url)
     return await stack.container.database.connections.get(stack.environment.id, "tracker", "acme")
-
-
-@asynccontextmanager
-async def _served(app: FastAPI) -> AsyncIterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
-    server.config.load()
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    app.state.stopping.set()
-    server.should_exit = True
-    await task

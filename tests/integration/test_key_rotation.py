@@ -98,6 +98,11 @@ async def fill(container: Container, connections: int = CONNECTIONS) -> Stack:
             )
         )
     await database.webhook_settings.signing_key(environment)
+    token, _ = await database.connect_sessions.create(environment, {"tags": {}})
+    session = await database.connect_sessions.by_token(token)
+    await database.oauth_states.create(
+        "state", session_id=session.id, integration_id=integration.id, flow={"verifier": "hush"}
+    )
     (sealed,) = await container.temporal.data_converter.payload_codec.encode(
         [Payload(metadata={"encoding": b"json/plain"}, data=b"9" * 50_000)]
     )

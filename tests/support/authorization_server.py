@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -129,16 +129,25 @@ class AuthorizationServer:
 
 @asynccontextmanager
 async def authorization_server(
-    *, token_seconds: int = 3600, leeway_seconds: float = 0
+    *,
+    token_seconds: int = 3600,
+    leeway_seconds: float = 0,
+    redirect_uris: Sequence[str] = (),
 ) -> AsyncIterator[AuthorizationServer]:
     """Run a server until the context ends.
 
     Args:
         token_seconds: How long access tokens live.
         leeway_seconds: How long a refresh token that was used may be used again.
+        redirect_uris: Where people are sent back to.
     """
     await asyncio.to_thread(npm_install, _FOLDER)
-    options = {"accessTokenSeconds": token_seconds, "leewaySeconds": leeway_seconds}
+    options: dict[str, Any] = {
+        "accessTokenSeconds": token_seconds,
+        "leewaySeconds": leeway_seconds,
+    }
+    if redirect_uris:
+        options["redirectUris"] = list(redirect_uris)
     process = await asyncio.create_subprocess_exec(
         "node",
         "--no-warnings",

@@ -15,8 +15,10 @@ from perdure.temporal.codec import rewrap_serialized_payload
 IN_CLEAR = {
     "action_keys.fingerprint",
     "api_keys.key_hash",
+    "connect_sessions.token_hash",
     "dry_run_records.payload_hash",
     "environments.secret_key_hash",
+    "oauth_states.state_hash",
     "records.payload_hash",
     "script_overrides.payload",
 }
@@ -47,9 +49,13 @@ def test_every_store_that_encrypts_is_rotated() -> None:
     }
     # Payloads are encrypted before they come to the store of blobs.
     tables = {name.partition(".")[0] for name in ENCRYPTED_COLUMNS} - {"payload_blobs"}
-    stores = {"environment_variables": "variables"}
+    written_by = {
+        "credential_refreshes": "connections",
+        "variables": "environment_variables",
+        "webhook_arrivals": "webhook_events",
+    }
 
-    assert encrypting == {stores.get(table, table) for table in tables}
+    assert {written_by.get(module, module) for module in encrypting} == tables
 
 
 async def test_the_key_of_a_ciphertext_is_read_in_the_database(db: Database) -> None:

@@ -1,0 +1,217 @@
+"""Pages for end users: rendered here, with nothing that comes from elsewhere but plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from api.errors import ApiError
+from perdure.errors import InvalidInputError, NotFoundError, PerdureError, UnauthorizedError
+from perdure.providers.inputs import InputField
+from perdure.providers.provider import AuthMode, Provider
+
+__all__ = ["FormField", "failure_page", "form_fields", "form_page", "list_page", "success_page"]
+
+_PAGES = Environment(
+    loader=PackageLoader("api", "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_HEADERS = {
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    # The application may show the pages in a frame of its own; nothing from elsewhere is loaded.
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'"
+    ),
+}
+_STATUSES: tuple[tuple[type[PerdureError], int], ...] = (
+    (InvalidInputError, 400),
+    (UnauthorizedError, 401),
+    (NotFoundError, 404),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One thing to fill in.
+
+    Attributes:
+        name: As it is sent.
+        label: Title for people.
+        help: A sentence about it.
+        kind: `text` or `password`.
+        example: What it may look like.
+        required: Whether it must be filled in.
+        pattern: Regular expression that it must match, None for anything.
+        value: What it begins with.
+        prefix: Shown before it.
+        suffix: Shown after it.
+        options: The only values there are; empty for any.
+    """
+
+    name: str
+    label: str
+    help: str = ""
+    kind: str = "text"
+    example: str = ""
+    required: bool = True
+    pattern: str | None = None
+    value: str = ""
+    prefix: str = ""
+    suffix: str = ""
+    options: tuple[str, ...] = ()
+
+
+_TYPED: dict[AuthMode, tuple[FormField, ...]] = {
+    AuthMode.API_KEY: (FormField("apiKey", "API key", kind="password"),),
+    AuthMode.BASIC: (
+        FormField("username", "User name"),
+        FormField("password", "Password", kind="password", required=False),
+    ),
+    AuthMode.SIGNATURE: (
+        FormField("username", "User name"),
+        FormField("password", "Password", kind="password"),
+    ),
+    AuthMode.OAUTH2_CC: (
+        FormField("client_id", "Client id"),
+        FormField("client_secret", "Client secret", kind="password"),
+    ),
+    AuthMode.TBA: (
+        FormField("token_id", "Token id", kind="password"),
+        FormField("token_secret", "Token secret", kind="password"),
+    ),
+}
+
+
+def form_fields(provider: Provider, known: dict[str, Any]) -> list[FormField]:
+    """Return what people are asked for to connect an account of a provider.
+
+    Args:
+        provider: Entry of the provider.
+        known: Parameters that the application has said already; they are not asked for.
+    """
+    asked = [
+        _field(f"params[{name}]", name, field)
+        for name, field in _ordered(provider.connection_config)
+        if name not in known
+    ]
+    if provider.auth_mode in _TYPED:
+        worded = provider.credentials
+        return asked + [
+            _worded(field, worded.get(field.name)) for field in _TYPED[provider.auth_mode]
+        ]
+    return asked + [
+        _field(name, name, field, is_secret=True) for name, field in _ordered(provider.credentials)
+    ]
+
+
+def list_page(token: str, integrations: Sequence[tuple[str, str]]) -> HTMLResponse:
+    """Return the page on which an end user picks an integration.
+
+    Args:
+        token: Token of the session.
+        integrations: Keys and names for people.
+    """
+    return _page("connect_list.html", 200, token=token, integrations=integrations)
+
+
+def form_page(
+    token: str,
+    unique_key: str,
+    name: str,
+    provider: Provider,
+    fields: Sequence[FormField],
+    *,
+    docs: str | None,
+    error: str | None = None,
+) -> HTMLResponse:
+    """Return the page on which an end user fills in what an account needs.
+
+    Args:
+        token: Token of the session.
+        unique_key: Key of the integration.
+        name: Its name for people.
+        provider: Entry of the provider.
+        fields: What is asked for.
+        docs: Page that helps to connect an account.
+        error: What was wrong with what was sent.
+    """
+    leaves = provider.auth_mode in (AuthMode.OAUTH1, AuthMode.OAUTH2, AuthMode.APP)
+    return _page(
+        "connect_form.html",
+        400 if error else 200,
+        token=token,
+        unique_key=unique_key,
+        name=name,
+        fields=fields,
+        docs=docs if docs and docs.startswith(("https://", "http://")) else None,
+        error=error,
+        leaves=leaves,
+    )
+
+
+def success_page(unique_key: str, connection_id: str) -> HTMLResponse:
+    """Return the page that says that an account is connected, and tells its opener."""
+    return _page("connect_done.html", 200, unique_key=unique_key, connection_id=connection_id)
+
+
+def failure_page(error: PerdureError) -> HTMLResponse:
+    """Return the page that says why an account was not connected."""
+    status = error.status if isinstance(error, ApiError) else None
+    if status is None:
+        status = next((code for kind, code in _STATUSES if isinstance(error, kind)), 502)
+    return _page("connect_failed.html", status, code=error.code, message=error.message)
+
+
+def _page(template: str, status: int, **values: Any) -> HTMLResponse:
+    text = _PAGES.get_template(template).render(**values)
+    return HTMLResponse(text, status_code=status, headers=_HEADERS)
+
+
+def _ordered(fields: dict[str, InputField]) -> list[tuple[str, InputField]]:
+    shown = [(name, field) for name, field in fields.items() if not _is_hidden(field)]
+    return sorted(shown, key=lambda item: (item[1].order is None, item[1].order or 0))
+
+
+def _is_hidden(field: InputField) -> bool:
+    return field.automated or field.hidden
+
+
+def _field(sent: str, name: str, field: InputField, *, is_secret: bool = False) -> FormField:
+    return FormField(
+        name=sent,
+        label=field.title or name,
+        help=field.description or "",
+        kind="password" if field.secret or is_secret else "text",
+        example="" if field.example is None else str(field.example),
+        required=not field.optional,
+        pattern=field.pattern,
+        value="" if field.default_value is None else str(field.default_value),
+        prefix=field.prefix or "",
+        suffix=field.suffix or "",
+        options=tuple(str(option) for option in field.enum or ()),
+    )
+
+
+def _worded(field: FormField, words: InputField | None) -> FormField:
+    """Return a field with the words that the provider's entry has for it."""
+    if words is None:
+        return field
+    worded = _field(field.name, field.label, words)
+    return FormField(
+        name=field.name,
+        label=words.title or field.label,
+        help=worded.help,
+        kind=field.kind,
+        example=worded.example,
+        required=field.required and worded.required,
+        pattern=worded.pattern,
+    )

@@ -1,0 +1,299 @@
+"""The way of an end user to a provider's consent page and back.
+
+A state is good once, belongs to a connect session, and only the browser that left with it can come
+back with it: a cookie of its own says so. What goes wrong is told on a plain page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any
+from uuid import UUID
+
+import structlog
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import JsonValue
+
+from api.connect_access import (
+    EndUserAccess,
+    TokenQuery,
+    access_of,
+    config_of,
+    connect_for,
+    known_integration,
+    open_session,
+    public_url,
+)
+from api.connect_pages import failure_page, success_page
+from api.connecting import auth_target
+from api.dependencies import Dependencies, Deps
+from api.errors import ApiError
+from perdure.auth.oauth1 import RequestToken
+from perdure.auth.oauth2 import kept_metadata
+from perdure.auth.target import AuthTarget
+from perdure.auth.tokens import TokenClient
+from perdure.connections.credentials import (
+    AppCredentials,
+    Credentials,
+    OAuth1Credentials,
+    OAuth2Credentials,
+    reveal_credentials,
+)
+from perdure.db.connections import Connection
+from perdure.db.integrations import Integration
+from perdure.db.oauth_states import STATE_TTL, OAuthState
+from perdure.errors import InvalidInputError, PerdureError
+from perdure.providers.provider import AuthMode, Provider
+
+__all__ = ["router"]
+
+_CALLBACK = "/oauth/callback"
+_APP_CALLBACK = "/app-auth/connect"
+_COOKIE = "perdure_oauth_"
+_RESERVED = frozenset(
+    {
+        "response_type",
+        "client_id",
+        "redirect_uri",
+        "scope",
+        "state",
+        "code_challenge",
+        "code_challenge_method",
+    }
+)
+_SAFE_HEADERS = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+
+router = APIRouter(include_in_schema=False)
+
+log = structlog.get_logger(__name__)
+
+
+@router.get("/oauth/connect/{unique_key}")
+async def leave(
+    request: Request,
+    deps: Deps,
+    unique_key: str,
+    *,
+    connect_session_token: TokenQuery = None,
+    user_scope: str | None = None,
+    ws_client_id: UUID | None = None,
+) -> Response:
+    """Send an end user to the provider's consent page."""
+    try:
+        guest = await open_session(deps, connect_session_token)
+        integration, provider = await known_integration(deps, guest, unique_key)
+        config = config_of(guest, integration, provider, _fields(request, "params"))
+        target = await auth_target(deps, integration, provider, config)
+        state, cookie = deps.database.oauth_states.new_state(), secrets.token_urlsafe(32)
+        callback = f"{public_url(request, deps)}{_CALLBACK}"
+        flow: dict[str, JsonValue] = {
+            "redirect_uri": callback,
+            "connection_config": config,
+            "cookie": _hash(cookie),
+            "ws_client_id": str(ws_client_id) if ws_client_id else None,
+        }
+        params = _extra_params(request, guest, integration, user_scope)
+        url = await _consent_url(deps, target, state, flow, params)
+        await deps.database.oauth_states.create(
+            state, session_id=guest.session.id, integration_id=integration.id, flow=flow
+        )
+    except PerdureError as error:
+        return await _failed(deps, error, unique_key, ws_client_id)
+    answer = RedirectResponse(url, status_code=302, headers=_SAFE_HEADERS)
+    answer.set_cookie(
+        _cookie_name(state),
+        cookie,
+        max_age=int(STATE_TTL.total_seconds()),
+        secure=callback.startswith("https:"),
+        httponly=True,
+        samesite="lax",
+    )
+    return answer
+
+
+@router.get(_CALLBACK)
+@router.get(_APP_CALLBACK)
+async def come_back(
+    request: Request, deps: Deps, state: Annotated[str, Query(max_length=500)] = ""
+) -> Response:
+    """Take an end user back from the consent page, and connect the account."""
+    client_id: UUID | None = None
+    unique_key = ""
+    try:
+        taken = await deps.database.oauth_states.take(state)
+        flow = taken.flow
+        client_id = UUID(flow["ws_client_id"]) if flow.get("ws_client_id") else None
+        if not _is_same_browser(request, state, flow["cookie"]):
+            msg = "This sign-in was begun in another browser. Begin it again in this one."
+            raise InvalidInputError(msg, code="state_cookie_mismatch")
+        integration = await deps.database.integrations.by_id(taken.integration_id)
+        unique_key = integration.unique_key
+        connection = await _connected(request, deps, taken, integration)
+    except PerdureError as error:
+        answer = await _failed(deps, error, unique_key, client_id)
+    else:
+        result = {"provider_config_key": unique_key, "connection_id": connection.connection_id}
+        if client_id is not None:
+            told = {"message_type": "success", "is_pending": False, **result}
+            await deps.database.connect_sessions.save_result(client_id, told)
+        answer = success_page(unique_key, connection.connection_id)
+    answer.delete_cookie(_cookie_name(state))
+    return answer
+
+
+async def _consent_url(
+    deps: Dependencies,
+    target: AuthTarget,
+    state: str,
+    flow: dict[str, JsonValue],
+    params: Mapping[str, str | None],
+) -> str:
+    """Return where the end user is sent, and note in `flow` what is needed afterwards."""
+    client = TokenClient(deps.transport)
+    match target.provider.auth_mode:
+        case AuthMode.OAUTH2:
+            verifier = secrets.token_urlsafe(48)
+            flow["code_verifier"] = None if target.provider.disable_pkce else verifier
+            return client.authorization_url(
+                target,
+                state=state,
+                redirect_uri=str(flow["redirect_uri"]),
+                code_challenge=str(create_s256_code_challenge(verifier)),  # type: ignore[no-untyped-call]
+                params=params,
+            )
+        case AuthMode.OAUTH1:
+            callback = f"{flow['redirect_uri']}?state={state}"
+            token = await client.request_token(target, callback)
+            flow["request_token"] = {"token": token.token, "secret": token.secret}
+            return client.consent_url(target, token, params)
+        case AuthMode.APP:
+            if not target.client.app_link:
+                msg = "The integration has no app_link: set it to the app's public page."
+                raise InvalidInputError(msg, code="incomplete_integration")
+            return f"{target.client.app_link.rstrip('/')}/installations/new?state={state}"
+        case mode:
+            msg = f"{target.provider.display_name} connects by {mode}, which has no consent page."
+            raise InvalidInputError(msg, code="unsupported_auth_mode")
+
+
+async def _connected(
+    request: Request, deps: Dependencies, taken: OAuthState, integration: Integration
+) -> Connection:
+    session = await deps.database.connect_sessions.by_id(taken.session_id)
+    if session is None:
+        msg = "The connect session has ended. Begin again with a new one."
+        raise InvalidInputError(msg, code="unknown_connect_session")
+    guest = await access_of(deps, session)
+    provider = deps.catalog.get(integration.provider)
+    config: dict[str, JsonValue] = dict(taken.flow["connection_config"])
+    target = await auth_target(deps, integration, provider, config)
+    credentials = await _credentials(request, deps, target, taken.flow)
+    config |= _kept(request, provider, credentials)
+    return await connect_for(deps, guest, integration, credentials, config)
+
+
+async def _credentials(
+    request: Request, deps: Dependencies, target: AuthTarget, flow: Mapping[str, Any]
+) -> Credentials:
+    query = request.query_params
+    if error := query.get("error") or query.get("denied"):
+        told = query.get("error_description") or error
+        msg = f"{target.provider.display_name} did not agree: {told[:300]}"
+        raise ApiError(400, "provider_refused", msg)
+    client = TokenClient(deps.transport)
+    match target.provider.auth_mode:
+        case AuthMode.OAUTH2:
+            credentials, _ = await client.exchange_code(
+                target,
+                code=_asked(query, target.provider.authorization_code_param_in_callback or "code"),
+                redirect_uri=flow["redirect_uri"],
+                code_verifier=flow.get("code_verifier"),
+            )
+            return credentials
+        case AuthMode.OAUTH1:
+            token = RequestToken(**flow["request_token"])
+            if not hmac.compare_digest(_asked(query, "oauth_token"), token.token):
+                msg = "The provider sent back another token than it gave."
+                raise InvalidInputError(msg, code="invalid_state")
+            return await client.access_token(target, token, _asked(query, "oauth_verifier"))
+        case _:
+            if query.get("setup_action") == "request":
+                msg = "The app was requested. Connect it again once its owner has agreed."
+                raise ApiError(400, "installation_pending", msg)
+            return AppCredentials(installation_id=_asked(query, "installation_id"))
+
+
+def _kept(request: Request, provider: Provider, credentials: Credentials) -> dict[str, JsonValue]:
+    """Return what the entry keeps of the callback and of the token's answer."""
+    kept = kept_metadata(provider.redirect_uri_metadata, dict(request.query_params))
+    if isinstance(credentials, OAuth1Credentials | OAuth2Credentials):
+        raw = reveal_credentials(credentials).get("raw")
+        if isinstance(raw, dict):
+            kept |= kept_metadata(provider.token_response_metadata, raw)
+    if isinstance(credentials, AppCredentials):
+        kept["installation_id"] = credentials.installation_id
+    return kept
+
+
+def _asked(query: Mapping[str, str], name: str) -> str:
+    value = query.get(name)
+    if not value:
+        msg = f"The provider sent nobody back with {name!r}."
+        raise InvalidInputError(msg, code="incomplete_callback")
+    return value
+
+
+def _extra_params(
+    request: Request, guest: EndUserAccess, integration: Integration, user_scope: str | None
+) -> dict[str, str | None]:
+    """Return what is added to the address of the consent page; what we set is not overridden."""
+    defaults = guest.session.defaults(integration.unique_key)
+    scopes = defaults.get("user_scopes") or user_scope
+    params: dict[str, str | None] = {"user_scope": scopes} if scopes else {}
+    params |= _fields(request, "authorization_params")
+    params |= defaults.get("authorization_params") or {}
+    return {name: value for name, value in params.items() if name not in _RESERVED}
+
+
+def _fields(request: Request, name: str) -> dict[str, str]:
+    """Return `name[key]=value` of the query by key."""
+    start = f"{name}["
+    return {
+        key.removeprefix(start)[:-1]: value
+        for key, value in request.query_params.items()
+        if key.startswith(start) and key.endswith("]")
+    }
+
+
+async def _failed(
+    deps: Dependencies, error: PerdureError, unique_key: str, client_id: UUID | None
+) -> Response:
+    log.info("account_not_connected", integration=unique_key, code=error.code)
+    if client_id is not None:
+        told = {
+            "message_type": "error",
+            "provider_config_key": unique_key,
+            "connection_id": "",
+            "error_type": error.code,
+            "error_desc": error.message,
+        }
+        await deps.database.connect_sessions.save_result(client_id, told)
+    return failure_page(error)
+
+
+def _is_same_browser(request: Request, state: str, expected: str) -> bool:
+    cookie = request.cookies.get(_cookie_name(state), "")
+    return hmac.compare_digest(_hash(cookie), expected)
+
+
+def _cookie_name(state: str) -> str:
+    return _COOKIE + hashlib.sha256(state.encode()).hexdigest()[:16]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,66 @@
+"""A real Chromium, without a window, on a running API."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from perdure.app.container import Container
+from tests.support.connect import app_with_providers
+from tests.support.serving import served
+
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """The system's Chromium; nothing is downloaded."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("Chromium is not installed")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser of somebody who was never here."""
+    context = await chromium.new_context()
+    context.set_default_timeout(20_000)
+    yield context
+    await context.close()
+
+
+@pytest.fixture
+async def page(context: BrowserContext) -> Page:
+    """A window."""
+    return await context.new_page()
+
+
+@pytest.fixture
+async def api_app(container: Container, tmp_path: Path) -> AsyncIterator[FastAPI]:
+    """The API with local providers."""
+    async with app_with_providers(container, tmp_path) as app:
+        yield app
+
+
+@pytest.fixture
+async def api_url(api_app: FastAPI) -> AsyncIterator[str]:
+    """Where it listens."""
+    async with served(api_app) as url:
+        yield url

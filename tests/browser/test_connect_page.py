@@ -1,0 +1,158 @@
+"""End users connect accounts in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import BrowserContext, Page, expect
+from pytest_httpserver import HTTPServer
+
+from tests.support.authorization_server import AuthorizationServer, authorization_server
+from tests.support.stack import Stack
+
+
+@pytest.fixture
+async def shop(api_url: str, stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """The application, with a key of its environment."""
+    headers = {"authorization": f"Bearer {stack.secret_key}"}
+    async with httpx.AsyncClient(base_url=api_url, headers=headers, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+async def issuer(api_url: str) -> AsyncIterator[AuthorizationServer]:
+    """A real authorization server that sends people back to the API."""
+    async with authorization_server(redirect_uris=[f"{api_url}/oauth/callback"]) as server:
+        yield server
+
+
+async def session(shop: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
+    answer = await shop.post("/connect/sessions", json={"end_user": {"id": "u1"}} | body)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json()["data"])
+
+
+async def make(shop: httpx.AsyncClient, provider: str, **more: Any) -> None:
+    body = {"provider": provider, "unique_key": provider} | more
+    assert (await shop.post("/integrations", json=body)).status_code == 200
+
+
+async def agree(page: Page) -> None:
+    """Sign in at the authorization server and consent."""
+    await page.get_by_placeholder("Enter any login").fill("somebody")
+    await page.get_by_placeholder("and password").fill("anything")
+    await page.get_by_role("button", name="Sign-in").click()
+    await page.get_by_role("button", name="Continue").click()
+
+
+async def connection_of(shop: httpx.AsyncClient) -> dict[str, Any]:
+    (found,) = (await shop.get("/connections")).json()["connections"]
+    query = {"provider_config_key": found["provider_config_key"]}
+    answer = await shop.get(f"/connections/{found['connection_id']}", params=query)
+    return dict(answer.json())
+
+
+async def test_end_user_picks_an_integration_and_goes_through_oauth(
+    shop: httpx.AsyncClient, page: Page, issuer: AuthorizationServer
+) -> None:
+    client = {"type": "OAUTH2", **issuer.client}
+    await make(shop, "local-oauth2", display_name="Local tracker", credentials=client)
+    await make(shop, "local-key")
+
+    await page.goto((await session(shop))["connect_link"])
+    await page.get_by_role("link", name="Local tracker").click()
+    await page.get_by_label("Address of the server").fill(issuer.url)
+    await page.get_by_role("button", name="Continue to Local tracker").click()
+    await agree(page)
+
+    await expect(page.get_by_role("heading", name="Connected")).to_be_visible()
+    connection = await connection_of(shop)
+    assert connection["provider_config_key"] == "local-oauth2"
+    async with httpx.AsyncClient() as api:
+        bearer = {"authorization": f"Bearer {connection['credentials']['access_token']}"}
+        answer = await api.get(f"{issuer.url}/me", headers=bearer)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_end_user_enters_an_api_key(
+    shop: httpx.AsyncClient, page: Page, httpserver: HTTPServer
+) -> None:
+    await make(shop, "local-key", display_name="Local key")
+    good = {"authorization": "Bearer right"}
+    httpserver.expect_request("/me", headers=good).respond_with_json({})
+    httpserver.expect_request("/me").respond_with_json({"message": "no"}, status=401)
+
+    await page.goto((await session(shop))["connect_link"])
+    await page.get_by_label("Address").fill(httpserver.url_for(""))
+    await page.get_by_label("Secret token").fill("wrong")
+    await page.get_by_role("button", name="Connect").click()
+    await expect(page.get_by_role("alert")).to_contain_text("401")
+    assert await page.get_by_label("Secret token").input_value() == ""
+    await page.get_by_label("Address").fill(httpserver.url_for(""))
+    await page.get_by_label("Secret token").fill("right")
+    await page.keyboard.press("Enter")
+
+    await expect(page.get_by_role("heading", name="Connected")).to_be_visible()
+    assert (await connection_of(shop))["credentials"]["apiKey"] == "right"
+
+
+async def test_window_of_the_application_is_told_of_the_result(
+    shop: httpx.AsyncClient, context: BrowserContext, page: Page, issuer: AuthorizationServer
+) -> None:
+    client = {"type": "OAUTH2", **issuer.client}
+    await make(shop, "local-oauth2", credentials=client)
+    token = (await session(shop))["token"]
+    # A page of another site, which holds a socket and opens the consent page in a window.
+    await page.goto(issuer.url + "/nowhere")
+    async with context.expect_page() as opened:
+        await page.evaluate(
+            """([url, key, token, issuer]) => {
+                window.told = [];
+                window.messages = [];
+                window.addEventListener("message", (event) => window.messages.push(event.data));
+                const socket = new WebSocket(url.replace("http", "ws") + "/");
+                socket.onmessage = (event) => {
+                    const message = JSON.parse(event.data);
+                    window.told.push(message);
+                    if (message.message_type !== "connection_ack") return;
+                    const query = new URLSearchParams({
+                        connect_session_token: token,
+                        ws_client_id: message.ws_client_id,
+                        "params[issuer]": issuer,
+                    });
+                    window.open(`${url}/oauth/connect/${key}?${query}`);
+                };
+            }""",
+            [str(shop.base_url).rstrip("/"), "local-oauth2", token, issuer.url],
+        )
+    window = await opened.value
+    await agree(window)
+    await page.wait_for_function("window.told.length > 1")
+
+    connection_id = (await connection_of(shop))["connection_id"]
+    assert (await page.evaluate("window.told"))[1] == {
+        "message_type": "success",
+        "is_pending": False,
+        "provider_config_key": "local-oauth2",
+        "connection_id": connection_id,
+    }
+    await page.wait_for_function("window.messages.length > 0")
+    (message,) = await page.evaluate("window.messages")
+    assert message["type"] == "connect"
+    assert message["payload"]["connectionId"] == connection_id
+
+
+async def test_refusal_is_shown_and_told(
+    shop: httpx.AsyncClient, page: Page, issuer: AuthorizationServer
+) -> None:
+    await make(shop, "local-oauth2", credentials={"type": "OAUTH2", **issuer.client})
+    await page.goto((await session(shop))["connect_link"])
+    await page.get_by_label("Address of the server").fill(issuer.url)
+    await page.get_by_role("button", name="Continue to").click()
+    await page.get_by_role("link", name="Cancel").click()
+
+    await expect(page.get_by_role("alert")).to_contain_text("did not agree")
+    assert (await shop.get("/connections")).json() == {"connections": []}
