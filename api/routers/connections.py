@@ -22,7 +22,7 @@ from api.schemas.connections import (
     ConnectionSummary,
     NewConnection,
 )
-from perdure.connections.credentials import Credentials, parse_credentials, reveal_credentials
+from perdure.connections.credentials import Credentials, parse_credentials
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.integrations import Integration
