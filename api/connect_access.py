@@ -17,7 +17,7 @@ from perdure.db.connect_sessions import ConnectSession
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.integrations import Integration
-from perdure.errors import InvalidInputError, UnauthorizedError
+from perdure.errors import FieldError, InvalidInputError, UnauthorizedError
 from perdure.providers.provider import Provider
 
 __all__ = [
@@ -113,7 +113,7 @@ def config_of(
     people for, and nothing else: parameters become part of addresses.
 
     Raises:
-        InvalidInputError: A parameter is missing.
+        InvalidInputError: A parameter is missing, or not of the form that the entry asks for.
     """
     asked = {
         name: field for name, field in provider.connection_config.items() if not field.automated
@@ -123,7 +123,14 @@ def config_of(
     }
     if guest.connection is not None:
         config |= guest.connection.connection_config
-    config |= {name: value for name, value in given.items() if name in asked and value}
+    filled = {name: value for name, value in given.items() if name in asked and value}
+    if faults := {n: fault for n, v in filled.items() if (fault := asked[n].fault(v))}:
+        errors = [
+            FieldError("invalid_value", f"It {told}.", ("params", n)) for n, told in faults.items()
+        ]
+        msg = f"{'; '.join(f'{n} {told}' for n, told in faults.items())}."
+        raise InvalidInputError(msg, code="invalid_connection_config", errors=errors)
+    config |= filled
     config |= guest.session.defaults(integration.unique_key).get("connection_config") or {}
     missing = [name for name, field in asked.items() if not field.optional and name not in config]
     if missing:

@@ -31,16 +31,15 @@ from perdure.connections.credentials import (
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.integrations import Integration
-from perdure.errors import InvalidInputError, UnavailableError, UpstreamError
+from perdure.errors import PerdureError, UnavailableError
 from perdure.ids import ConnectionKey
 from perdure.providers.provider import Provider
+from perdure.proxy.auth import template_variables
 from perdure.proxy.client import ProxyClient
-from perdure.proxy.requests import HttpRequest
+from perdure.proxy.requests import HttpRequest, HttpResponse
+from perdure.proxy.verification import VerdictKind, verify
 
 __all__ = ["Account", "Owner", "auth_target", "connect_account"]
-
-_REFUSED = frozenset({400, 401, 403})
-_PATIENCE_S = 15.0
 
 log = structlog.get_logger(__name__)
 
@@ -167,39 +166,28 @@ async def _tried(deps: Dependencies, account: Account) -> Account:
 
 
 async def _verify(deps: Dependencies, account: Account) -> None:
-    """Make the request by which the provider's entry tells good credentials from bad ones.
-
-    Only a clear refusal counts: a provider that is down says nothing about them.
-    """
-    verification = account.provider.proxy.verification
-    if verification is None:
-        return
+    """Ask the provider whether the credentials are good, and refuse those that clearly are not."""
+    provider = account.provider
+    config = account.connection_config or {}
+    target = await auth_target(deps, account.integration, provider, config)
     client = ProxyClient(deps.transport)
-    for endpoint in verification.endpoints:
-        request = HttpRequest(
-            method=verification.method,
-            endpoint=endpoint,
-            headers=verification.headers,
-            data=verification.data,
-            base_url_override=verification.base_url_override,
-            timeout_s=_PATIENCE_S,
+
+    async def send(request: HttpRequest) -> HttpResponse:
+        return await client.send(
+            request,
+            provider=provider,
+            credentials=account.credentials,
+            connection_config=config,
+            client=target.client,
         )
-        try:
-            await client.send(
-                request,
-                provider=account.provider,
-                credentials=account.credentials,
-                connection_config=account.connection_config or {},
-            )
-        except UpstreamError as error:
-            if error.status in _REFUSED:
-                raise _refused(error) from error
-            log.info("credentials_not_verified", provider=account.provider.name, code=error.code)
-        except InvalidInputError as error:
-            log.info("credentials_not_verified", provider=account.provider.name, code=error.code)
-        else:
-            return
+
+    variables = template_variables(account.credentials, config, target.client)
+    verdict = await verify(provider.proxy.verification, variables, send)
+    if verdict.kind is VerdictKind.REFUSED and verdict.error is not None:
+        raise _refused(verdict.error) from verdict.error
+    if verdict.error is not None:
+        log.info("credentials_not_verified", provider=provider.name, code=verdict.error.code)
 
 
-def _refused(error: UpstreamError) -> ApiError:
+def _refused(error: PerdureError) -> ApiError:
     return ApiError(400, "connection_test_failed", error.message)

@@ -448,6 +448,26 @@ async def test_missing_parameter_is_named(
     assert "issuer" in answer.json()["error"]["message"]
 
 
+async def test_parameter_of_another_form_is_refused(
+    shop: httpx.AsyncClient, browser: httpx.AsyncClient
+) -> None:
+    new = {"provider": "shopify-api-key", "unique_key": "shopify"}
+    assert (await shop.post("/integrations", json=new)).status_code == 200
+
+    answer = await browser.post(
+        "/api-auth/api-key/shopify",
+        params={
+            "connect_session_token": await session(shop),
+            "params[subdomain]": "evil.test/",
+        },
+        json={"apiKey": "k1"},
+    )
+
+    assert error_of(answer) == (400, "invalid_connection_config")
+    assert answer.json()["error"]["errors"][0]["path"] == ["params", "subdomain"]
+    assert (await shop.get("/connections")).json() == {"connections": []}
+
+
 async def test_session_allows_what_it_names_and_nothing_else(
     shop: httpx.AsyncClient, browser: httpx.AsyncClient
 ) -> None:
