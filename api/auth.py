@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import Gate
-from api.codec_session import session_key
+from api.codec_session import session_key, session_of
 from api.connect_cors import CONNECT_FOLDERS, CONNECT_PATHS
 from api.dependencies import Dependencies
 from api.errors import ApiError
@@ -93,7 +93,7 @@ class Authenticate:
     def _key(self, scope: Scope) -> str:
         headers = Headers(scope=scope)
         if scope["path"].startswith(_CODEC_FOLDER) and "authorization" not in headers:
-            key = session_key(self._keyring, headers)
+            key = session_key(self._keyring, session_of(scope["path"], headers))
             if key is None:
                 msg = "Give a key at /codec first, or send it as `Authorization: Bearer <key>`."
                 raise UnauthorizedError(msg, code="missing_auth_header")

@@ -14,6 +14,7 @@ from fastapi import Request
 from api.access import Access
 from api.dependencies import Deps
 from api.scopes import EVERYTHING, RULES, Rule
+from perdure.errors import UnauthorizedError
 
 __all__ = ["check_permission", "rule_of"]
 
@@ -31,11 +32,15 @@ async def check_permission(request: Request, deps: Deps) -> None:
 
     Raises:
         ApiError: 403 `forbidden`.
+        UnauthorizedError: `missing_auth_header`, the endpoint is not open, though its path is.
     """
-    access: Access | None = getattr(request.state, "access", None)
     rule = rule_of(request.method, request.scope["route"].path)
-    if access is None or rule.scopes is None:
+    if rule.scopes is None:
         return
+    access: Access | None = getattr(request.state, "access", None)
+    if access is None:
+        msg = "Send a key of the environment as `Authorization: Bearer <key>`."
+        raise UnauthorizedError(msg, code="missing_auth_header")
     if rule.act is not None:
         request.state.audit_event = await deps.database.audit.begin(
             access.environment_id,

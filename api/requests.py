@@ -17,6 +17,8 @@ from api.errors import error_response
 __all__ = ["PASSING_PATH", "LimitBody", "ObserveRequest"]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# What stands for a key in the address of the codec endpoint; see `api.codec_session`.
+_SESSION = re.compile(r"^/codec/[^/]+/")
 _QUIET_PATHS = frozenset({"/health"})
 
 PASSING_PATH = "/proxy/"
@@ -117,8 +119,15 @@ def _log_outcome(request: Request, status: int, seconds: float) -> None:
     write(
         "request",
         method=request.method,
-        path=f"{PASSING_PATH}..." if path.startswith(PASSING_PATH) else path,
+        path=_shown(path),
         status=status,
         error=getattr(request.state, "error_code", None),
         duration_ms=round(seconds * 1000, 1),
     )
+
+
+def _shown(path: str) -> str:
+    """Return a path without what may be a secret in it."""
+    if path.startswith(PASSING_PATH):
+        return f"{PASSING_PATH}..."
+    return _SESSION.sub("/codec/.../", path)

@@ -267,6 +267,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
         "encryption_keys:rotate", "encryption_keys.rotate"
     ),
     ("POST", "/codec/decode"): _account("payloads:decode"),
+    ("POST", "/codec/{session}/decode"): _account("payloads:decode"),
     # What it does is looked up, and then asked for: see `api.routers.v1`.
     ("*", "/v1/{path:path}"): Rule(("environment:records:read", "environment:actions:execute")),
     ("*", "/proxy/{path:path}"): _environment("proxy"),

@@ -43,6 +43,7 @@ _NOTES = {
 router = APIRouter(tags=["codec"])
 
 
+@router.post("/codec/{session}/decode", include_in_schema=False)
 @router.post(
     "/codec/decode",
     response_class=Response,

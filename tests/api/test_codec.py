@@ -11,9 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from google.protobuf.json_format import MessageToDict
+from structlog.testing import capture_logs
 from temporalio.api.common.v1 import Payload, Payloads
 
 from activities.integrations import EnvironmentVariables
+from api.codec_session import open_session
 from perdure.app.container import Container
 from perdure.crypto.keyring import KeyRing, new_key
 from perdure.temporal.codec import EncryptionCodec
@@ -140,6 +142,23 @@ async def test_a_session_ends_with_its_key(
     await api.delete(f"/environment/api-keys/{made['id']}")
 
     assert (await browser.post("/codec/decode", json=body)).status_code == 401
+
+
+async def test_a_session_may_stand_in_the_address(
+    container: Container, environment: Stack, stranger: httpx.AsyncClient
+) -> None:
+    body = await payloads_of(container, EnvironmentVariables(variables=SECRET))
+    session = open_session(container.keyring, environment.secret_key, seconds=None)
+    over = open_session(container.keyring, environment.secret_key, seconds=-1)
+
+    with capture_logs() as logs:
+        answer = await stranger.post(f"/codec/{session}/decode", json=body)
+
+    assert b"hush-value" in base64.b64decode(answer.json()["payloads"][0]["data"])
+    assert session not in str(logs)
+    for refused in (over, f"{session[:-8]}AAAAAAAA", "made-up"):
+        answer = await stranger.post(f"/codec/{refused}/decode", json=body)
+        assert answer.status_code == 401
 
 
 @pytest.mark.parametrize("key", ["hunter2", "6f1d1a3e-8c57-4f0e-9d5b-2f6c1c1f8a44"])

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
+from api.codec_session import open_session
 from perdure.app.dev.contract import Programs
 from perdure.app.dev.folder import DataFolder, Secrets
+from perdure.crypto.keyring import KeyRing
 from perdure.embedded.ports import LOOPBACK
 from perdure.embedded.postgres import Postgres
 from perdure.embedded.process import Program, Service
 from perdure.embedded.temporal import NAMESPACE, Temporal
 
-__all__ = ["Children", "children"]
+__all__ = ["Children", "children", "codec_endpoint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,18 @@ def children(
             before=forget_readiness,
         ),
     )
+
+
+def codec_endpoint(port: int, secrets: Secrets) -> str:
+    """Return where the Temporal UI of a stack has payloads decrypted.
+
+    Args:
+        port: Port of the API.
+        secrets: The API key, for which a part of the address stands, and the encryption keys.
+    """
+    ring = KeyRing.parse(secrets.encryption_keys.get_secret_value())
+    session = open_session(ring, secrets.secret_key.get_secret_value(), seconds=None)
+    return f"http://{LOOPBACK}:{port}/codec/{session}"
 
 
 def _inherited(environment: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from perdure.app.dev.children import children
+from perdure.app.dev.children import children, codec_endpoint
 from perdure.app.dev.contract import DeployProject, DevOptions, Programs
 from perdure.app.dev.folder import DataFolder, DevFile, Pids, Secrets, data_folder
 from perdure.app.dev.lines import Lines
@@ -101,14 +101,14 @@ class _Dev:
                     "--ui-port": options.ui_port,
                 }
             )
+            secrets = folder.secrets()
             temporal = temporal_server(
                 folder.path,
                 port=ports["--temporal-port"],
                 ui_port=ports["--ui-port"],
                 db_filename=folder.temporal_db,
-                codec_endpoint=f"http://{LOOPBACK}:{ports['--port']}/codec",
+                codec_endpoint=codec_endpoint(ports["--port"], secrets),
             )
-            secrets = folder.secrets()
             async with Guard(lock.fd) as guard, open_cluster(folder.path, guard) as postgres:
                 stack = _Stack(
                     folder=folder,
