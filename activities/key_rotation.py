@@ -218,8 +218,21 @@ class _Rewrapper:
 
 
 def _told(after: tuple[Any, ...] | None) -> list[Any] | None:
-    return None if after is None else [str(p) if isinstance(p, UUID) else p for p in after]
+    """Return the key of a row as JSON can hold it."""
+    if after is None:
+        return None
+    return [
+        {"hex": part.hex()}
+        if isinstance(part, bytes)
+        else str(part)
+        if isinstance(part, UUID)
+        else part
+        for part in after
+    ]
 
 
 def _place(after: list[Any] | None) -> tuple[Any, ...] | None:
-    return None if after is None else tuple(after)
+    """Return the key of a row as it was before `_told`; Postgres reads a UUID from its text."""
+    if after is None:
+        return None
+    return tuple(bytes.fromhex(part["hex"]) if isinstance(part, dict) else part for part in after)

@@ -305,6 +305,25 @@ async def start_worker(settings: Settings) -> asyncio.subprocess.Process:
     )
 
 
+async def test_a_rotation_goes_on_after_each_row_of_each_column(apart: Settings) -> None:
+    old, new = new_key(), new_key()
+    async with opened(with_ring(apart, old)) as container:
+        await fill(container, connections=3)
+
+    async with opened(with_ring(apart, new, old), working=True) as container:
+        # Each step takes one row, so that the next one begins behind it.
+        handle = await container.temporal.start_workflow(
+            WorkflowType.KEY_ROTATION,
+            RotationInput(key_id=KeyRing.parse(new).primary, rows=1, slice_seconds=0),
+            id="key-rotation",
+            task_queue=TaskQueue.ACTIONS,
+        )
+        async with asyncio.timeout(120):
+            await handle.result()
+
+        assert await in_use(container) == {KeyRing.parse(new).primary}
+
+
 async def test_processes_with_different_rings_are_told_apart(apart: Settings) -> None:
     old, new = new_key(), new_key()
     async with (
