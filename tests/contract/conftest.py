@@ -76,9 +76,15 @@ def node_modules() -> None:
 
 
 @pytest.fixture
-async def address(container: Container) -> AsyncIterator[str]:
+def served_container(container: Container) -> Container:
+    """What the API is made of."""
+    return container
+
+
+@pytest.fixture
+async def address(served_container: Container) -> AsyncIterator[str]:
     """Where the API listens."""
-    app = create_app(container)
+    app = create_app(served_container)
     async with app.router.lifespan_context(app), served(app) as url:
         yield url
 

@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from activities.credential_keeper import CredentialKeeper
+from perdure.app.container import Container
+from perdure.auth.tokens import TokenClient
 from perdure.db.connections import Connection
+from perdure.providers.provider_catalog import ProviderCatalog
 from tests.contract.conftest import ClientError, NodeClient
+from tests.support.authorization_server import (
+    PROVIDERS,
+    AuthorizationServer,
+    authorization_server,
+)
+from tests.support.stack import Stack
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[AuthorizationServer]:
+    """A real authorization server."""
+    async with authorization_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def served_container(container: Container, tmp_path: Path) -> AsyncIterator[Container]:
+    """What the API is made of, which knows the providers of the authorization server."""
+    file = tmp_path / "providers.yaml"
+    file.write_text(PROVIDERS)
+    catalog = ProviderCatalog.load(file)
+    async with CredentialKeeper(
+        container.database, catalog, TokenClient(container.transport)
+    ) as keeper:
+        yield replace(container, catalog=catalog, keeper=keeper)
 
 
 async def test_integration_is_made_changed_and_deleted(nango: NodeClient) -> None:
@@ -136,3 +169,74 @@ async def test_scripts_are_described_in_both_formats(nango: NodeClient) -> None:
 
 async def test_environment_variables_are_listed(nango: NodeClient) -> None:
     assert await nango.call("getEnvironmentVariables") == []
+
+
+async def test_providers_are_listed_and_shown(nango: NodeClient) -> None:
+    listed = await nango.call("listProviders", {"search": "github"})
+    shown = await nango.call("getProvider", {"provider": "github"})
+    templates = await nango.call("getProviderTemplates", {"provider": "github"})
+
+    assert {"github"} <= {one["name"] for one in listed["data"]}
+    assert shown["data"]["auth_mode"] == "OAUTH2"
+    assert templates == {"data": []}
+
+
+async def test_client_credentials_are_kept_and_shown_on_request(nango: NodeClient) -> None:
+    credentials = {
+        "type": "OAUTH2",
+        "client_id": "our-client",
+        "client_secret": "our-client-secret",
+        "scopes": "repo,user",
+    }
+    await nango.call(
+        "createIntegration",
+        {"provider": "github", "unique_key": "github", "credentials": credentials},
+    )
+
+    shown = await nango.call(
+        "getIntegration", {"uniqueKey": "github"}, {"include": ["credentials"]}
+    )
+    bare = await nango.call("getIntegration", {"uniqueKey": "github"})
+
+    assert shown["data"]["credentials"] == credentials | {"webhook_secret": None}
+    assert "credentials" not in bare["data"]
+
+
+async def test_connect_sessions_are_made(nango: NodeClient, connection: Connection) -> None:
+    made = await nango.call("createConnectSession", {"end_user": {"id": "u1"}})
+    again = await nango.call(
+        "createReconnectSession", {"connection_id": "acme", "integration_id": "tracker"}
+    )
+
+    assert connection
+    for answer in (made, again):
+        assert answer["data"]["token"].startswith("nango_connect_session_")
+        assert answer["data"]["connect_link"].startswith("http")
+        assert answer["data"]["expires_at"]
+
+
+async def test_tokens_of_oauth_are_had_and_refreshed(
+    nango: NodeClient, stack: Stack, issuer: AuthorizationServer
+) -> None:
+    database = stack.container.database
+    await database.integrations.create(
+        stack.environment.id, "oauth", "loopback-oauth", credentials=issuer.client
+    )
+    await database.connections.save(
+        stack.environment.id,
+        "oauth",
+        "acme",
+        await issuer.tokens(),
+        connection_config={"issuer": issuer.url},
+    )
+
+    token = await nango.call("getToken", "oauth", "acme")
+    refreshed = await nango.call("getToken", "oauth", "acme", True)
+    whole = await nango.call("getConnection", "oauth", "acme", False, True)
+    raw = await nango.call("getRawTokenResponse", "oauth", "acme")
+
+    assert token != refreshed
+    assert whole["credentials"]["access_token"] == refreshed
+    assert whole["credentials"]["refresh_token"]
+    assert raw["access_token"] == refreshed
+    assert await issuer.refreshes() == 1
