@@ -1,10 +1,15 @@
-"""Scripts of connections whose requests are signed with what their integration has."""
+"""Scripts of connections that sign: their requests, or the tokens that go along."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+from werkzeug import Request, Response
 
 from tests.support.actions import action
 from tests.support.oauth1_server import OAuth1Server
@@ -87,3 +92,41 @@ async def test_what_the_integration_has_is_not_shown_to_scripts(
     )
     assert "our-app-secret" not in str(seen)
     assert seen[1] == {"oAuthToken": "acme-token", "oAuthTokenSecret": "acme-token-secret"}
+
+
+async def test_token_that_a_script_needs_is_made_when_it_is_needed(
+    stack: Stack, source: Source
+) -> None:
+    secret = "00112233445566778899aabbccddeeff"
+    seen: list[dict[str, Any]] = []
+
+    def posts(request: Request) -> Response:
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        try:
+            read = jwt.decode(token, OctKey.import_key(bytes.fromhex(secret)), ["HS256"])
+        except JoseError as error:
+            return Response(str(error), 401)
+        seen.append({"kind": kind, "kid": read.header["kid"], "aud": read.claims["aud"]})
+        return Response(json.dumps({"posts": []}), content_type="application/json")
+
+    source.server.expect_request("/posts").respond_with_handler(posts)
+    database = stack.container.database
+    await database.integrations.create(stack.environment.id, "tracker", "ghost-admin")
+    connection, _ = await database.connections.save(
+        stack.environment.id,
+        "tracker",
+        "acme",
+        {"type": "JWT", "id": "64aa", "secret": secret},
+        connection_config={"adminDomain": "acme.ghost.io"},
+    )
+    body = f"""
+        answer = await nango.get("/posts", base_url_override={source.url!r})
+        return answer.status
+        """
+    await stack.deploy(project(action=action(body)))
+    handle = await stack.start_action(connection, None)
+
+    assert (await handle.result())["output"] == 200
+    assert seen == [{"kind": "Ghost", "kid": "64aa", "aud": "/admin/"}]
+    stored = await database.connections.credentials(connection)
+    assert {"id", "secret", "token", "expires_at"} <= stored.keys()
