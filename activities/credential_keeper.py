@@ -215,10 +215,10 @@ class CredentialKeeper:
         Raises:
             NotFoundError: `unknown_provider_config`, it was deleted meanwhile.
         """
+        name = connection.environment_id, connection.integration
+        integration = await self._database.integrations.get(*name)
         return ClientCredentials.of(
-            await self._database.integrations.credentials(
-                connection.environment_id, connection.integration
-            )
+            await self._database.integrations.credentials(*name), integration.integration_config
         )
 
     async def _keep(
@@ -349,14 +349,10 @@ class CredentialKeeper:
         return await self._tokens.refresh(target, credentials)
 
     async def _target(self, connection: Connection, provider: Provider) -> AuthTarget:
-        integration = await self._database.integrations.get(
-            connection.environment_id, connection.integration
-        )
         return AuthTarget(
             provider=provider,
             client=await self.client(connection),
             connection_config=connection.connection_config,
-            integration_config=integration.integration_config,
         )
 
     async def _put(

@@ -25,7 +25,7 @@ class AuthTarget:
         provider: Entry of the provider.
         client: What the integration authenticates with.
         connection_config: Parameters of the connection.
-        integration_config: Parameters of the integration.
+        integration_config: Parameters of the integration, over those of the client.
     """
 
     provider: Provider
@@ -62,7 +62,7 @@ class AuthTarget:
             credentials={**revealed, **(further or {})},
             client_id=self.client.client_id or None,
             client_secret=self.client.client_secret or None,
-            integration_config=self.integration_config,
+            integration_config={**self.client.config, **self.integration_config},
             steps=steps,
             now=now,
         )

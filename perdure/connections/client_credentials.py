@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import JsonValue
+
 from perdure.connections.credentials import (
     Credentials,
     OAuth2ClientCredentials,
@@ -30,6 +32,7 @@ class ClientCredentials:
         app_id: Id of an app.
         private_key: The app's key, or the client's where it signs who it is.
         app_link: Page on which the app is installed.
+        config: Parameters of the integration, which templates name `${integrationConfig.<name>}`.
     """
 
     client_id: str = ""
@@ -38,14 +41,18 @@ class ClientCredentials:
     app_id: str = ""
     private_key: str = field(default="", repr=False)
     app_link: str = ""
+    config: Mapping[str, JsonValue] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any] | None) -> ClientCredentials:
+    def of(
+        cls, stored: Mapping[str, Any] | None, config: Mapping[str, JsonValue] | None = None
+    ) -> ClientCredentials:
         """Read an integration's credentials as the API takes them.
 
         Args:
             stored: The decrypted JSON object, None where the integration has none. `scopes` is a
                 list, or text with commas or spaces between them.
+            config: Parameters of the integration.
         """
         given = stored or {}
         scopes = given.get("scopes") or ()
@@ -58,6 +65,7 @@ class ClientCredentials:
             app_id=_text(given, "app_id"),
             private_key=_text(given, "private_key"),
             app_link=_text(given, "app_link"),
+            config=config or {},
         )
 
     @property

@@ -120,6 +120,7 @@ def template_variables(
         credentials=reveal_credentials(credentials),
         client_id=own.client_id or None,
         client_secret=own.client_secret or None,
+        integration_config=own.config,
     )
 
 

@@ -134,6 +134,14 @@ def test_client_of_the_integration_goes_where_the_entry_names_it() -> None:
     assert headers == {"authorization": "Bearer t-1", "client-id": "c-1"}
 
 
+def test_parameters_of_the_integration_go_where_the_entry_names_them() -> None:
+    entry = provider("OAUTH2", headers={"x-region": "${integrationConfig.region}"})
+    credentials = parse_credentials(TOKENS[0])
+    client = ClientCredentials.of(None, {"region": "eu"})
+    headers = inject(entry, credentials, template_variables(credentials, {}, client)).headers
+    assert headers["x-region"] == "eu"
+
+
 SIGNED: list[dict[str, Any]] = [
     {"type": "OAUTH1", "oauth_token": "t-1", "oauth_token_secret": "ts-1"},
     {"type": "TBA", "token_id": "t-1", "token_secret": "ts-1"},
