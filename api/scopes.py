@@ -135,6 +135,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/connect/assets/{name}"): _OPEN,
     ("GET", "/connect/integrations/{unique_key}"): _OPEN,
     ("POST", "/connect/integrations/{unique_key}"): _OPEN,
+    # The WebSocket on which windows hear how an attempt ended.
+    ("*", "/"): _OPEN,
     ("GET", "/oauth/connect/{unique_key}"): _OPEN,
     ("GET", "/oauth/callback"): _OPEN,
     ("GET", "/app-auth/connect"): _OPEN,
