@@ -16,9 +16,10 @@ from temporalio.testing import ActivityEnvironment
 from werkzeug import Request, Response
 
 from activities.credential_refreshes import CredentialActivities, IdleCredentials
+from activities.webhook_dispatch import WebhookDispatcher, WebhookSweep
 from config.settings import Settings
 from perdure.app.container import Container, open_container
-from perdure.app.worker import workers
+from perdure.app.worker import starter_of, workers
 from perdure.db.connections import Connection
 from perdure.temporal.client import register_search_attributes
 from perdure.temporal.failures import describe_failure
@@ -26,6 +27,7 @@ from tests.support.actions import action
 from tests.support.authorization_server import AuthorizationServer, authorization_server
 from tests.support.keepers import loopback_connection, providers_file
 from tests.support.project import project
+from tests.support.receiver import Receiver
 from tests.support.stack import Stack, namespaced
 
 ENDED = -1.0
@@ -253,6 +255,41 @@ async def test_dead_credentials_fail_the_run_at_once(
     known = await stack.container.database.connections.by_key(connection.key)
     assert known.refresh_failure is not None
     assert known.refresh_failure["code"] == "invalid_grant"
+
+
+async def test_the_application_is_told_of_dead_credentials(
+    stack: Stack, server: AuthorizationServer, httpserver: HTTPServer
+) -> None:
+    receiver, container = Receiver(httpserver), stack.container
+    await container.database.webhook_settings.change(
+        stack.environment.id, {"primary_url": receiver.url}
+    )
+    tokens = await server.tokens(lifetime=ENDED)
+    connection = await connect(stack, server, tokens)
+    await server.revoke(tokens)
+    await failure_of(await start(stack, connection, ME))
+
+    # What each worker does every few seconds.
+    sweep = WebhookSweep(
+        container.database, WebhookDispatcher(container.temporal), starter_of(container)
+    )
+    await sweep.once()
+
+    (told,) = [one.payload for one in await receiver.until(1)]
+    error = told.pop("error")
+    assert told == {
+        "from": "nango",
+        "type": "auth",
+        "operation": "refresh",
+        "connectionId": "acme",
+        "authMode": "OAUTH2",
+        "providerConfigKey": "tracker",
+        "provider": "loopback-oauth",
+        "environment": stack.environment.name,
+        "success": False,
+    }
+    assert error["type"] == "invalid_grant"
+    assert tokens["refresh_token"] not in str(error)
 
 
 async def test_a_refusal_tells_why_the_token_could_not_be_renewed(

@@ -136,6 +136,9 @@ def connection(answer: JsonObject, *, shows_credentials: bool) -> None:
             "Configuration": _value(answer.get("connection_config")),
             "Metadata": _value(answer.get("metadata")),
             "Tags": _value(answer.get("tags")),
+            "Faults": ", ".join(
+                f"{fault['type']} ({fault['log_id']})" for fault in answer.get("errors") or ()
+            ),
             "Credentials": ", ".join(
                 f"{name} {value if shows_credentials or name == 'type' else '***'}"
                 for name, value in credentials.items()
