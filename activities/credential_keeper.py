@@ -468,7 +468,7 @@ def _refuse(
     if failure is None:
         raise AssertionError  # nothing refuses credentials but a failure
     who = f"{connection.connection_id!r} of {connection.integration!r}"
-    told = f"The credentials of {who} could not be refreshed: {failure.message}"
+    told = f"The credentials of {who} could not be refreshed: {failure.message.rstrip('.')}."
     payload = {
         "connection_id": connection.connection_id,
         "provider_config_key": connection.integration,

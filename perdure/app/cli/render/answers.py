@@ -108,13 +108,14 @@ def integration(answer: JsonObject, *, shows_credentials: bool) -> None:
 def connections(answer: JsonObject) -> None:
     """Print connections."""
     print_table(
-        ("Connection", "Integration", "Provider", "Created", "Metadata"),
+        ("Connection", "Integration", "Provider", "Created", "Faults", "Metadata"),
         [
             (
                 item["connection_id"],
                 item["provider_config_key"],
                 item["provider"],
                 moment(item["created"]),
+                ", ".join(sorted({fault["type"] for fault in item.get("errors") or ()})),
                 _value(item["metadata"]),
             )
             for item in answer["connections"]
