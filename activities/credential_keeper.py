@@ -19,11 +19,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
 import structlog
 from temporalio import activity
 
+from activities.refresh_refusals import is_told, later, refuse
 from activities.webhook_outbox import WebhookOutbox
 from perdure.auth.tokens import AuthTarget, TokenClient, TokenError, can_be_refreshed
 from perdure.clock import utcnow
@@ -40,7 +41,6 @@ from perdure.connections.refreshing import (
     BACKOFF,
     BUFFER,
     Advice,
-    RefreshFailure,
     Standing,
     after_failure,
     without_refresh_token,
@@ -49,11 +49,9 @@ from perdure.db.connections import Connection
 from perdure.db.credential_refreshes import StoredCredentials
 from perdure.db.database import Database
 from perdure.errors import (
-    CredentialsError,
     InvalidInputError,
     PerdureError,
     UnavailableError,
-    UpstreamError,
 )
 from perdure.ids import ConnectionKey
 from perdure.providers.provider import Provider
@@ -177,7 +175,7 @@ class CredentialKeeper:
                 f"The credentials of {connection.connection_id!r} are being refreshed, which takes "
                 "longer than usual."
             )
-            raise _later(msg, timedelta(seconds=1)) from error
+            raise later(msg, timedelta(seconds=1)) from error
 
     async def shown(
         self,
@@ -242,7 +240,7 @@ class CredentialKeeper:
             if advice is Advice.USE:
                 return kept
             if advice is Advice.REFUSE:
-                _refuse(connection, stored.failure)
+                refuse(connection, stored.failure)
             before = stored
             stored = await self._refreshed(connection, provider, before)
             if stored.state == before.state:
@@ -255,7 +253,7 @@ class CredentialKeeper:
             elif stored.failure is not None:
                 advice = standing.without_refresh(utcnow(), is_refused=is_refused)
                 if force or advice is Advice.REFUSE:
-                    _refuse(connection, stored.failure, is_new=True)
+                    refuse(connection, stored.failure, is_new=True)
                 return kept
 
     async def _refreshed(
@@ -408,7 +406,7 @@ class CredentialKeeper:
             noted = await self._store.fail(
                 connection.key, lease, failure, of_revision=seen.revision, conn=conn
             )
-            if noted and _is_told(seen.failure, failure):
+            if noted and is_told(seen.failure, failure):
                 await self._outbox.credentials_changed(
                     connection,
                     environment.name,
@@ -444,55 +442,6 @@ def _kept(provider: Provider, stored: StoredCredentials) -> KeptCredentials:
     credentials = parse_credentials(stored.credentials)
     standing = _standing(provider, stored, credentials)
     return KeptCredentials(credentials, standing.good_until, stored.refreshed_at)
-
-
-def _is_told(before: RefreshFailure | None, failure: RefreshFailure) -> bool:
-    """Say whether the application is told: once a day of what only its user can mend."""
-    if not failure.is_fault:
-        return False
-    if before is None or not before.is_fault:
-        return True
-    return failure.failing_days > before.failing_days or failure.exhausted > before.exhausted
-
-
-def _refuse(
-    connection: Connection, failure: RefreshFailure | None, *, is_new: bool = False
-) -> NoReturn:
-    """Raise what a failure means for whoever needs the credentials.
-
-    Args:
-        connection: Whose.
-        failure: The last one.
-        is_new: Whether it happened just now.
-    """
-    if failure is None:
-        raise AssertionError  # nothing refuses credentials but a failure
-    who = f"{connection.connection_id!r} of {connection.integration!r}"
-    told = f"The credentials of {who} could not be refreshed: {failure.message.rstrip('.')}."
-    payload = {
-        "connection_id": connection.connection_id,
-        "provider_config_key": connection.integration,
-        "error": {"type": failure.code, "description": failure.message},
-        "failed_at": failure.at.isoformat(),
-    }
-    if failure.exhausted:
-        msg = f"{told} That was so for days, so it is not tried any more; authorize it anew."
-        raise CredentialsError(msg, code="connection_refresh_exhausted", payload=payload)
-    if not failure.lasting:
-        raise _later(told, failure.retry_at - utcnow(), payload)
-    code = "invalid_credentials" if is_new else "connection_refresh_backoff"
-    raise CredentialsError(f"{told} Authorize it anew.", code=code, payload=payload)
-
-
-def _later(message: str, wait: timedelta, payload: object = None) -> UpstreamError:
-    error = UpstreamError(
-        message,
-        code="connection_refresh_backoff",
-        retryable=True,
-        retry_after=max(wait.total_seconds(), 0.5),
-    )
-    error.payload = payload
-    return error
 
 
 def _run_id() -> str | None:
