@@ -15,7 +15,7 @@ from api.auth import Authenticate
 from api.background import AppTasks
 from api.codec_cors import CodecCors
 from api.connect_cors import ConnectCors
-from api.connect_results import wait_for_result
+from api.connect_results import AttemptResults, wait_for_result
 from api.connection_workflows import go_on
 from api.dependencies import Dependencies
 from api.errors import install_error_handlers
@@ -159,6 +159,9 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.state.background = background
     app.state.gate = gate
     app.state.waker = waker
+    app.state.results = AttemptResults(
+        dependencies.database.connect_sessions.take_results, background
+    )
     # Set by whoever serves the app, so that answers without an end come to one.
     app.state.stopping = asyncio.Event()
     install_error_handlers(app)

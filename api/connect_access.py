@@ -30,6 +30,7 @@ __all__ = [
     "known_integration",
     "open_session",
     "public_url",
+    "said_config",
 ]
 
 TokenQuery = Annotated[str | None, Query(alias="connect_session_token", max_length=255)]
@@ -104,6 +105,11 @@ async def known_integration(
     return integration, deps.catalog.get(integration.provider)
 
 
+def said_config(guest: EndUserAccess, integration: Integration) -> dict[str, JsonValue]:
+    """Return the parameters that the application has said; nothing overrules them."""
+    return dict(guest.session.defaults(integration.unique_key).get("connection_config") or {})
+
+
 def config_of(
     guest: EndUserAccess, integration: Integration, provider: Provider, given: Mapping[str, str]
 ) -> dict[str, JsonValue]:
@@ -131,8 +137,8 @@ def config_of(
         msg = f"{'; '.join(f'{n} {told}' for n, told in faults.items())}."
         raise InvalidInputError(msg, code="invalid_connection_config", errors=errors)
     config |= filled
-    config |= guest.session.defaults(integration.unique_key).get("connection_config") or {}
-    missing = [name for name, field in asked.items() if not field.optional and name not in config]
+    config |= said_config(guest, integration)
+    missing = [name for name, field in asked.items() if field.is_required and name not in config]
     if missing:
         msg = (
             f"{provider.display_name} needs {', '.join(missing)}: send it as params[{missing[0]}]."

@@ -6,15 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from api.errors import ApiError
-from perdure.errors import InvalidInputError, NotFoundError, PerdureError, UnauthorizedError
+from api.errors import status_of
+from perdure.errors import CredentialsError, NotFoundError, PerdureError, UpstreamError
 from perdure.providers.inputs import InputField
 from perdure.providers.provider import AuthMode, Provider
 
-__all__ = ["FormField", "failure_page", "form_fields", "form_page", "list_page", "success_page"]
+__all__ = [
+    "PAGE_HEADERS",
+    "FormField",
+    "failure_page",
+    "form_fields",
+    "form_page",
+    "list_page",
+    "success_page",
+]
+
+log = structlog.get_logger(__name__)
 
 _PAGES = Environment(
     loader=PackageLoader("api", "templates"),
@@ -23,7 +34,7 @@ _PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_HEADERS = {
+PAGE_HEADERS = {
     "cache-control": "no-store",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
@@ -32,11 +43,7 @@ _HEADERS = {
         "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'"
     ),
 }
-_STATUSES: tuple[tuple[type[PerdureError], int], ...] = (
-    (InvalidInputError, 400),
-    (UnauthorizedError, 401),
-    (NotFoundError, 404),
-)
+"""Headers of pages, whose addresses may hold the token of a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +172,25 @@ def success_page(unique_key: str, connection_id: str) -> HTMLResponse:
 
 def failure_page(error: PerdureError) -> HTMLResponse:
     """Return the page that says why an account was not connected."""
-    status = error.status if isinstance(error, ApiError) else None
-    if status is None:
-        status = next((code for kind, code in _STATUSES if isinstance(error, kind)), 502)
-    return _page("connect_failed.html", status, code=error.code, message=error.message)
+    match error:
+        # A browser knows no failed dependency.
+        case UpstreamError() | CredentialsError():
+            status = 502
+        case NotFoundError():
+            status = 404
+        case _:
+            status = status_of(error)
+    message = error.message
+    if status == 500:
+        # What is said of our insides is for the log.
+        log.error("connect_page_failed", code=error.code, exc_info=error)
+        message = "Something failed on our side. Please try again later."
+    return _page("connect_failed.html", status, code=error.code, message=message)
 
 
 def _page(template: str, status: int, **values: Any) -> HTMLResponse:
     text = _PAGES.get_template(template).render(**values)
-    return HTMLResponse(text, status_code=status, headers=_HEADERS)
+    return HTMLResponse(text, status_code=status, headers=PAGE_HEADERS)
 
 
 def _ordered(fields: dict[str, InputField]) -> list[tuple[str, InputField]]:
@@ -192,7 +209,7 @@ def _field(sent: str, name: str, field: InputField, *, is_secret: bool = False) 
         help=field.description or "",
         kind="password" if field.secret or is_secret else "text",
         example="" if field.example is None else str(field.example),
-        required=not field.optional,
+        required=field.is_required,
         pattern=field.pattern,
         value="" if field.default_value is None else str(field.default_value),
         prefix=field.prefix or "",

@@ -30,7 +30,13 @@ from perdure.errors import (
 )
 from perdure.records.canonical import to_json
 
-__all__ = ["ApiError", "error_response", "install_error_handlers", "not_found_as_404"]
+__all__ = [
+    "ApiError",
+    "error_response",
+    "install_error_handlers",
+    "not_found_as_404",
+    "status_of",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +134,7 @@ def error_response(error: Exception, request: Request) -> Response:
                 request, error.status, error.code, error.message, headers=error.headers, **extra
             )
         case PerdureError():
-            status = _status(error)
+            status = status_of(error)
             if status == 500:
                 log.error("request_failed", code=error.code, exc_info=error)
             errors = error.errors if isinstance(error, InvalidInputError) else ()
@@ -156,7 +162,10 @@ def _id(request: Request) -> str:
     return str(request.state.request_id)
 
 
-def _status(error: PerdureError) -> int:
+def status_of(error: PerdureError) -> int:
+    """Return the status of the answer that an error is."""
+    if isinstance(error, ApiError):
+        return error.status
     if error.code in _STATUSES_BY_CODE:
         return _STATUSES_BY_CODE[error.code]
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)

@@ -17,6 +17,7 @@ from api.connect_access import (
     open_session,
 )
 from api.connect_pages import (
+    PAGE_HEADERS,
     failure_page,
     form_fields,
     form_page,
@@ -57,7 +58,7 @@ async def show_choices(deps: Deps, token: Token = None) -> Response:
     if len(found) == 1:
         query = urlencode({"session_token": token})
         path = f"/connect/integrations/{found[0].unique_key}"
-        return RedirectResponse(f"{path}?{query}", status_code=302)
+        return RedirectResponse(f"{path}?{query}", status_code=302, headers=PAGE_HEADERS)
     choices = [(integration.unique_key, integration.display_name) for integration in found]
     return list_page(token or "", choices)
 
@@ -124,7 +125,7 @@ async def _connected(
         msg = f"{provider.display_name} is connected on its own consent page."
         raise InvalidInputError(msg, code="unsupported_auth_mode")
     config = config_of(guest, integration, provider, params)
-    credentials = parse_credentials(typed_credentials(provider.auth_mode, fields), path=())
+    credentials = parse_credentials(typed_credentials(provider, fields), path=())
     connection = await connect_for(deps, guest, integration, credentials, config)
     return connection.connection_id
 

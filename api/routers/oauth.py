@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ from api.connect_access import (
     known_integration,
     open_session,
     public_url,
+    said_config,
 )
 from api.connect_pages import failure_page, success_page
 from api.connecting import auth_target
@@ -48,6 +50,7 @@ from perdure.db.connections import Connection
 from perdure.db.integrations import Integration
 from perdure.db.oauth_states import STATE_TTL, OAuthState
 from perdure.errors import InvalidInputError, PerdureError
+from perdure.providers.inputs import InputField
 from perdure.providers.provider import AuthMode, Provider
 
 __all__ = ["router"]
@@ -64,8 +67,12 @@ _RESERVED = frozenset(
         "state",
         "code_challenge",
         "code_challenge_method",
+        "oauth_token",
+        "oauth_callback",
     }
 )
+_INSTALLATION = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_ANYTHING = InputField()
 _SAFE_HEADERS = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 
 router = APIRouter(include_in_schema=False)
@@ -84,8 +91,11 @@ async def leave(
     ws_client_id: UUID | None = None,
 ) -> Response:
     """Send an end user to the provider's consent page."""
+    told: UUID | None = None
     try:
         guest = await open_session(deps, connect_session_token)
+        # Strangers leave nothing in the database.
+        told = ws_client_id
         integration, provider = await known_integration(deps, guest, unique_key)
         config = config_of(guest, integration, provider, _fields(request, "params"))
         target = await auth_target(deps, integration, provider, config)
@@ -103,13 +113,13 @@ async def leave(
             state, session_id=guest.session.id, integration_id=integration.id, flow=flow
         )
     except PerdureError as error:
-        return await _failed(deps, error, unique_key, ws_client_id)
+        return await _failed(deps, error, unique_key, told)
     answer = RedirectResponse(url, status_code=302, headers=_SAFE_HEADERS)
     answer.set_cookie(
-        _cookie_name(state),
+        _cookie_name(request, deps, state),
         cookie,
         max_age=int(STATE_TTL.total_seconds()),
-        secure=callback.startswith("https:"),
+        secure=_is_https(request, deps),
         httponly=True,
         samesite="lax",
     )
@@ -128,7 +138,7 @@ async def come_back(
         taken = await deps.database.oauth_states.take(state)
         flow = taken.flow
         client_id = UUID(flow["ws_client_id"]) if flow.get("ws_client_id") else None
-        if not _is_same_browser(request, state, flow["cookie"]):
+        if not _is_same_browser(request, deps, state, flow["cookie"]):
             msg = "This sign-in was begun in another browser. Begin it again in this one."
             raise InvalidInputError(msg, code="state_cookie_mismatch")
         integration = await deps.database.integrations.by_id(taken.integration_id)
@@ -142,7 +152,9 @@ async def come_back(
             told = {"message_type": "success", "is_pending": False, **result}
             await deps.database.connect_sessions.save_result(client_id, told)
         answer = success_page(unique_key, connection.connection_id)
-    answer.delete_cookie(_cookie_name(state))
+    answer.delete_cookie(
+        _cookie_name(request, deps, state), secure=_is_https(request, deps), httponly=True
+    )
     return answer
 
 
@@ -175,7 +187,11 @@ async def _consent_url(
             if not target.client.app_link:
                 msg = "The integration has no app_link: set it to the app's public page."
                 raise InvalidInputError(msg, code="incomplete_integration")
-            return f"{target.client.app_link.rstrip('/')}/installations/new?state={state}"
+            if target.provider.authorization_url is None:
+                return f"{target.client.app_link.rstrip('/')}/installations/new?state={state}"
+            return client.authorization_url(
+                target, state=state, redirect_uri="", code_challenge=None, params=params
+            )
         case mode:
             msg = f"{target.provider.display_name} connects by {mode}, which has no consent page."
             raise InvalidInputError(msg, code="unsupported_auth_mode")
@@ -192,8 +208,9 @@ async def _connected(
     provider = deps.catalog.get(integration.provider)
     config: dict[str, JsonValue] = dict(taken.flow["connection_config"])
     target = await auth_target(deps, integration, provider, config)
+    back = _callback_config(request, provider)
     credentials = await _credentials(request, deps, target, taken.flow)
-    config |= _kept(request, provider, credentials)
+    config |= back | _granted_config(provider, credentials) | said_config(guest, integration)
     return await connect_for(deps, guest, integration, credentials, config)
 
 
@@ -217,7 +234,8 @@ async def _credentials(
             return credentials
         case AuthMode.OAUTH1:
             token = RequestToken(**flow["request_token"])
-            if not hmac.compare_digest(_asked(query, "oauth_token"), token.token):
+            given = _asked(query, "oauth_token")
+            if not hmac.compare_digest(given.encode(), token.token.encode()):
                 msg = "The provider sent back another token than it gave."
                 raise InvalidInputError(msg, code="invalid_state")
             return await client.access_token(target, token, _asked(query, "oauth_verifier"))
@@ -225,12 +243,29 @@ async def _credentials(
             if query.get("setup_action") == "request":
                 msg = "The app was requested. Connect it again once its owner has agreed."
                 raise ApiError(400, "installation_pending", msg)
-            return AppCredentials(installation_id=_asked(query, "installation_id"))
+            installation = _asked(query, "installation_id")
+            if not _INSTALLATION.fullmatch(installation):
+                raise _invalid_callback(target.provider, "installation_id", "has another form")
+            return AppCredentials(installation_id=installation)
 
 
-def _kept(request: Request, provider: Provider, credentials: Credentials) -> dict[str, JsonValue]:
-    """Return what the entry keeps of the callback and of the token's answer."""
+def _callback_config(request: Request, provider: Provider) -> dict[str, JsonValue]:
+    """Return what the entry keeps of the callback, which comes from a browser.
+
+    Raises:
+        InvalidInputError: `invalid_callback`, something has not the form that the entry asks for.
+    """
     kept = kept_metadata(provider.redirect_uri_metadata, dict(request.query_params))
+    for name, value in kept.items():
+        field = provider.connection_config.get(name, _ANYTHING)
+        if told := field.fault(value):
+            raise _invalid_callback(provider, name, told)
+    return kept
+
+
+def _granted_config(provider: Provider, credentials: Credentials) -> dict[str, JsonValue]:
+    """Return what the entry keeps of the token's answer."""
+    kept: dict[str, JsonValue] = {}
     if isinstance(credentials, OAuth1Credentials | OAuth2Credentials):
         raw = reveal_credentials(credentials).get("raw")
         if isinstance(raw, dict):
@@ -238,6 +273,11 @@ def _kept(request: Request, provider: Provider, credentials: Credentials) -> dic
     if isinstance(credentials, AppCredentials):
         kept["installation_id"] = credentials.installation_id
     return kept
+
+
+def _invalid_callback(provider: Provider, name: str, told: str) -> InvalidInputError:
+    msg = f"{provider.display_name} sent you back with a {name!r} that {told}."
+    return InvalidInputError(msg, code="invalid_callback")
 
 
 def _asked(query: Mapping[str, str], name: str) -> str:
@@ -286,13 +326,19 @@ async def _failed(
     return failure_page(error)
 
 
-def _is_same_browser(request: Request, state: str, expected: str) -> bool:
-    cookie = request.cookies.get(_cookie_name(state), "")
+def _is_same_browser(request: Request, deps: Dependencies, state: str, expected: str) -> bool:
+    cookie = request.cookies.get(_cookie_name(request, deps, state), "")
     return hmac.compare_digest(_hash(cookie), expected)
 
 
-def _cookie_name(state: str) -> str:
-    return _COOKIE + hashlib.sha256(state.encode()).hexdigest()[:16]
+def _is_https(request: Request, deps: Dependencies) -> bool:
+    return public_url(request, deps).startswith("https:")
+
+
+def _cookie_name(request: Request, deps: Dependencies, state: str) -> str:
+    # Of this name browsers take a cookie from this host only, and not from its neighbours.
+    prefix = "__Host-" if _is_https(request, deps) else ""
+    return prefix + _COOKIE + hashlib.sha256(state.encode()).hexdigest()[:16]
 
 
 def _hash(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -53,7 +54,9 @@ INSERT INTO connect_results (client_id, result) VALUES ($1, $2)
 ON CONFLICT (client_id) DO UPDATE SET result = excluded.result, created_at = now()
 """
 
-_TAKE_RESULT = "DELETE FROM connect_results WHERE client_id = $1 RETURNING result"
+_TAKE_RESULTS = """
+DELETE FROM connect_results WHERE client_id = ANY ($1::uuid[]) RETURNING client_id, result
+"""
 
 _SWEEP_RESULTS = "DELETE FROM connect_results WHERE created_at < now() - $1::interval"
 
@@ -80,7 +83,8 @@ class ConnectSession:
     def allows(self, integration: str) -> bool:
         """Say whether accounts of an integration may be connected."""
         allowed = self.details.get("allowed_integrations")
-        return not allowed or integration in allowed
+        # A list without anything in it is what an application has worked out: it allows nothing.
+        return allowed is None or integration in allowed
 
     def defaults(self, integration: str) -> dict[str, Any]:
         """Return what the application has said for an integration."""
@@ -144,11 +148,11 @@ class ConnectSessionStore:
         async with borrowed(self._pool) as conn:
             await conn.execute(_SAVE_RESULT, client_id, result)
 
-    async def take_result(self, client_id: UUID) -> JsonObject | None:
-        """Return how an attempt ended, once; None as long as it has not."""
+    async def take_results(self, client_ids: Sequence[UUID]) -> dict[UUID, JsonObject]:
+        """Return how attempts ended, each once; those that have not are left out."""
         async with borrowed(self._pool) as conn:
-            result: JsonObject | None = await conn.fetchval(_TAKE_RESULT, client_id)
-        return result
+            rows = await conn.fetch(_TAKE_RESULTS, client_ids)
+        return {row["client_id"]: row["result"] for row in rows}
 
 
 def _hash(token: str) -> bytes:

@@ -64,6 +64,11 @@ class InputField(Entry):
     doc_section: str | None = None
     visible_when: JsonValue = None
 
+    @property
+    def is_required(self) -> bool:
+        """Whether something has to be filled in, whatever stands in other fields."""
+        return not self.optional and self.visible_when is None
+
     def fault(self, value: JsonValue) -> str | None:
         """Return what is wrong with a value that was filled in, None if it may be taken.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from config.settings import Settings
 from perdure.app.container import Container, open_container
 from perdure.embedded.ports import choose_ports
 from tests.api.calls import client_of, connect, deploy
+from tests.support.connect import app_with_providers
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
@@ -82,4 +84,27 @@ async def offline(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of `without_temporal` with the key of `environment`."""
     async with client_of(without_temporal, environment.secret_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def providing(container: Container, tmp_path: Path) -> AsyncIterator[FastAPI]:
+    """The API with local providers."""
+    url = "https://api.example.com"
+    async with app_with_providers(container, tmp_path, server_url=url) as app:
+        yield app
+
+
+@pytest.fixture
+async def shop(providing: FastAPI, stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """The application, with a key of its environment."""
+    async with client_of(providing, stack.secret_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def browser(providing: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """An end user, with cookies and without a key."""
+    async with client_of(providing, None) as client:
+        client.base_url = httpx.URL("https://api.example.com")
         yield client

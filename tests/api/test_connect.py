@@ -4,81 +4,23 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from pytest_httpserver import HTTPServer
 
-from perdure.app.container import Container
-from tests.api.calls import client_of, error_of
-from tests.support.connect import app_with_providers
+from tests.api.calls import error_of
+from tests.api.connects import (
+    CLIENT,
+    issuer_of,
+    leave,
+    make,
+    only_connection,
+    query_of,
+    session,
+)
 from tests.support.stack import Stack
-
-CLIENT = {"type": "OAUTH2", "client_id": "our-client", "client_secret": "our-client-secret"}
-
-
-@pytest.fixture
-async def providing(container: Container, tmp_path: Path) -> AsyncIterator[FastAPI]:
-    """The API with local providers."""
-    url = "https://api.example.com"
-    async with app_with_providers(container, tmp_path, server_url=url) as app:
-        yield app
-
-
-@pytest.fixture
-async def shop(providing: FastAPI, stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """The application, with a key of its environment."""
-    async with client_of(providing, stack.secret_key) as client:
-        yield client
-
-
-@pytest.fixture
-async def browser(providing: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """An end user, with cookies and without a key."""
-    async with client_of(providing, None) as client:
-        client.base_url = httpx.URL("https://api.example.com")
-        yield client
-
-
-async def make(shop: httpx.AsyncClient, provider: str, **more: Any) -> None:
-    new = {"provider": provider, "unique_key": provider} | more
-    answer = await shop.post("/integrations", json=new)
-    assert answer.status_code == 200, answer.text
-
-
-async def session(shop: httpx.AsyncClient, **body: Any) -> str:
-    answer = await shop.post("/connect/sessions", json={"end_user": {"id": "u1"}} | body)
-    assert answer.status_code == 201, answer.text
-    return answer.json()["data"]["token"]
-
-
-def query_of(url: str) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-
-
-async def leave(
-    browser: httpx.AsyncClient, token: str, key: str, issuer: str, **more: str
-) -> dict[str, str]:
-    """Go to the consent page; returns what its address says."""
-    params = {"connect_session_token": token, "params[issuer]": issuer} | more
-    answer = await browser.get(f"/oauth/connect/{key}", params=params)
-    assert answer.status_code == 302, answer.text
-    return query_of(answer.headers["location"])
-
-
-async def only_connection(shop: httpx.AsyncClient) -> dict[str, Any]:
-    (found,) = (await shop.get("/connections")).json()["connections"]
-    query = {"provider_config_key": found["provider_config_key"]}
-    return (await shop.get(f"/connections/{found['connection_id']}", params=query)).json()
-
-
-def issuer_of(httpserver: HTTPServer) -> str:
-    return httpserver.url_for("").rstrip("/")
 
 
 async def test_session_is_made_shown_and_ended(

@@ -28,6 +28,7 @@ local-oauth2:
   token_response_metadata: [team.id]
   connection_config:
     issuer: {type: string, title: Address of the server}
+    shop: {type: string, automated: true, pattern: "^[a-z0-9]+$"}
   proxy: {base_url: "${connectionConfig.issuer}"}
 local-oauth1:
   display_name: Local OAuth 1
@@ -38,15 +39,21 @@ local-oauth1:
   signature_method: HMAC-SHA1
   connection_config:
     issuer: {type: string}
-  proxy: {base_url: "${connectionConfig.issuer}"}
+  proxy:
+    base_url: ${connectionConfig.issuer}
+    verification: {method: GET, endpoints: [/api/me]}
 local-app:
   display_name: Local app
   auth_mode: APP
+  authorization_url: ${connectionConfig.appPublicLink}/installations/new
   token_url: ${connectionConfig.issuer}/app/${connectionConfig.installation_id}/tokens
+  redirect_uri_metadata: [installation_id]
   connection_config:
     issuer: {type: string}
-    installation_id: {type: string, automated: true}
-  proxy: {base_url: "${connectionConfig.issuer}"}
+    installation_id: {type: string, automated: true, pattern: "^[0-9]+$"}
+  proxy:
+    base_url: ${connectionConfig.issuer}
+    verification: {method: GET, endpoints: [/repositories]}
 local-key:
   display_name: Local key
   auth_mode: API_KEY
@@ -68,6 +75,61 @@ local-cc:
   connection_config:
     issuer: {type: string}
   proxy: {base_url: "${connectionConfig.issuer}"}
+local-two-step:
+  display_name: Local two steps
+  auth_mode: TWO_STEP
+  token_url: ${connectionConfig.issuer}/signin
+  body_format: json
+  token_params: {user: "${credentials.user}", pass: "${credentials.pass}"}
+  token_response: {token: data.token}
+  token_expires_in_ms: 3600000
+  credentials:
+    user: {type: string, title: Account, order: 1, pattern: "^[a-z]+$"}
+    pass: {type: string, title: Passphrase, order: 2, secret: true}
+    hint: {type: string, title: Hint, order: 3, optional: true}
+  connection_config:
+    issuer: {type: string, title: Address}
+  proxy:
+    base_url: ${connectionConfig.issuer}
+    headers: {authorization: "Token ${accessToken}"}
+    verification: {method: GET, endpoints: [/me]}
+local-jwt:
+  display_name: Local JWT
+  auth_mode: JWT
+  credentials:
+    keyId: {type: string, title: Key ID}
+    privateKey: {type: string, title: Private key, secret: true}
+  signature: {protocol: EC}
+  token:
+    signing_key: ${credentials.privateKey}
+    expires_in_ms: 600000
+    header: {alg: ES256, kid: "${credentials.keyId}"}
+    payload: {aud: local}
+  connection_config:
+    issuer: {type: string, title: Address}
+  proxy:
+    base_url: ${connectionConfig.issuer}
+    verification: {method: GET, endpoints: [/me]}
+local-tba:
+  display_name: Local TBA
+  auth_mode: TBA
+  connection_config:
+    issuer: {type: string, title: Address}
+    accountId: {type: string, title: Account}
+  proxy:
+    base_url: ${connectionConfig.issuer}
+    verification: {method: GET, endpoints: [/api/me]}
+local-signature:
+  display_name: Local signature
+  auth_mode: SIGNATURE
+  signature: {protocol: WSSE}
+  token: {expires_in_ms: 300000}
+  connection_config:
+    issuer: {type: string, title: Address}
+  proxy:
+    base_url: ${connectionConfig.issuer}
+    headers: {x-wsse: "${accessToken}"}
+    verification: {method: GET, endpoints: [/me]}
 """
 
 
