@@ -6,13 +6,16 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from perdure.app.container import Container
+from tests.support.authorization_server import AuthorizationServer, authorization_server
 from tests.support.connect import app_with_providers
 from tests.support.serving import served
+from tests.support.stack import Stack
 
 _ARGUMENTS = [
     "--no-sandbox",
@@ -64,3 +67,18 @@ async def api_url(api_app: FastAPI) -> AsyncIterator[str]:
     """Where it listens."""
     async with served(api_app) as url:
         yield url
+
+
+@pytest.fixture
+async def shop(api_url: str, stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """The application, with a key of its environment."""
+    headers = {"authorization": f"Bearer {stack.secret_key}"}
+    async with httpx.AsyncClient(base_url=api_url, headers=headers, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+async def issuer(api_url: str) -> AsyncIterator[AuthorizationServer]:
+    """A real authorization server that sends people back to the API."""
+    async with authorization_server(redirect_uris=[f"{api_url}/oauth/callback"]) as server:
+        yield server

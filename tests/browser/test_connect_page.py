@@ -2,57 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
-
 import httpx
-import pytest
 from playwright.async_api import BrowserContext, Page, expect
 from pytest_httpserver import HTTPServer
 
-from tests.support.authorization_server import AuthorizationServer, authorization_server
-from tests.support.stack import Stack
-
-
-@pytest.fixture
-async def shop(api_url: str, stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """The application, with a key of its environment."""
-    headers = {"authorization": f"Bearer {stack.secret_key}"}
-    async with httpx.AsyncClient(base_url=api_url, headers=headers, timeout=60) as client:
-        yield client
-
-
-@pytest.fixture
-async def issuer(api_url: str) -> AsyncIterator[AuthorizationServer]:
-    """A real authorization server that sends people back to the API."""
-    async with authorization_server(redirect_uris=[f"{api_url}/oauth/callback"]) as server:
-        yield server
-
-
-async def session(shop: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
-    answer = await shop.post("/connect/sessions", json={"end_user": {"id": "u1"}} | body)
-    assert answer.status_code == 201, answer.text
-    return dict(answer.json()["data"])
-
-
-async def make(shop: httpx.AsyncClient, provider: str, **more: Any) -> None:
-    body = {"provider": provider, "unique_key": provider} | more
-    assert (await shop.post("/integrations", json=body)).status_code == 200
-
-
-async def agree(page: Page) -> None:
-    """Sign in at the authorization server and consent."""
-    await page.get_by_placeholder("Enter any login").fill("somebody")
-    await page.get_by_placeholder("and password").fill("anything")
-    await page.get_by_role("button", name="Sign-in").click()
-    await page.get_by_role("button", name="Continue").click()
-
-
-async def connection_of(shop: httpx.AsyncClient) -> dict[str, Any]:
-    (found,) = (await shop.get("/connections")).json()["connections"]
-    query = {"provider_config_key": found["provider_config_key"]}
-    answer = await shop.get(f"/connections/{found['connection_id']}", params=query)
-    return dict(answer.json())
+from tests.browser.connecting import agree, connection_of, make, session
+from tests.support.authorization_server import AuthorizationServer
 
 
 async def test_end_user_picks_an_integration_and_goes_through_oauth(
