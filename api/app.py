@@ -14,11 +14,12 @@ from api.access import Gate
 from api.auth import Authenticate
 from api.background import AppTasks
 from api.codec_cors import CodecCors
-from api.connect_cors import ConnectCors
 from api.connect_results import AttemptResults, wait_for_result
 from api.connection_workflows import go_on
+from api.cors import OpenCors
 from api.dependencies import Dependencies
 from api.errors import install_error_handlers
+from api.head import AnswerHead
 from api.mcp import McpEndpoint
 from api.openapi import openapi_document, operation_id
 from api.permission import check_permission
@@ -55,6 +56,7 @@ from api.routers import (
     scripts,
     sync_variants,
     syncs,
+    typescript,
     v1,
     webhooks,
 )
@@ -89,6 +91,7 @@ _ROUTERS = (
     held_deletes,
     actions,
     deployments,
+    typescript,
     dry_runs,
     run_histories,
     scripts,
@@ -144,7 +147,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         responses={"default": {"model": ErrorEnvelope, "description": "It failed."}},
         middleware=[
             Middleware(CodecCors, ui_url=dependencies.settings.temporal_ui_url),
-            Middleware(ConnectCors),
+            Middleware(OpenCors),
             Middleware(ObserveRequest),
             Middleware(WebhookDoor, dependencies=dependencies, waker=waker),
             Middleware(
@@ -153,6 +156,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
                 max_passing_bytes=dependencies.settings.proxy_max_body_mb * 1024 * 1024,
             ),
             Middleware(Authenticate, dependencies=dependencies, gate=gate),
+            Middleware(AnswerHead),
         ],
     )
     app.state.dependencies = dependencies

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import Gate
 from api.codec_session import session_key, session_of
-from api.connect_cors import CONNECT_FOLDERS, CONNECT_PATHS
+from api.connect_paths import CONNECT_FOLDERS, CONNECT_PATHS
 from api.dependencies import Dependencies
 from api.errors import ApiError
 from api.rate_limit import RateLimit, Usage

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -35,10 +36,13 @@ __all__ = [
     "error_response",
     "install_error_handlers",
     "not_found_as_404",
+    "read_body",
     "status_of",
 ]
 
 log = structlog.get_logger(__name__)
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 _STATUSES: tuple[tuple[type[PerdureError], int], ...] = (
     (InvalidInputError, 400),
@@ -103,8 +107,11 @@ class ApiError(PerdureError):
 
 
 @contextmanager
-def not_found_as_404() -> Iterator[None]:
+def not_found_as_404(code: str | None = None) -> Iterator[None]:
     """Answer 404 also where clients of other endpoints know it as a bad request.
+
+    Args:
+        code: Code of the answer, None for that of the error.
 
     Raises:
         ApiError: Something inside does not exist.
@@ -112,7 +119,20 @@ def not_found_as_404() -> Iterator[None]:
     try:
         yield
     except NotFoundError as error:
-        raise ApiError(404, error.code, error.message) from error
+        raise ApiError(404, code or error.code, error.message) from error
+
+
+def read_body(model: type[_Model], body: Mapping[str, Any]) -> _Model:
+    """Return a body as a model that only the endpoint could choose.
+
+    Raises:
+        RequestValidationError: As where FastAPI reads the body.
+    """
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+    raise RequestValidationError([{**entry, "loc": ("body", *entry["loc"])} for entry in found])
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -221,6 +221,13 @@ RULES: Mapping[tuple[str, str], Rule] = {
         "actions:update", "action.enable", "provider_config_key", "action_name"
     ),
     ("GET", "/scripts/config"): _environment("functions:list"),
+    # These only say that scripts are Python here.
+    ("POST", "/sync/deploy"): _ANY_KEY,
+    ("POST", "/sync/deploy/confirmation"): _ANY_KEY,
+    ("POST", "/functions/compile"): _ANY_KEY,
+    ("POST", "/functions/dryruns"): _ANY_KEY,
+    ("POST", "/functions/deployments"): _ANY_KEY,
+    ("POST", "/functions/invocations"): _ANY_KEY,
     ("POST", "/deployments/plan"): _environment("deploy"),
     ("POST", "/deployments"): _environment("deploy", "deployment.create", "target"),
     ("POST", "/deployments/cancel"): _environment("deploy", "deployment.cancel"),

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Body, Query, Request
 
 from api.access import Access
 from api.connecting import Account, Owner, connect_account
 from api.connection_workflows import delete
 from api.dependencies import Caller, CallerAccess, Dependencies, Deps
-from api.errors import ApiError
+from api.errors import ApiError, read_body
 from api.routers.parameters import ConnectionIdPath, IntegrationQuery
 from api.schemas.base import ErrorEnvelope, Success
 from api.schemas.connections import (
@@ -22,6 +22,9 @@ from api.schemas.connections import (
     ConnectionSummary,
     NewConnection,
 )
+from api.schemas.flat_connections import FlatConnection
+from api.schemas.tags import tag_name
+from perdure.clock import utcnow
 from perdure.connections.credentials import Credentials, parse_credentials
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
@@ -40,7 +43,6 @@ __all__ = ["router"]
 router = APIRouter(tags=["connections"])
 
 
-@router.post("/connection", include_in_schema=False)
 @router.post(
     "/connections",
     responses={504: {"description": "Scripts still check it.", "model": ErrorEnvelope}},
@@ -54,6 +56,36 @@ async def create_connection(
     its syncs start.
     """
     integration = await _integration(deps, caller, body.provider_config_key)
+    return await _create(deps, caller, access, integration, body)
+
+
+@router.post("/connection", include_in_schema=False)
+async def create_connection_of_older_clients(
+    deps: Deps, caller: Caller, access: CallerAccess, body: Annotated[dict[str, Any], Body()]
+) -> ConnectionDetail:
+    """Do the same where the credentials may stand among the other fields."""
+    if "credentials" in body:
+        return await create_connection(deps, caller, access, read_body(NewConnection, body))
+    flat = read_body(FlatConnection, body)
+    integration = await _integration(deps, caller, flat.provider_config_key)
+    auth_mode = deps.catalog.get(integration.provider).auth_mode
+    new = NewConnection(
+        provider_config_key=flat.provider_config_key,
+        connection_id=flat.connection_id,
+        credentials=flat.credentials(auth_mode, utcnow()),
+        metadata=flat.metadata,
+        connection_config=flat.connection_config,
+    )
+    return await _create(deps, caller, access, integration, new)
+
+
+async def _create(
+    deps: Dependencies,
+    caller: Environment,
+    access: Access,
+    integration: Integration,
+    body: NewConnection,
+) -> ConnectionDetail:
     provider = deps.catalog.get(integration.provider)
     account = Account(
         integration, provider, _credentials(provider, body.credentials), body.connection_config
@@ -231,7 +263,7 @@ async def _refusal(
 
 def _tags(query: Mapping[str, str]) -> dict[str, str] | None:
     tags = {
-        name.removeprefix("tags[")[:-1]: value
+        tag_name(name.removeprefix("tags[")[:-1]): value
         for name, value in query.items()
         if name.startswith("tags[") and name.endswith("]")
     }

@@ -112,7 +112,7 @@ async def delete_function(
 async def _scripts(
     deps: Dependencies, caller: Environment, unique_key: str, wanted: FunctionType | None
 ) -> list[NamedScript]:
-    with not_found_as_404():
+    with not_found_as_404("not_found"):
         await deps.database.integrations.get(caller.id, unique_key)
     if caller.active_bundle is None:
         return []

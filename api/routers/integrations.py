@@ -102,7 +102,7 @@ async def get_integration(
     """Return an integration, on request with its webhook address and its credentials."""
     if "credentials" in include:
         access.require("environment:integrations:read_credentials")
-    with not_found_as_404():
+    with not_found_as_404("not_found"):
         integration = await deps.database.integrations.get(caller.id, unique_key)
     facts: dict[str, Any] = IntegrationView.of(integration).model_dump()
     if "webhook" in include:
@@ -121,7 +121,7 @@ async def change_integration(
     deps: Deps, caller: Caller, unique_key: str, body: IntegrationChange
 ) -> IntegrationAnswer:
     """Change an integration; it counts from the next webhook on."""
-    with not_found_as_404():
+    with not_found_as_404("not_found"):
         integration = await deps.database.integrations.get(caller.id, unique_key)
     known = integration.provider in deps.catalog
     provider = deps.catalog.get(integration.provider) if known else None
@@ -146,10 +146,10 @@ async def change_integration(
 @router.delete("/integrations/{unique_key}")
 async def delete_integration(deps: Deps, caller: Caller, unique_key: str) -> Success:
     """Delete an integration with its connections, each as if it were deleted alone."""
-    with not_found_as_404():
+    with not_found_as_404("not_found"):
         await deps.database.integrations.get(caller.id, unique_key)
     await delete_all(deps, caller, unique_key)
-    with not_found_as_404():
+    with not_found_as_404("not_found"):
         await deps.database.integrations.delete(caller.id, unique_key)
     return Success()
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.dependencies import Deps
+from api.errors import not_found_as_404
 from api.schemas.providers import ProviderAnswer, ProviderList, ProviderTemplates, ProviderView
 
 __all__ = ["router"]
@@ -28,12 +29,14 @@ async def list_providers(
 @router.get("/providers/{provider}")
 async def get_provider(deps: Deps, provider: str) -> ProviderAnswer:
     """Return a provider."""
-    found = deps.catalog.get(provider)
+    with not_found_as_404("not_found"):
+        found = deps.catalog.get(provider)
     return ProviderAnswer(data=ProviderView.of(found, deps.catalog.entry(provider)))
 
 
 @router.get("/providers/{provider}/templates")
 async def list_provider_templates(deps: Deps, provider: str) -> ProviderTemplates:
     """Return the scripts that could be taken over for a provider: none are shipped."""
-    deps.catalog.get(provider)
+    with not_found_as_404("not_found"):
+        deps.catalog.get(provider)
     return ProviderTemplates()

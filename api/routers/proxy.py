@@ -46,6 +46,11 @@ def _numbers(value: object) -> object:
     return [part.strip() for text in texts for part in str(text).split(",") if part.strip()]
 
 
+def _or_nothing(value: object) -> object:
+    # Clients send what was not set as an empty header.
+    return 0 if value == "" else value
+
+
 Status = Annotated[int, Field(ge=100, le=599)]
 RetryOn = Annotated[tuple[Status, ...], BeforeValidator(_numbers), Header(alias="retry-on")]
 
@@ -59,11 +64,11 @@ async def proxy(
     *,
     connection_id: ConnectionIdHeader,
     integration: IntegrationHeader,
-    retries: Annotated[int, Header(ge=0, le=100)] = 0,
+    retries: Annotated[int, BeforeValidator(_or_nothing), Header(ge=0, le=100)] = 0,
     retry_on: RetryOn = (),
     base_url_override: Annotated[str | None, Header()] = None,
-    decompress: Annotated[bool, Header()] = False,
-    forward_headers_on_redirect: Annotated[bool, Header()] = False,
+    decompress: Annotated[bool, BeforeValidator(_or_nothing), Header()] = False,
+    forward_headers_on_redirect: Annotated[bool, BeforeValidator(_or_nothing), Header()] = False,
 ) -> Response:
     """Call the provider's API."""
     if base_url_override:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from api.schemas.base import Answer, Body
 from api.schemas.connections import EndUser, Organization
+from api.schemas.tags import Tags
 from api.schemas.webhooks import WebhookUrl
 
 __all__ = [
@@ -54,7 +55,7 @@ class _Details(Body):
     overrides: dict[str, Override] | None = None
     organization: Organization | None = None
     webhook_url_override: WebhookUrl | None = None
-    tags: Texts | None = None
+    tags: Tags | None = None
 
     def details(self) -> dict[str, Any]:
         """Return what is kept of it."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.schemas.base import Answer, Body, ConnectionId
+from api.schemas.tags import Tags
 from api.schemas.webhooks import WebhookUrl
 from perdure.connections.refreshing import RefreshFailure
 from perdure.db.connections import Connection
@@ -24,6 +25,8 @@ __all__ = [
 
 
 ConnectionName = Annotated[str, StringConstraints(min_length=1)]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+_Text = Annotated[str, StringConstraints(max_length=255)]
 
 
 class Organization(BaseModel):
@@ -31,8 +34,8 @@ class Organization(BaseModel):
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
-    id: str
-    display_name: str | None = None
+    id: _Name
+    display_name: _Text | None = None
 
 
 class EndUser(BaseModel):
@@ -40,9 +43,9 @@ class EndUser(BaseModel):
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
-    id: str
-    email: str | None = None
-    display_name: str | None = None
+    id: _Name
+    email: _Text | None = None
+    display_name: _Text | None = None
     organization: Organization | None = None
 
 
@@ -55,11 +58,11 @@ class NewConnection(Body):
     provider_config_key: str
     connection_id: ConnectionId | None = None
     credentials: dict[str, Any] = Field(
-        description="`type` (API_KEY, BASIC or NONE, as the provider asks) and its fields."
+        description="`type`, which has to be the `auth_mode` of the provider, and its fields."
     )
     metadata: dict[str, Any] | None = None
     connection_config: dict[str, Any] | None = None
-    tags: dict[str, str] | None = None
+    tags: Tags | None = None
     end_user: EndUser | None = None
     webhook_url_override: WebhookUrl | None = None
 
@@ -71,7 +74,7 @@ class ConnectionChange(Body):
     """
 
     end_user: EndUser | None = None
-    tags: dict[str, str] | None = None
+    tags: Tags | None = None
     webhook_url_override: WebhookUrl | None = None
 
 

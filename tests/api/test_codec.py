@@ -202,4 +202,4 @@ async def test_only_the_ui_may_call_from_a_browser(
     failed = await stranger.post("/codec/decode", json={}, headers={"origin": UI_URL})
     assert failed.headers["access-control-allow-origin"] == UI_URL
     elsewhere = await stranger.options("/runs", headers=asking(UI_URL))
-    assert "access-control-allow-origin" not in elsewhere.headers
+    assert "access-control-allow-credentials" not in elsewhere.headers

@@ -123,4 +123,4 @@ async def test_unknown_function_is_not_found(deployed: httpx.AsyncClient, path: 
 async def test_functions_of_an_unknown_integration(api: httpx.AsyncClient) -> None:
     answer = await api.get("/integrations/nothing/functions")
 
-    assert error_of(answer) == (404, "unknown_provider_config")
+    assert error_of(answer) == (404, "not_found")

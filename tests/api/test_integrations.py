@@ -54,15 +54,12 @@ async def test_integration_is_deleted_with_its_connections(connected: httpx.Asyn
     answer = await connected.delete("/integrations/tracker")
 
     assert (answer.status_code, answer.json()) == (200, {"success": True})
-    assert error_of(await connected.get("/integrations/tracker")) == (
-        404,
-        "unknown_provider_config",
-    )
+    assert error_of(await connected.get("/integrations/tracker")) == (404, "not_found")
     assert (await connected.get("/connections")).json() == {"connections": []}
 
 
 async def test_unknown_integration_cannot_be_deleted(api: httpx.AsyncClient) -> None:
-    assert error_of(await api.delete("/integrations/nothing")) == (404, "unknown_provider_config")
+    assert error_of(await api.delete("/integrations/nothing")) == (404, "not_found")
 
 
 async def test_integration_without_connections_is_renamed(api: httpx.AsyncClient) -> None:

@@ -49,8 +49,8 @@ async def test_provider_is_shown_with_what_it_asks_for(api: httpx.AsyncClient) -
 
 
 async def test_unknown_provider_is_not_found(api: httpx.AsyncClient) -> None:
-    assert error_of(await api.get("/providers/acme-crm")) == (404, "unknown_provider")
-    assert error_of(await api.get("/providers/acme-crm/templates")) == (404, "unknown_provider")
+    assert error_of(await api.get("/providers/acme-crm")) == (404, "not_found")
+    assert error_of(await api.get("/providers/acme-crm/templates")) == (404, "not_found")
 
 
 async def test_no_templates_are_shipped(api: httpx.AsyncClient) -> None:

@@ -425,6 +425,18 @@ async def test_base_url_can_be_another_one(caller: httpx.AsyncClient, environmen
     assert other.asked[0].headers["authorization"] == "Bearer key-of-acme"
 
 
+async def test_empty_header_counts_as_not_sent(
+    caller: httpx.AsyncClient, environment: Stack
+) -> None:
+    names = ("base-url-override", "decompress", "forward-headers-on-redirect", "retries")
+    unset = dict.fromkeys((*names, "retry-on", "nango-activity-log-id"), "")
+    async with upstream(environment, ok) as provider:
+        answer = await caller.get("/proxy/x", headers=unset)
+
+    assert answer.status_code == 200
+    assert provider.asked[0].line == "GET /x HTTP/1.1"
+
+
 @pytest.mark.parametrize("decompress", ["false", "true"])
 async def test_compressed_answer_is_decompressed_where_that_is_asked_for(
     caller: httpx.AsyncClient, environment: Stack, decompress: str
