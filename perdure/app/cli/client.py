@@ -212,6 +212,40 @@ class ApiClient:
             "GET", f"/connections/{quote(connection_id, safe='')}", query=query
         )
 
+    async def change_connection(
+        self, integration: str, connection_id: str, changes: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Change whom a connection belongs to, its tags, or where its webhooks go."""
+        path = f"/connections/{quote(connection_id, safe='')}"
+        query = {"provider_config_key": integration}
+        return await self._object("PATCH", path, query=query, body=dict(changes))
+
+    async def change_metadata(
+        self,
+        method: Literal["POST", "PATCH"],
+        integration: str,
+        connection_id: str,
+        metadata: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Replace the metadata of a connection, or with PATCH set keys of it."""
+        body = {
+            "provider_config_key": integration,
+            "connection_id": connection_id,
+            "metadata": metadata,
+        }
+        return await self._object(method, "/connections/metadata", body=body)
+
+    async def create_connect_session(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a session in which an end user connects accounts."""
+        return await self._object("POST", "/connect/sessions", body=_given(body))
+
+    async def create_reconnect_session(
+        self, integration: str, connection_id: str, body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Make a session in which a connection is given new credentials."""
+        which = {"integration_id": integration, "connection_id": connection_id}
+        return await self._object("POST", "/connect/sessions/reconnect", body=_given(body) | which)
+
     async def delete_connection(self, integration: str, connection_id: str) -> dict[str, Any]:
         """Delete a connection with its schedules and records."""
         path = f"/connections/{quote(connection_id, safe='')}"

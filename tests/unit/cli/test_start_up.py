@@ -40,6 +40,7 @@ def test_module_and_command_are_the_same() -> None:
         *("config check", "keys new"),
         *("integrations create", "integrations list"),
         *("connections create", "connections list", "connections get", "connections delete"),
+        *("connections change", "connections connect-link", "connections metadata"),
         *("syncs status", "syncs trigger", "syncs pause", "syncs start"),
         *("records list", "actions trigger", "runs list", "runs show"),
     ],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Parameter
 
-from perdure.app.cli.credentials import read_credentials
+from perdure.app.cli.commands import connection_metadata
+from perdure.app.cli.commands.connect_links import connect_link, end_user_of
+from perdure.app.cli.credentials import NO_CREDENTIALS, CredentialOptions, read_credentials
+from perdure.app.cli.errors import UsageError
 from perdure.app.cli.options import (
     DEFAULT_SERVER,
     USE,
@@ -19,21 +22,11 @@ from perdure.app.cli.session import api
 
 __all__ = ["app"]
 
-app = App(name="connections", group=USE, help="Make, show and delete connections.")
-
-_CREDENTIALS = Group("Credentials", sort_key=5)
+app = App(name="connections", group=USE, help="Make, show, change and delete connections.")
+app.command(connect_link)
+app.command(connection_metadata.app)
 
 _REFRESHED = frozenset({"APP", "JWT", "OAUTH2", "OAUTH2_CC", "SIGNATURE", "TWO_STEP"})
-
-Auth = Literal["api-key", "basic", "none"]
-
-
-def _secret(variable: str | None = None) -> Parameter:
-    return Parameter(
-        group=_CREDENTIALS,
-        env_var=f"PERDURE_CONNECTION_{variable}" if variable else None,
-        allow_leading_hyphen=True,
-    )
 
 
 @app.command
@@ -42,11 +35,7 @@ async def create(
     /,
     *,
     connection_id: Annotated[str | None, Parameter(name="--id")] = None,
-    auth: Annotated[Auth | None, Parameter(group=_CREDENTIALS)] = None,
-    api_key: Annotated[str | None, _secret("API_KEY")] = None,
-    username: Annotated[str | None, _secret("USERNAME")] = None,
-    password: Annotated[str | None, _secret("PASSWORD")] = None,
-    credentials_file: Annotated[str | None, _secret()] = None,
+    credentials: CredentialOptions = NO_CREDENTIALS,
     metadata: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     config: Annotated[list[str] | None, Parameter(negative="")] = None,
     tag: Annotated[list[str] | None, Parameter(negative="")] = None,
@@ -61,11 +50,7 @@ async def create(
     Args:
         integration: Key of the integration.
         connection_id: Id of the connection, such as your customer's; made up if none is given.
-        auth: Kind of credentials, where it does not follow from what is given.
-        api_key: The API key.
-        username: The user's name.
-        password: The password.
-        credentials_file: JSON file with "type" and the fields of that type; - is standard input.
+        credentials: What the account authenticates with.
         metadata: What scripts get from nango.get_metadata: JSON, @FILE, or -.
         config: Parameter of the provider as NAME=VALUE, such as a subdomain; may be repeated.
         tag: Tag as NAME=VALUE; may be repeated.
@@ -80,13 +65,7 @@ async def create(
         "metadata": None if metadata is None else json_value(metadata, "--metadata"),
         "connection_config": key_values(config, "--config") or None,
         "tags": key_values(tag, "--tag") or None,
-        "credentials": read_credentials(
-            kind=auth,
-            api_key=api_key,
-            username=username,
-            password=password,
-            file=credentials_file,
-        ),
+        "credentials": read_credentials(credentials),
     }
     async with api(server) as client:
         answer = await client.create_connection(body)
@@ -183,18 +162,75 @@ async def refresh(
 
 
 @app.command
+async def change(
+    integration: str,
+    connection: str,
+    /,
+    *,
+    tag: Annotated[list[str] | None, Parameter(negative="")] = None,
+    user: str | None = None,
+    email: str | None = None,
+    organization: str | None = None,
+    webhook_url: str | None = None,
+    as_json: AsJson = False,
+    server: ServerOptions = DEFAULT_SERVER,
+) -> None:
+    """Change whom a connection belongs to, its tags, or where its webhooks go.
+
+    Args:
+        integration: Key of the integration.
+        connection: Id of the connection.
+        tag: Tag as NAME=VALUE; may be repeated. All of them take the place of all there are.
+        user: Id of your user, to whom it belongs.
+        email: Their e-mail address.
+        organization: Id of the organization they belong to.
+        webhook_url: Where its webhooks go instead of the environment's URLs; "" for those.
+        as_json: Print JSON.
+        server: Server and key.
+    """
+    from perdure.app.cli import render
+
+    changes: dict[str, Any] = {}
+    if tag is not None:
+        changes["tags"] = key_values(tag, "--tag")
+    end_user = end_user_of(user, email=email, organization=organization)
+    if end_user is not None:
+        changes["end_user"] = end_user
+    if webhook_url is not None:
+        changes["webhook_url_override"] = webhook_url or None
+    if not changes:
+        msg = "say what to change"
+        raise UsageError(msg, hint="`perdure connections change --help` shows what can be")
+    async with api(server) as client:
+        answer = await client.change_connection(integration, connection, changes)
+    if as_json:
+        render.print_json(answer)
+    else:
+        render.say(f"Changed the connection {connection} of {integration}.")
+
+
+@app.command
 async def delete(
-    integration: str, connection: str, /, *, server: ServerOptions = DEFAULT_SERVER
+    integration: str,
+    connection: str,
+    /,
+    *,
+    as_json: AsJson = False,
+    server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
     """Delete a connection, its schedules and its records.
 
     Args:
         integration: Key of the integration.
         connection: Id of the connection.
+        as_json: Print JSON.
         server: Server and key.
     """
     from perdure.app.cli import render
 
     async with api(server) as client:
-        await client.delete_connection(integration, connection)
-    render.say(f"Deleted the connection {connection} of {integration}.")
+        answer = await client.delete_connection(integration, connection)
+    if as_json:
+        render.print_json(answer)
+    else:
+        render.say(f"Deleted the connection {connection} of {integration}.")
