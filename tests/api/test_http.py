@@ -186,7 +186,10 @@ async def test_database_that_is_away_is_answered_with_503(
         async def ping(self) -> None:
             raise UnavailableError("Postgres is away", code="database_unavailable")
 
-    database = SimpleNamespace(api_keys=Away(), audit=None, ping=Away().ping)
+    unused = SimpleNamespace(take_results=None)
+    database = SimpleNamespace(
+        api_keys=Away(), audit=None, connect_sessions=unused, ping=Away().ping
+    )
     app = create_app(replace(container, database=database))
     async with client_of(app, environment.secret_key) as client:
         answer = await client.get("/runs")
