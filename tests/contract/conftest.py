@@ -92,13 +92,19 @@ async def address(served_container: Container) -> AsyncIterator[str]:
 @pytest.fixture
 async def nango(node_modules: None, address: str, stack: Stack) -> AsyncIterator[NodeClient]:
     """The client with the key of `stack`, for which workers run."""
+    signing_key = await stack.container.database.webhook_settings.signing_key(stack.environment.id)
+    settings = {
+        "PERDURE_HOST": address,
+        "PERDURE_KEY": stack.secret_key,
+        "PERDURE_SIGNING_KEY": signing_key,
+    }
     process = await asyncio.create_subprocess_exec(
         "node",
         "driver.js",
         cwd=HERE,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env=os.environ | {"PERDURE_HOST": address, "PERDURE_KEY": stack.secret_key},
+        env=os.environ | settings,
         limit=64 * 1024 * 1024,
     )
     try:

@@ -2,7 +2,11 @@
 import { createInterface } from 'node:readline';
 import { Nango } from '@nangohq/node';
 
-const client = new Nango({ host: process.env.PERDURE_HOST, secretKey: process.env.PERDURE_KEY });
+const client = new Nango({
+    host: process.env.PERDURE_HOST,
+    secretKey: process.env.PERDURE_KEY,
+    webhookSigningKey: process.env.PERDURE_SIGNING_KEY,
+});
 
 for await (const line of createInterface({ input: process.stdin })) {
     const { method, args } = JSON.parse(line);
