@@ -85,20 +85,29 @@ async def test_an_update_changes_what_is_given_and_nothing_else(
     assert (await db.integrations.get(environment.id, "gh")).display_name == "Hub"
 
 
-async def test_a_renamed_integration_keeps_credentials_and_connections(
+async def test_a_renamed_integration_keeps_its_credentials(
+    db: Database, environment: Environment
+) -> None:
+    await db.integrations.create(environment.id, "gh", "github", credentials=SECRET)
+
+    await db.integrations.update(environment.id, "gh", new_unique_key="hub")
+
+    assert await db.integrations.credentials(environment.id, "hub") == SECRET
+    with pytest.raises(NotFoundError):
+        await db.integrations.get(environment.id, "gh")
+
+
+async def test_an_integration_with_connections_is_not_renamed(
     db: Database, environment: Environment
 ) -> None:
     await db.integrations.create(environment.id, "gh", "github", credentials=SECRET)
     connection, _ = await db.connections.save(environment.id, "gh", "acme", {"apiKey": "k"})
 
-    await db.integrations.update(environment.id, "gh", new_unique_key="hub")
+    with pytest.raises(ConflictError) as caught:
+        await db.integrations.update(environment.id, "gh", new_unique_key="hub")
 
-    assert await db.integrations.credentials(environment.id, "hub") == SECRET
-    moved = await db.connections.get(environment.id, "hub", "acme")
-    assert moved.key == connection.key
-    assert await db.connections.credentials(moved) == {"apiKey": "k"}
-    with pytest.raises(NotFoundError):
-        await db.integrations.get(environment.id, "gh")
+    assert caught.value.code == "integration_has_connections"
+    assert (await db.connections.get(environment.id, "gh", "acme")).key == connection.key
 
 
 async def test_renaming_to_a_key_that_is_taken_is_refused(
