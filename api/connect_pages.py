@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -98,13 +98,25 @@ _TYPED: dict[AuthMode, tuple[FormField, ...]] = {
 }
 
 
-def form_fields(provider: Provider, known: dict[str, Any]) -> list[FormField]:
+def form_fields(
+    provider: Provider, known: Mapping[str, Any], sent: Mapping[str, str]
+) -> list[FormField]:
     """Return what people are asked for to connect an account of a provider.
 
     Args:
         provider: Entry of the provider.
         known: Parameters that the application has said already; they are not asked for.
+        sent: What was filled in before, and is shown again unless it is a secret.
     """
+    return [
+        replace(field, value=sent[field.name])
+        if field.kind == "text" and field.name in sent
+        else field
+        for field in _asked(provider, known)
+    ]
+
+
+def _asked(provider: Provider, known: Mapping[str, Any]) -> list[FormField]:
     asked = [
         _field(f"params[{name}]", name, field)
         for name, field in _ordered(provider.connection_config)
@@ -115,8 +127,11 @@ def form_fields(provider: Provider, known: dict[str, Any]) -> list[FormField]:
         return asked + [
             _worded(field, worded.get(field.name)) for field in _TYPED[provider.auth_mode]
         ]
+    # Where the entry tells secrets from what is none, it is taken at its word.
+    unsaid = not any(field.secret for field in provider.credentials.values())
     return asked + [
-        _field(name, name, field, is_secret=True) for name, field in _ordered(provider.credentials)
+        _field(name, name, field, is_secret=unsaid)
+        for name, field in _ordered(provider.credentials)
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -15,6 +17,7 @@ from api.connect_access import (
     connect_for,
     known_integration,
     open_session,
+    said_config,
 )
 from api.connect_pages import (
     PAGE_HEADERS,
@@ -88,9 +91,10 @@ async def take_form(request: Request, deps: Deps, unique_key: str) -> Response:
         connection_id = await _connected(deps, guest, integration, provider, sent)
     except InvalidInputError as error:
         wrong = "; ".join(f"{field.path[-1]}: {field.message}" for field in error.errors)
-        return _form(guest, integration, provider, token, error=wrong or error.message)
+        wrong = wrong or error.message
+        return _form(guest, integration, provider, token, error=wrong, sent=sent)
     except ApiError as error:
-        return _form(guest, integration, provider, token, error=error.message)
+        return _form(guest, integration, provider, token, error=error.message, sent=sent)
     except PerdureError as error:
         return failure_page(error)
     return success_page(unique_key, connection_id)
@@ -137,15 +141,16 @@ def _form(
     token: str,
     *,
     error: str | None = None,
+    sent: Mapping[str, str] = MappingProxyType({}),
 ) -> Response:
-    known = guest.session.defaults(integration.unique_key).get("connection_config") or {}
+    known = said_config(guest, integration)
     overrides = (guest.session.details.get("overrides") or {}).get(integration.unique_key) or {}
     return form_page(
         token,
         integration.unique_key,
         integration.display_name,
         provider,
-        form_fields(provider, known),
+        form_fields(provider, known, sent),
         docs=overrides.get("docs_connect") or provider.docs_connect,
         error=error,
     )

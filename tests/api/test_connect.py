@@ -265,10 +265,10 @@ async def test_account_is_connected_by_oauth1(
     shop: httpx.AsyncClient, browser: httpx.AsyncClient, httpserver: HTTPServer
 ) -> None:
     await make(shop, "local-oauth1", credentials=CLIENT | {"type": "OAUTH1"})
-    httpserver.expect_request("/request_token").respond_with_data(
+    httpserver.expect_request("/request").respond_with_data(
         "oauth_token=temporary&oauth_token_secret=temporary-secret&oauth_callback_confirmed=true"
     )
-    httpserver.expect_request("/access_token").respond_with_data(
+    httpserver.expect_request("/access").respond_with_data(
         "oauth_token=final&oauth_token_secret=final-secret"
     )
     token = await session(shop)

@@ -106,9 +106,7 @@ async def test_temporary_token_is_ours(
     shop: httpx.AsyncClient, browser: httpx.AsyncClient, httpserver: HTTPServer
 ) -> None:
     await make(shop, "local-oauth1", credentials=CLIENT | {"type": "OAUTH1"})
-    httpserver.expect_request("/request_token").respond_with_data(
-        "oauth_token=ours&oauth_token_secret=s"
-    )
+    httpserver.expect_request("/request").respond_with_data("oauth_token=ours&oauth_token_secret=s")
 
     asked = await leave(
         browser,

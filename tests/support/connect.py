@@ -33,9 +33,9 @@ local-oauth2:
 local-oauth1:
   display_name: Local OAuth 1
   auth_mode: OAUTH1
-  request_url: ${connectionConfig.issuer}/request_token
+  request_url: ${connectionConfig.issuer}/request
   authorization_url: ${connectionConfig.issuer}/authorize
-  token_url: ${connectionConfig.issuer}/access_token
+  token_url: ${connectionConfig.issuer}/access
   signature_method: HMAC-SHA1
   connection_config:
     issuer: {type: string}

@@ -76,6 +76,7 @@ class Validator(RequestValidator):
         self.public_key: str | None = None
         self._nonces: set[tuple[str, str]] = set()
 
+    callbacks = "https://perdure.test/"
     enforce_ssl = False
     dummy_client = "dummy"
     dummy_request_token = "dummy"
@@ -124,7 +125,7 @@ class Validator(RequestValidator):
         return True
 
     def validate_redirect_uri(self, client_key, redirect_uri, request):
-        return redirect_uri.startswith("https://perdure.test/")
+        return redirect_uri.startswith(self.callbacks)
 
     # The temporary token.
 
