@@ -59,8 +59,11 @@ class ExchangeLog:
                     Redactor(secrets_of(target.credentials)),
                     as_bytes=request.response_type in _BYTES,
                 )
+                step = _step()
+                if number := getattr(call, "number", 0):
+                    step = f"{step}:{number}"
                 await self._store.note_exchange(
-                    call.kept_for, request.idempotency_key or _step(), exchange
+                    call.kept_for, request.idempotency_key or step, exchange
                 )
 
     async def keep_fetch(

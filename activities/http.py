@@ -62,10 +62,12 @@ class FetchPageInput(ProxyInput):
     Attributes:
         paginate: What the script says of the pagination, over the provider's own.
         state: Where the page begins; None is the first.
+        number: Tells pages apart that one step fetches, 0 where it fetches one.
     """
 
     paginate: dict[str, Any] = {}
     state: PageState | None = None
+    number: int = 0
 
 
 class FetchedPage(Payload):
@@ -127,7 +129,8 @@ class HttpActivities:
                 observe=observe,
             )
 
-        return ProxyAnswer(response=await self._answer(call, send))
+        async with heartbeating():
+            return ProxyAnswer(response=await self._answer(call, send))
 
     @activity.defn
     async def may_be_repeated(self, call: ProxyInput) -> bool:
@@ -144,6 +147,24 @@ class HttpActivities:
             UpstreamError: As `proxy`.
             InvalidInputError: Nothing says how the endpoint is paginated.
         """
+        async with heartbeating():
+            page = await self.page(call)
+        return FetchedPage(
+            items=page.items,
+            next=page.next,
+            status=page.status,
+            headers={k: v for k, v in page.headers.items() if k != _COOKIES},
+            deliver=page.deliver,
+            echoed=page.echoed,
+        )
+
+    async def page(self, call: FetchPageInput) -> Page:
+        """Fetch one page for a step that sends its heartbeats itself.
+
+        Raises:
+            UpstreamError: As `fetch_page`.
+            InvalidInputError: As `fetch_page`.
+        """
 
         async def fetch(target: ResolvedConnection, observe: Observer | None) -> Page:
             return await self._client.fetch_page(
@@ -157,32 +178,23 @@ class HttpActivities:
                 observe=observe,
             )
 
-        page = await self._answer(call, fetch)
-        return FetchedPage(
-            items=page.items,
-            next=page.next,
-            status=page.status,
-            headers={k: v for k, v in page.headers.items() if k != _COOKIES},
-            deliver=page.deliver,
-            echoed=page.echoed,
-        )
+        return await self._answer(call, fetch)
 
     async def _answer(self, call: ProxyInput, attempt: _Attempt[AnswerT]) -> AnswerT:
         """Make an attempt; where the API refuses the credentials, a second one with others."""
-        async with heartbeating():
-            target = await self._connections.resolve(call.connection)
-            try:
-                return await self._observed(call, target, attempt)
-            except UpstreamError as error:
-                renewed = await self._renewed(call, target, error)
-                if renewed is None:
-                    raise
-            try:
-                return await self._observed(call, renewed, attempt)
-            except UpstreamError as error:
-                if error.status == _UNAUTHORIZED:
-                    self._connections.note_hopeless(call.connection, renewed.credentials)
+        target = await self._connections.resolve(call.connection)
+        try:
+            return await self._observed(call, target, attempt)
+        except UpstreamError as error:
+            renewed = await self._renewed(call, target, error)
+            if renewed is None:
                 raise
+        try:
+            return await self._observed(call, renewed, attempt)
+        except UpstreamError as error:
+            if error.status == _UNAUTHORIZED:
+                self._connections.note_hopeless(call.connection, renewed.credentials)
+            raise
 
     async def _observed(
         self, call: ProxyInput, target: ResolvedConnection, attempt: _Attempt[AnswerT]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -17,7 +18,22 @@ from perdure.records.prepare import prepare_batch, prepare_deletion, prepare_upd
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import Payload, RunContext
 
-__all__ = ["BatchInput", "BatchOutcome", "BatchVerb", "RecordActivities"]
+__all__ = [
+    "RECORDS_PER_BATCH",
+    "BatchInput",
+    "BatchOutcome",
+    "BatchVerb",
+    "PreparedWrite",
+    "RecordActivities",
+    "duplicates_text",
+    "ignored_text",
+]
+
+
+RECORDS_PER_BATCH = 1_000
+"""How many records are written by one statement."""
+
+_NAMED_DUPLICATES = 10
 
 
 class BatchVerb(StrEnum):
@@ -63,6 +79,23 @@ class BatchOutcome(Payload):
     ignored: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedWrite:
+    """A batch that is ready to be written.
+
+    Attributes:
+        verb: What it does.
+        target: Where its records belong.
+        ids: Their ids.
+        write: Writes it by the connection it is given.
+    """
+
+    verb: BatchVerb
+    target: RecordSet
+    ids: Sequence[str]
+    write: Callable[[DbConnection], Awaitable[BatchResult]]
+
+
 class RecordActivities:
     """Steps that write records.
 
@@ -106,45 +139,90 @@ class RecordActivities:
         Raises:
             InvalidInputError: A record cannot be written.
         """
-        _, write = self._prepared(verb, batch)
-        return await write(conn)
+        return await self.prepare(verb, batch).write(conn)
 
-    def _prepared(
-        self, verb: BatchVerb, batch: BatchInput
-    ) -> tuple[Sequence[str], Callable[[DbConnection], Awaitable[BatchResult]]]:
-        """Return the ids of a batch, and how it is written."""
+    def prepare(self, verb: BatchVerb, batch: BatchInput) -> PreparedWrite:
+        """Check and encode a batch; it asks nothing of the database.
+
+        Raises:
+            InvalidInputError: A record cannot be written.
+        """
         records, target, by = self._database.records, _target(batch), _writer(batch)
         match verb:
             case BatchVerb.SAVE:
                 saved = prepare_batch(batch.records)
-                return saved.ids, lambda conn: records.save(target, saved, by=by, conn=conn)
+                return PreparedWrite(
+                    verb,
+                    target,
+                    saved.ids,
+                    lambda conn: records.save(target, saved, by=by, conn=conn),
+                )
             case BatchVerb.UPDATE:
                 merged = prepare_update(batch.records)
-                ids = tuple(merged.partials)
-                return ids, lambda conn: records.update(target, merged, by=by, conn=conn)
+                return PreparedWrite(
+                    verb,
+                    target,
+                    tuple(merged.partials),
+                    lambda conn: records.update(target, merged, by=by, conn=conn),
+                )
             case BatchVerb.DELETE:
                 gone = prepare_deletion(batch.records)
-                return gone.batch.ids, lambda conn: records.delete(target, gone, by=by, conn=conn)
+                return PreparedWrite(
+                    verb,
+                    target,
+                    gone.batch.ids,
+                    lambda conn: records.delete(target, gone, by=by, conn=conn),
+                )
+
+    async def perform(
+        self, context: RunContext, prepared: PreparedWrite, conn: DbConnection
+    ) -> BatchResult:
+        """Write a batch, or in a dry run note what it would do, and count it nowhere.
+
+        Args:
+            context: The run.
+            prepared: The batch.
+            conn: Connection whose transaction this joins.
+        """
+        if not context.dry_run:
+            return await prepared.write(conn)
+        return await self._database.dry_runs.preview(
+            context.run_id,
+            prepared.target,
+            prepared.ids,
+            prepared.write,
+            merges=prepared.verb is BatchVerb.UPDATE,
+            conn=conn,
+        )
 
     async def _step(self, verb: BatchVerb, batch: BatchInput) -> BatchOutcome:
         context = batch.context
-        ids, write = self._prepared(verb, batch)
+        prepared = self.prepare(verb, batch)
         async with heartbeating(), self._database.transaction() as conn:
-            if context.dry_run:
-                result = await self._database.dry_runs.preview(
-                    context.run_id,
-                    _target(batch),
-                    ids,
-                    write,
-                    merges=verb is BatchVerb.UPDATE,
-                    conn=conn,
-                )
-            else:
-                result = await write(conn)
+            result = await self.perform(context, prepared, conn)
             await self._database.runs.add_counts(
                 context.run_id, batch.model, result.counts, conn=conn
             )
         return _outcome(result)
+
+
+def duplicates_text(model: str, duplicates: tuple[str, ...]) -> str:
+    """Return what the log says of ids that came more than once."""
+    ids = ", ".join(duplicates[:_NAMED_DUPLICATES])
+    return (
+        f"{len(duplicates)} records of {model} had an id that was in the same "
+        f"batch already; the first of each was kept: {ids}"
+    )
+
+
+def ignored_text(verb: str, model: str, count: int) -> str:
+    """Return what the log says of records that were left alone."""
+    why = (
+        "they are not there or others changed them meanwhile"
+        if verb == "update"
+        else "others changed them meanwhile"
+    )
+    return f"{verb}: {count:,} records of {model} were left alone, since {why}"
 
 
 def _target(batch: BatchInput) -> RecordSet:

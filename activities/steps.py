@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 from temporalio import activity
 
-from activities.bundles import BundleCache
 from activities.heartbeat import heartbeating
-from perdure.ids import BundleHash
+from activities.step_modules import StepModules
 from perdure.scripts.bundle import Bundle
-from perdure.scripts.execution import modules_for_steps
 from perdure.scripts.failures import script_failure
-from perdure.scripts.loader import ScriptModules
 from perdure.scripts.secrets import KnownSecrets
 from perdure.temporal.payloads import Payload
 
 __all__ = ["StepActivities", "StepInput", "StepResult"]
-
-_LOADED_BUNDLES = 32
-_MAX_STEPS = 64
 
 
 class StepInput(Payload):
@@ -67,14 +59,11 @@ class StepActivities:
     """Steps of scripts. Each runs in a thread of its own, so that none can block the worker.
 
     Args:
-        bundles: Where the scripts come from.
+        modules: Finds the functions and runs them.
     """
 
-    def __init__(self, bundles: BundleCache) -> None:
-        self._bundles = bundles
-        self._loaded: OrderedDict[str, ScriptModules] = OrderedDict()
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(_MAX_STEPS, thread_name_prefix="perdure-step")
+    def __init__(self, modules: StepModules) -> None:
+        self._modules = modules
 
     @activity.defn(name="run")
     async def run(self, call: StepInput) -> StepResult:
@@ -83,16 +72,14 @@ class StepActivities:
         Raises:
             ScriptError: The function raised, returned what is no JSON, or could not be loaded.
         """
-        stored = await self._bundles.get(BundleHash(call.bundle))
-        bundle = Bundle(stored.hash, stored.files)
-        loop = asyncio.get_running_loop()
+        bundle = await self._modules.bundle(call.bundle)
         async with heartbeating():
-            value = await loop.run_in_executor(self._threads, self._call, bundle, call)
+            value = await self._modules.in_thread(partial(self._call, bundle, call))
         return StepResult(value=value, sealed=call.sealed)
 
     def _call(self, bundle: Bundle, call: StepInput) -> Any:
         try:
-            function = _function(self._modules(bundle).load(call.path), call)
+            function = self._modules.function(bundle, call.path, call.function)
             args, kwargs = _typed(function, call)
             if inspect.iscoroutinefunction(function):
                 value = asyncio.run(function(*args, **kwargs))
@@ -102,22 +89,6 @@ class StepActivities:
         except BaseException as error:  # noqa: BLE001 - the border of a script
             secrets = KnownSecrets(call.arguments, call.keywords) if call.sealed else None
             raise script_failure(error, bundle, call.path, secrets) from None
-
-    def _modules(self, bundle: Bundle) -> ScriptModules:
-        with self._lock:
-            modules = self._loaded.get(bundle.hash)
-            if modules is None:
-                modules = self._loaded[bundle.hash] = modules_for_steps(bundle)
-                if len(self._loaded) > _LOADED_BUNDLES:
-                    self._loaded.popitem(last=False)
-            return modules
-
-
-def _function(module: Any, call: StepInput) -> Callable[..., Any]:
-    value = module
-    for part in call.function.split("."):
-        value = getattr(value, part)
-    return value  # type: ignore[no-any-return]  # the workflow sends names of functions only
 
 
 def _typed(function: Callable[..., Any], call: StepInput) -> tuple[list[Any], dict[str, Any]]:

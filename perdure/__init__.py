@@ -14,6 +14,7 @@ from perdure.nango import (
     Pages,
     RequestOptions,
     Response,
+    SavedPages,
 )
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "Pages",
     "RequestOptions",
     "Response",
+    "SavedPages",
     "__version__",
 ]

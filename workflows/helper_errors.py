@@ -25,6 +25,7 @@ __all__ = [
     "raise_fetch_error",
     "raise_helper_error",
     "raise_http_error",
+    "raise_page_error",
     "raise_run_error",
     "wait_before_repeating",
 ]
@@ -94,6 +95,23 @@ def raise_helper_error(error: ActivityError | ChildWorkflowError) -> NoReturn:
             raise ActionError(details.get("payload")) from error
         raise HelperError(leaf.message, code=leaf.type or "server_error") from error
     raise HelperError(str(leaf), code="server_error") from error
+
+
+def raise_page_error(error: ActivityError) -> NoReturn:
+    """Raise what a script sees of pages that could not all be saved.
+
+    Raises:
+        HttpError: The API refused a page, or no attempt succeeded in time.
+        ActionError: A function of the script raised it.
+        HelperError: Anything else, with the code of the failure.
+        asyncio.CancelledError: The run is being cancelled.
+    """
+    leaf = leaf_failure(error)
+    if isinstance(leaf, ApplicationError):
+        details = leaf.details[0] if leaf.details else None
+        if not isinstance(details, dict) or "status" not in details:
+            raise_helper_error(error)
+    raise_http_error(error)
 
 
 def raise_run_error(error: ChildWorkflowError) -> NoReturn:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import ValidationError
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.http import FetchedPage
-    from perdure.nango import HelperError, Pages, RequestOptions, Response
+    from perdure.nango import HelperError, Pages, RequestOptions, Response, SavedPages
     from perdure.proxy.pagination import PageState
     from perdure.proxy.requests import HttpRequest, HttpResponse
 
-__all__ = ["DurablePages", "FetchPage", "as_request", "as_response"]
+__all__ = ["DurablePages", "FetchPage", "SavePages", "as_request", "as_response"]
 
 FetchPage: TypeAlias = Callable[
     [HttpRequest, Mapping[str, Any], PageState | None, int], Awaitable[FetchedPage]
@@ -22,14 +22,79 @@ FetchPage: TypeAlias = Callable[
 """Fetches the page of a state; the last argument is its number, counted from 1."""
 
 
+class SavePages(Protocol):
+    """Saves or deletes the pages of a request past the script."""
+
+    async def __call__(
+        self,
+        request: HttpRequest,
+        paginate: Mapping[str, Any],
+        verb: Literal["save", "delete"],
+        model: str,
+        *,
+        map_item: Callable[..., Any] | None,
+        where: Callable[..., Any] | None,
+        on_page: Callable[..., Any] | None,
+    ) -> SavedPages:
+        """Return what became of them."""
+        ...
+
+
 class DurablePages(Pages):
     """The pages of an endpoint; where the next one begins is kept by the run's history."""
 
-    def __init__(self, fetch: FetchPage, request: HttpRequest, paginate: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        fetch: FetchPage,
+        save: SavePages,
+        request: HttpRequest,
+        paginate: Mapping[str, Any],
+    ) -> None:
         self._fetch = fetch
+        self._save = save
         self._request = request
         self._paginate = dict(paginate)
         self._on_page = self._paginate.pop("on_page", None)
+
+    async def save(
+        self,
+        model: str,
+        *,
+        map: Callable[[Any], Any] | None = None,  # noqa: A002 - as the base class has it
+        where: Callable[[Any], bool] | None = None,
+        on_page: Callable[[Mapping[str, Any]], Any] | None = None,
+    ) -> SavedPages:
+        """See base class."""
+        return await self._past_the_script("save", model, map, where, on_page)
+
+    async def delete(
+        self,
+        model: str,
+        *,
+        map: Callable[[Any], Any] | None = None,  # noqa: A002 - as the base class has it
+        where: Callable[[Any], bool] | None = None,
+        on_page: Callable[[Mapping[str, Any]], Any] | None = None,
+    ) -> SavedPages:
+        """See base class."""
+        return await self._past_the_script("delete", model, map, where, on_page)
+
+    async def _past_the_script(
+        self,
+        verb: Literal["save", "delete"],
+        model: str,
+        map_item: Callable[..., Any] | None,
+        where: Callable[..., Any] | None,
+        on_page: Callable[..., Any] | None,
+    ) -> SavedPages:
+        return await self._save(
+            self._request,
+            self._paginate,
+            verb,
+            model,
+            map_item=map_item,
+            where=where,
+            on_page=on_page or self._on_page,
+        )
 
     async def __aiter__(self) -> AsyncIterator[list[Any]]:
         """Yield each page as a list."""

@@ -46,8 +46,17 @@ class Progress:
         Args:
             following: Where the next one begins, None after the last.
         """
+        self.pages(1, following)
+
+    def pages(self, count: int, following: object) -> None:
+        """Count pages.
+
+        Args:
+            count: How many.
+            following: Where the next one begins, None after the last.
+        """
         cursor = None if following is None else self._mask(str(following))[:_CURSOR_LENGTH]
-        self._set(pages=self._now.pages + 1, cursor=cursor)
+        self._set(pages=self._now.pages + count, cursor=cursor)
 
     def records(self, model: str, counts: Mapping[str, int]) -> None:
         """Count what became of records."""

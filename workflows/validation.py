@@ -12,12 +12,10 @@ with workflow.unsafe.imports_passed_through():
     from perdure.nango import HelperError
     from perdure.scripts.bundle import Bundle
     from perdure.scripts.execution import model_validator
-    from perdure.scripts.validation import Problem
+    from perdure.scripts.validation import Problem, record_name
     from perdure.temporal.payloads import RunContext, ScriptFiles
 
 __all__ = ["Validation"]
-
-_SHOWN = 10
 
 
 class Validation:
@@ -61,7 +59,7 @@ class Validation:
         """
 
         def name(index: int) -> str:
-            return f"{model} records[{index}] (id {records[index].get('id')!r})"
+            return record_name(model, records, index)
 
         await self._check(model, records, name, "invalid_sync_record")
 
@@ -86,15 +84,9 @@ class Validation:
     ) -> None:
         if self._validator is None:
             return
-        found = [
-            f"{name(index)}: {problem.field or 'value'}: {problem.reason}"
-            for index, value in enumerate(values)
-            for problem in self._validator.problems(model, value)
-        ]
-        if not found:
+        text = self._validator.report(model, values, name)
+        if text is None:
             return
-        more = f"\n... and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        text = "\n".join(found[:_SHOWN]) + more
         if self._mode == "enforce":
             raise HelperError(text, code=code)
         await self._warn(f"{code}: {text}")

@@ -43,7 +43,9 @@ from activities.resyncs import ResyncActivities
 from activities.retries import RetryActivities
 from activities.run_settling import RunSettling
 from activities.runs import RunActivities
+from activities.save_pages import SavePagesActivities
 from activities.schedules import ScheduleActivities
+from activities.step_modules import StepModules
 from activities.steps import StepActivities
 from activities.sync_commands import SyncCommandActivities
 from activities.sync_runs import SyncRuns
@@ -150,6 +152,9 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     locks = LockActivities(database)
     commands = SyncCommandActivities(database, bundles, container.schedules, sync_runs)
     files = BundleActivities(bundles)
+    modules = StepModules(bundles)
+    steps = StepActivities(modules)
+    pages = SavePagesActivities(database, http, records, modules)
     integrations = IntegrationActivities(database, container.settings.server_url)
     schedules = ScheduleActivities(database, container.schedules, reconciler, sync_runs)
     hooks = Hooks(database, bundles, history, container.settings.hook_limit_seconds)
@@ -254,7 +259,8 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         rotation.finish_key_rotation,
         files.load_script,
         files.load_file,
-        StepActivities(bundles).run,
+        steps.run,
+        pages.save_pages,
     ]
 
 

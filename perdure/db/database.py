@@ -31,6 +31,7 @@ from perdure.db.record_pruning import RecordPruning
 from perdure.db.record_sets import RecordSetStore
 from perdure.db.records import RecordStore
 from perdure.db.resyncs import ResyncStore
+from perdure.db.run_cursors import RunCursorStore
 from perdure.db.runs import RunStore
 from perdure.db.script_overrides import ScriptOverrideStore
 from perdure.db.syncs import SyncStore
@@ -57,6 +58,7 @@ class Database:
     syncs: SyncStore
     resyncs: ResyncStore
     runs: RunStore
+    run_cursors: RunCursorStore
     records: RecordStore
     record_sets: RecordSetStore
     delete_tracks: DeleteTrackStore
@@ -118,6 +120,7 @@ class Database:
                 syncs=SyncStore(pool),
                 resyncs=ResyncStore(pool),
                 runs=RunStore(pool),
+                run_cursors=RunCursorStore(pool, keyring),
                 records=records,
                 record_sets=RecordSetStore(pool),
                 delete_tracks=DeleteTrackStore(pool),

@@ -17,6 +17,7 @@ from perdure.crypto.keyring import KeyRing
 from perdure.db.connections import connection_aad
 from perdure.db.integrations import integration_aad
 from perdure.db.oauth_states import state_aad
+from perdure.db.run_cursors import CursorKey, cursor_aad
 from perdure.db.variables import variable_aad
 from perdure.db.webhook_arrivals import event_aad
 from perdure.db.webhook_settings import signing_key_aad
@@ -193,6 +194,35 @@ SELECT encryption_key_id(flow) AS key_id, count(*) FROM oauth_states GROUP BY 1
     rewrap=lambda ring, row: ring.rewrap(row["sealed"], aad=state_aad(row["state_hash"])),
 )
 
+_RUN_CURSORS = EncryptedColumn(
+    key=("run_id", "workflow_id", "number"),
+    first=("", "", 0),
+    select="""
+SELECT run_id, workflow_id, number, state AS sealed
+  FROM run_cursors
+ WHERE (run_id, workflow_id, number) > ($1, $2, $3)
+   AND state IS NOT NULL AND encryption_key_id(state) <> $4
+ ORDER BY run_id, workflow_id, number
+ LIMIT $5
+   FOR NO KEY UPDATE
+""",
+    update="""
+UPDATE run_cursors t SET state = u.sealed
+  FROM unnest($1::bytea[], $2::text[], $3::text[], $4::integer[])
+       AS u (sealed, run_id, workflow_id, number)
+ WHERE t.run_id = u.run_id AND t.workflow_id = u.workflow_id AND t.number = u.number
+""",
+    counts="""
+SELECT encryption_key_id(state) AS key_id, count(*)
+  FROM run_cursors
+ WHERE state IS NOT NULL
+ GROUP BY 1
+""",
+    rewrap=lambda ring, row: ring.rewrap(
+        row["sealed"], aad=cursor_aad(CursorKey(row["run_id"], row["workflow_id"], row["number"]))
+    ),
+)
+
 # A blob keeps its name when it is encrypted anew, since histories hold that.
 _PAYLOADS = EncryptedColumn(
     key=("key",),
@@ -226,6 +256,7 @@ ENCRYPTED_COLUMNS: Mapping[str, EncryptedColumn] = {
     "webhook_settings.signing_key": _SIGNING_KEYS,
     "webhook_events.body": _WEBHOOK_EVENTS,
     "oauth_states.flow": _OAUTH_STATES,
+    "run_cursors.state": _RUN_CURSORS,
     "payload_blobs.data": _PAYLOADS,
 }
 """All of them, by table and column."""

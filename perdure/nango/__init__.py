@@ -22,6 +22,7 @@ from perdure.nango.values import (
     Record,
     RequestOptions,
     Response,
+    SavedPages,
 )
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "Record",
     "RequestOptions",
     "Response",
+    "SavedPages",
 ]

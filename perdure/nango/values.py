@@ -22,6 +22,7 @@ __all__ = [
     "Record",
     "RequestOptions",
     "Response",
+    "SavedPages",
 ]
 
 JsonObject: TypeAlias = Mapping[str, Any]
@@ -154,8 +155,89 @@ PaginateOptions: TypeAlias = Mapping[str, Any]
 """How an endpoint is paginated; see `docs/helper.md` for the fields of each type."""
 
 
+@dataclass(frozen=True, slots=True)
+class SavedPages:
+    """What became of pages that were saved, or deleted, past the script.
+
+    Attributes:
+        pages: How many there were.
+        added: Records that are new, or back after a deletion.
+        updated: Records that were there with another content.
+        deleted: Records that were marked as deleted.
+        unchanged: Records that were there already as they came.
+    """
+
+    pages: int
+    added: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+
+
 class Pages(ABC):
-    """The pages of a paginated endpoint: iterate over it with `async for`."""
+    """The pages of a paginated endpoint: iterate over it with `async for`, or `save` them."""
 
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[list[Any]]: ...
+
+    @abstractmethod
+    async def save(
+        self,
+        model: str,
+        *,
+        map: Callable[[Any], Any] | None = None,  # noqa: A002 - what it is called everywhere
+        where: Callable[[Any], bool] | None = None,
+        on_page: Callable[[Mapping[str, Any]], Any] | None = None,
+    ) -> SavedPages:
+        """Save all pages as records, without having them go through the script.
+
+        It does what a loop with `batch_save` does, many times faster: pages are fetched, mapped,
+        checked and saved in steps of some seconds to minutes, and the next page is fetched while
+        one is saved. Records and the place of the next page are committed together, so a run
+        that is interrupted goes on at its page.
+
+        The functions must stand at the top level of the script or of a module of the project, and
+        neither be async nor call `nango`. They run outside the workflow and may be called again
+        for a page after an interruption, so they should do nothing but compute.
+
+        Args:
+            model: One of the sync's output models.
+            map: Makes of an element of a page a record, a list of records, or None for no record.
+                Default: the elements are the records.
+            where: Is given each record as `map` made it, and says whether it is kept.
+            on_page: Is given `{"next_page_param", "response"}` for each page before it is saved.
+                Where it returns False, that page is the last one.
+
+        Returns:
+            What became of the records, from the first page on.
+
+        Raises:
+            HttpError: The API refused a page. The pages before it are saved.
+            HelperError: `invalid_step`, a function cannot be found by its name; `invalid_record`,
+                `missing_id` or `invalid_sync_record`, where nothing of the page is saved; or the
+                code of what a function raised, with its file and line.
+            ActionError: A function raised it.
+        """
+
+    @abstractmethod
+    async def delete(
+        self,
+        model: str,
+        *,
+        map: Callable[[Any], Any] | None = None,  # noqa: A002 - what it is called everywhere
+        where: Callable[[Any], bool] | None = None,
+        on_page: Callable[[Mapping[str, Any]], Any] | None = None,
+    ) -> SavedPages:
+        """Mark the records that all pages name as deleted, as `batch_delete` does.
+
+        Args:
+            model: One of the sync's output models.
+            map: As of `save`. Of what it makes, only `id` and `deletedAt` matter.
+            where: As of `save`.
+            on_page: As of `save`.
+
+        Raises:
+            HttpError: As `save`.
+            HelperError: As `save`, or a `deletedAt` is no moment.
+            ActionError: As `save`.
+        """

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from perdure.errors import InvalidInputError, UpstreamError
 from perdure.proxy.json_path import MISSING, Missing, describe, lookup
+from perdure.proxy.redaction import MASK, Redactor
 from perdure.proxy.requests import (
     CursorPaginate,
     HttpRequest,
@@ -27,7 +28,7 @@ from perdure.proxy.requests import (
 )
 from perdure.proxy.urls import drop_query, query_pairs
 
-__all__ = ["Page", "PageState", "extract_items", "next_page", "page_request"]
+__all__ = ["Page", "PageState", "extract_items", "next_page", "page_request", "shown_place"]
 
 Cursor = str | int | float
 
@@ -189,6 +190,17 @@ def next_page(
             return _next_offset(request, paginate, state, items, has_more=bool(has_more))
         case _:
             assert_never(paginate)
+
+
+def shown_place(state: PageState | None) -> str | None:
+    """Return where a page begins as people may see it: links carry tokens of their own."""
+    cursor = None if state is None else state.next_page_param
+    if not isinstance(cursor, str) or not {"?", ":"} & set(cursor):
+        return None if cursor is None else str(cursor)
+    try:
+        return Redactor().url(cursor)
+    except ValueError:
+        return MASK
 
 
 def _next_cursor(

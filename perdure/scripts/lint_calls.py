@@ -9,12 +9,13 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from perdure.nango import NangoAction, NangoSync
 from perdure.nango.naming import python_name
 from perdure.scripts.bundle import ScriptKind
 from perdure.scripts.lint_findings import DeclaredScript, Finding, LintCode, Severity
+from perdure.scripts.lint_pages import page_calls
 from perdure.scripts.lint_source import Unit
 
 __all__ = ["check_awaits", "check_helper_calls", "check_order", "named_model"]
@@ -92,6 +93,25 @@ def check_helper_calls(unit: Unit, scripts: Collection[DeclaredScript]) -> Itera
             hint = _right_model(model, models)
             code = LintCode.UNKNOWN_MODEL
             yield unit.file.finding(code, message, node, hint=hint, severity=severity)
+    yield from _check_page_calls(unit, syncs, models, in_syncs_only=len(syncs) == len(scripts))
+
+
+def _check_page_calls(
+    unit: Unit, syncs: Sequence[DeclaredScript], models: Collection[str], *, in_syncs_only: bool
+) -> Iterator[Finding]:
+    for call in page_calls(unit):
+        yield from call.check_functions(unit)
+        if not in_syncs_only:
+            message = f"There is no `{call.verb}` of pages here: only syncs have records."
+            severity: Severity = "warning" if syncs or "." in unit.name else "error"
+            code = LintCode.RECORDS_OUTSIDE_SYNC
+            yield unit.file.finding(code, message, call.node, severity=severity)
+        elif call.model is not None and call.model[0] not in models:
+            model, node = call.model
+            whose = f"the sync `{syncs[0].name}`" if len(syncs) == 1 else "the syncs that use this"
+            message = f"`{model}` is not an output of {whose}."
+            hint = _right_model(model, models)
+            yield unit.file.finding(LintCode.UNKNOWN_MODEL, message, node, hint=hint)
 
 
 def named_model(attribute: ast.Attribute, unit: Unit) -> tuple[str, ast.expr] | None:
@@ -158,6 +178,12 @@ def check_awaits(unit: Unit) -> Iterator[Finding]:
             message = f"`nango.{name}` is not awaited, so it never happens."
             hint = f"write `await nango.{name}(...)`"
             yield unit.file.finding(LintCode.MISSING_AWAIT, message, call, hint=hint)
+
+    for page_call in page_calls(unit):
+        if not page_call.is_direct and not _is_handed_on(page_call.node, unit):
+            message = f"`{page_call.verb}` of the pages is not awaited, so it never happens."
+            hint = f"write `await {ast.unparse(page_call.node.func)}(...)`"
+            yield unit.file.finding(LintCode.MISSING_AWAIT, message, page_call.node, hint=hint)
 
 
 def _check_pages(unit: Unit, call: ast.Call, name: str) -> Iterator[Finding]:

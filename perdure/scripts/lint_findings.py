@@ -40,6 +40,7 @@ class LintCode(StrEnum):
     TRACK_DELETES = "track_deletes_unpaired"
     MERGING_STRATEGY = "merging_strategy_too_late"
     FORBIDDEN = "forbidden_in_script"
+    INVALID_STEP = "invalid_step"
 
 
 CERTAIN = frozenset(

@@ -14,13 +14,17 @@ from typing import TypeAlias
 
 from perdure.scripts.lint_findings import Finding, LintCode, Severity
 
-__all__ = ["FunctionNode", "SourceFile", "Unit", "imported_paths", "is_helper"]
+__all__ = ["PAGE_FUNCTIONS", "FunctionNode", "SourceFile", "Unit", "imported_paths", "is_helper"]
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 _ENTRY_POINTS = frozenset({"fetch_data", "on_event", "on_webhook_payload_received", "run_action"})
 _HELPER_TYPES = ("NangoAction", "NangoSync")
 _HELPER_NAMES = frozenset({"nango", "_nango"})
+PAGE_FUNCTIONS = frozenset({"map", "on_page", "where"})
+"""What `save` and `delete` of pages call outside the workflow."""
+
+_PAGE_VERBS = frozenset({"delete", "save"})
 _ANNOTATIONS = frozenset({"annotation", "returns", "type_comment", "type_params"})
 _BINDING = (
     *(ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef),
@@ -173,10 +177,11 @@ class Unit:
     def references(self) -> tuple[tuple[str, ast.expr], ...]:
         """What it mentions of the world around it, as dotted paths from the outside.
 
-        Names of its own file begin with a dot. Functions that it hands to `nango.run` are not
-        among them.
+        Names of its own file begin with a dot. Functions that it hands to `nango.run`, or that
+        make records of pages, are not among them.
         """
         steps = {self._step(attribute) for attribute in self.helper_attributes}
+        steps.update(self._page_functions())
         found = []
         for node in self.parents:
             if not isinstance(node, ast.Name | ast.Attribute) or node in steps:
@@ -217,6 +222,16 @@ class Unit:
         if call.args:
             return call.args[0]
         return next((keyword.value for keyword in call.keywords if keyword.arg == "fn"), None)
+
+    def _page_functions(self) -> Iterator[ast.expr]:
+        """Yield what is given as `map`, `where` or `on_page` to pages of the helper."""
+        if not any(attribute.attr == "paginate" for attribute in self.helper_attributes):
+            return
+        for node in self.parents:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                if node.func.attr not in _PAGE_VERBS:
+                    continue
+                yield from (k.value for k in node.keywords if k.arg in PAGE_FUNCTIONS)
 
     def _children(self, node: ast.AST) -> Iterator[ast.AST]:
         skipped = _ANNOTATIONS

@@ -95,6 +95,22 @@ class ScriptModules:
         with self._lock:
             return self._load(name, _Source(path, is_package=False))
 
+    def function(self, path: str, name: str) -> Callable[..., Any]:
+        """Return a function of a file.
+
+        Args:
+            path: The file.
+            name: Qualified name of the function there.
+
+        Raises:
+            AttributeError: The file has no such function.
+            Exception: Whatever the file raises when it is executed.
+        """
+        value: Any = self.load(path)
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value  # type: ignore[no-any-return]  # workflows send names of functions only
+
     def _load(self, name: str, source: _Source) -> ModuleType:
         if name in self._modules:
             return self._modules[name]

@@ -6,15 +6,16 @@ does not name are left alone, since answers of APIs grow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-__all__ = ["ModelValidator", "Problem"]
+__all__ = ["ModelValidator", "Problem", "record_name"]
 
+_SHOWN = 10
 _OF_DATES = frozenset({"datetime_from_date_parsing", "datetime_parsing", "datetime_type"})
 
 
@@ -47,6 +48,24 @@ class ModelValidator:
         """Return what is wrong with a value; a model that the bundle lacks allows everything."""
         return self.parse(model, value)[1] if model in self._models else []
 
+    def report(self, model: str, values: Sequence[Any], name: Callable[[int], str]) -> str | None:
+        """Return what is wrong with values in a text of at most ten lines, None where nothing is.
+
+        Args:
+            model: Name of the model.
+            values: The values.
+            name: Names the value at an index.
+        """
+        found = [
+            f"{name(index)}: {problem.field or 'value'}: {problem.reason}"
+            for index, value in enumerate(values)
+            for problem in self.problems(model, value)
+        ]
+        if not found:
+            return None
+        more = f"\n... and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        return "\n".join(found[:_SHOWN]) + more
+
     def parse(self, model: Any, value: Any) -> tuple[Any, list[Problem]]:
         """Return a value as an instance of a model, or what is wrong with it.
 
@@ -71,6 +90,11 @@ class ModelValidator:
                     include_url=False, include_context=False, include_input=False
                 )
             ]
+
+
+def record_name(model: str, records: Sequence[Mapping[str, Any]], index: int) -> str:
+    """Return how messages name a record that is to be saved."""
+    return f"{model} records[{index}] (id {records[index].get('id')!r})"
 
 
 def _reason(kind: str, said: str) -> str:

@@ -221,6 +221,7 @@ class RunState(Payload):
         not_after: By model that has a merging strategy, the place after which what others wrote
             is left alone, None where it is not.
         writes: How many requests it made that must not be made twice.
+        pipelines: How many reads it began that save past the script.
     """
 
     progress: RunProgress = RunProgress()
@@ -230,6 +231,7 @@ class RunState(Payload):
     resumes: bool = False
     not_after: dict[str, int | None] = {}
     writes: int = 0
+    pipelines: int = 0
 
 
 class ContinuedRun(Payload):

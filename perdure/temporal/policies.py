@@ -29,6 +29,7 @@ __all__ = [
     "http_once",
     "http_until",
     "limit_of",
+    "page_slice",
     "step",
     "webhook_delivery",
 ]
@@ -163,6 +164,25 @@ def http_once(attempt_seconds: float) -> ActivityConfig:
         start_to_close_timeout=timedelta(seconds=attempt_seconds) + _ATTEMPT_SLACK,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
         retry_policy=RetryPolicy(maximum_attempts=1),
+    )
+
+
+def page_slice(limit: timedelta, working: timedelta, attempt_seconds: float) -> ActivityConfig:
+    """Return the policy of a step that works for a while on pages, and goes on where it was.
+
+    Args:
+        limit: How long it goes on trying besides.
+        working: How long it works.
+        attempt_seconds: Seconds that one request may take. One is under way and one may follow
+            when the time is over.
+    """
+    return ActivityConfig(
+        start_to_close_timeout=working
+        + timedelta(seconds=2 * attempt_seconds)
+        + 2 * _ATTEMPT_SLACK,
+        schedule_to_close_timeout=working + limit,
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        retry_policy=TRANSIENT_BACKOFF,
     )
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar, Unpack
 
 from temporalio.common import Priority
-from temporalio.exceptions import ActivityError, RetryState
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 from temporalio.workflow import ActivityConfig
 
 from activities.http import HttpActivities, ProxyInput
@@ -21,6 +21,7 @@ from activities.sync_commands import SyncCommand
 from perdure.errors import PerdureError
 from perdure.nango import EachError, LogLevel, RequestOptions, Response
 from perdure.temporal import policies
+from perdure.temporal.converter import ScriptError
 from perdure.temporal.interceptors import application_error
 from perdure.temporal.payloads import RunContext
 from perdure.testing.steps import MemorySteps
@@ -89,6 +90,8 @@ class _InMemory(HelperSteps):
         try:
             result: ResultT = await self._steps.take(activity, argument)
         except PerdureError as error:
+            _raise_as_step(application_error(error), summary, activity.__name__)
+        except ScriptError as error:
             _raise_as_step(error, summary, activity.__name__)
         return result
 
@@ -181,7 +184,7 @@ class FakeSync(_InMemory, DurableSync):
     """The helper of syncs in tests."""
 
 
-def _raise_as_step(error: PerdureError, summary: str, name: str) -> NoReturn:
+def _raise_as_step(error: ApplicationError, summary: str, name: str) -> NoReturn:
     """Raise what a workflow sees of a step that failed for good.
 
     Raises:
@@ -195,4 +198,4 @@ def _raise_as_step(error: PerdureError, summary: str, name: str) -> NoReturn:
         activity_type=name,
         activity_id="",
         retry_state=RetryState.NON_RETRYABLE_FAILURE,
-    ) from application_error(error)
+    ) from error

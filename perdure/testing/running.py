@@ -125,7 +125,7 @@ async def _run(project: Project, script: FoundScript, told: Fixture) -> ScriptRu
     show_sources(bundle)
     context = _context(project, script, told.helper)
     answers = Answers(told.api)
-    steps = MemorySteps(context, told.helper, answers)
+    steps = MemorySteps(context, told.helper, answers, bundle)
     helper = FakeSync if script.kind is ScriptKind.SYNC else FakeAction
     nango = helper(context, steps, told.helper.outputs)
     checkpoint = told.helper.checkpoint

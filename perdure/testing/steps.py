@@ -19,14 +19,19 @@ from activities.integrations import (
     IntegrationRef,
     IntegrationView,
 )
+from activities.page_mapping import page_mapping
 from activities.record_reads import RecordsOf, RecordsRead
-from activities.records import BatchInput, BatchOutcome
+from activities.records import RECORDS_PER_BATCH, BatchInput, BatchOutcome, BatchVerb
+from activities.save_pages import SavedSlice, SavePagesInput
 from perdure.connections.credentials import token_of
 from perdure.providers.provider_catalog import ProviderCatalog
-from perdure.proxy.pagination import extract_items, next_page, page_request
+from perdure.proxy.pagination import Page, extract_items, next_page, page_request
 from perdure.proxy.recording import asked_by, asked_of_url
 from perdure.proxy.requests import HttpResponse, LinkPaginate, merge_paginate
 from perdure.records.delete_guard import must_be_confirmed
+from perdure.scripts.bundle import Bundle
+from perdure.scripts.execution import modules_for_steps
+from perdure.scripts.secrets import KnownSecrets
 from perdure.temporal.payloads import RunContext
 from perdure.testing.answers import Answers
 from perdure.testing.cache import MemoryCache, Written
@@ -45,13 +50,16 @@ class MemorySteps:
         context: The run.
         told: What the helper returns.
         answers: Answers of the external API.
+        bundle: The project.
 
     Attributes:
         cache: The records.
     """
 
-    def __init__(self, context: RunContext, told: Helper, answers: Answers) -> None:
+    def __init__(self, context: RunContext, told: Helper, answers: Answers, bundle: Bundle) -> None:
         self._context = context
+        self._bundle = bundle
+        self._modules = modules_for_steps(bundle)
         self._told = told
         self._answers = answers
         self.cache = MemoryCache(told.records)
@@ -122,6 +130,37 @@ class MemorySteps:
     def batch_delete(self, batch: BatchInput) -> BatchOutcome:
         """As `RecordActivities.batch_delete`."""
         return _outcome(self.cache.delete(batch.model, batch.records))
+
+    def save_pages(self, call: SavePagesInput) -> SavedSlice:
+        """As `SavePagesActivities.save_pages`, with all pages at once."""
+        mapping = page_mapping(
+            self._bundle,
+            call.functions,
+            self._modules.function,
+            context=call.context,
+            verb=call.verb,
+            model=call.model,
+            secrets=KnownSecrets(call.secrets),
+        )
+        write = self.cache.save if call.verb is BatchVerb.SAVE else self.cache.delete
+        counts = dict.fromkeys(("added", "updated", "deleted", "unchanged"), 0)
+        state, number = None, 0
+        while number == 0 or state is not None:
+            number += 1
+            fetched = self.fetch_page(call.page.model_copy(update={"state": state}))
+            page = Page(
+                items=fetched.items,
+                next=fetched.next,
+                status=fetched.status,
+                headers=fetched.headers,
+                deliver=fetched.deliver,
+            )
+            mapped = mapping.apply(page, number)
+            for start in range(0, len(mapped.records), RECORDS_PER_BATCH):
+                written = write(call.model, mapped.records[start : start + RECORDS_PER_BATCH])
+                counts = {name: counts[name] + written.counts[name] for name in counts}
+            state = None if mapped.is_last else page.next
+        return SavedSlice(done=True, pages=number, counts=counts)
 
     def read_records(self, wanted: RecordsOf) -> RecordsRead:
         """As `RecordReadActivities.read_records`."""

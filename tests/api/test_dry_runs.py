@@ -280,6 +280,25 @@ async def test_requests_are_kept_for_a_fixture_without_credentials(
     assert "key-of-acme" not in str(fixture)
 
 
+async def test_pages_past_the_script_are_shown_and_kept_for_a_fixture(
+    client: httpx.AsyncClient, source: Source, stack: Stack
+) -> None:
+    saving = PAGINATED.replace("async for page in nango", "pages = nango").replace(
+        "    ):\n", "    )\n    await pages.save('Issue', map=to_issue)\n"
+    )
+    script = saving[: saving.index("        await nango.batch_save")] + (
+        "\n\ndef to_issue(raw):\n    return Issue(id=raw['id'], title=raw['title'])\n"
+    )
+
+    view = await dry_run(client, project(script), keep_requests=True)
+
+    assert view["records"]["Issue"]["counts"]["added"] == len(source.records)
+    assert await stored(stack) == []
+    fixture = view["fixture"]
+    assert len(fixture["api"]["GET"]["/issues"]) == len(source.served) == 3
+    assert len(fixture["nango"]["batchSave"]["Issue"]) == len(source.records)
+
+
 async def test_more_records_than_a_test_should_hold_make_no_fixture(
     client: httpx.AsyncClient,
 ) -> None:

@@ -22,8 +22,12 @@ from api.app import create_app
 from config.settings import Settings
 from perdure.app.container import Container, open_container
 from perdure.app.worker import workers
+from perdure.clock import utcnow
 from perdure.crypto.keyring import KeyRing, new_key
 from perdure.db.migrate import migrate
+from perdure.db.record_writes import ModelCounts
+from perdure.db.run_cursors import Claim, CursorKey
+from perdure.db.runs import RunStart
 from perdure.db.webhook_arrivals import NewEvent
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
@@ -103,6 +107,7 @@ async def fill(container: Container, connections: int = CONNECTIONS) -> Stack:
     await database.oauth_states.create(
         "state", session_id=session.id, integration_id=integration.id, flow={"verifier": "hush"}
     )
+    await begin_read(stack)
     (sealed,) = await container.temporal.data_converter.payload_codec.encode(
         [Payload(metadata={"encoding": b"json/plain"}, data=b"9" * 50_000)]
     )
@@ -121,6 +126,20 @@ async def fill(container: Container, connections: int = CONNECTIONS) -> Stack:
         ),
     )
     return stack
+
+
+async def begin_read(stack: Stack) -> None:
+    """Leave a read that saves past its script at its second page."""
+    database = stack.container.database
+    run = RunStart("reading", "reading", stack.environment.id, "sync", "issues", utcnow())
+    await database.runs.start(run)
+    key, claim = CursorKey(run.id, run.workflow_id, 1), Claim(utcnow(), 1)
+    await database.run_cursors.claim(key, claim, asked="pages")
+    counts = ModelCounts(added=1, updated=0, deleted=0, unchanged=0)
+    async with database.transaction() as conn:
+        await database.run_cursors.advance(
+            key, claim, state=b"hush", model="Issue", counts=counts, conn=conn
+        )
 
 
 async def in_use(container: Container) -> set[str]:

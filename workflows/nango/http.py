@@ -15,9 +15,16 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.connections import ConnectionRef
     from activities.http import FetchedPage, FetchPageInput, HttpActivities, ProxyAnswer, ProxyInput
-    from perdure.nango import Pages, PaginateOptions, RequestOptions, Response
-    from perdure.proxy.pagination import PageState
-    from perdure.proxy.redaction import MASK, Redactor, is_sensitive_name
+    from perdure.nango import (
+        HelperError,
+        Pages,
+        PaginateOptions,
+        RequestOptions,
+        Response,
+        SavedPages,
+    )
+    from perdure.proxy.pagination import PageState, shown_place
+    from perdure.proxy.redaction import is_sensitive_name
     from perdure.proxy.requests import IDEMPOTENT, HttpRequest
     from perdure.temporal import policies
     from perdure.temporal.failures import leaf_failure
@@ -106,7 +113,28 @@ class HttpSteps(HelperSteps):
         **options: Unpack[RequestOptions],
     ) -> Pages:
         """See base class."""
-        return DurablePages(self.fetch_page, as_request(endpoint, method, options), paginate or {})
+        request = as_request(endpoint, method, options)
+        return DurablePages(self.fetch_page, self.save_pages, request, paginate or {})
+
+    async def save_pages(
+        self,
+        request: HttpRequest,
+        paginate: Mapping[str, Any],
+        verb: Literal["save", "delete"],
+        model: str,
+        *,
+        map_item: Callable[..., Any] | None,
+        where: Callable[..., Any] | None,
+        on_page: Callable[..., Any] | None,
+    ) -> SavedPages:
+        """Save or delete pages past the script; only syncs have the records for it.
+
+        Raises:
+            HelperError: `records_outside_sync`.
+        """
+        del request, paginate, model, map_item, where, on_page
+        msg = f"`nango.paginate(...).{verb}` works in syncs only, since only syncs have records."
+        raise HelperError(msg, code="records_outside_sync")
 
     async def fetch_page(
         self,
@@ -128,7 +156,7 @@ class HttpSteps(HelperSteps):
         summary = f"{request.method} {request.endpoint} · page {number}"
         page = await self._repeatable(HttpActivities.fetch_page, call, summary, request)
         self.secrets.learn(page.echoed)
-        self.progress.page(_shown(page.next))
+        self.progress.page(shown_place(page.next))
         return page
 
     async def _is_repeatable_unheard(
@@ -206,14 +234,3 @@ class HttpSteps(HelperSteps):
                 await workflow.sleep(
                     wait, summary=shortened(self.secrets.mask(f"wait before repeating {summary}"))
                 )
-
-
-def _shown(state: PageState | None) -> str | None:
-    """Return where a page begins as people may see it: links carry tokens of their own."""
-    cursor = None if state is None else state.next_page_param
-    if not isinstance(cursor, str) or not {"?", ":"} & set(cursor):
-        return None if cursor is None else str(cursor)
-    try:
-        return Redactor().url(cursor)
-    except ValueError:
-        return MASK

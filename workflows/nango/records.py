@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import Priority
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.delete_tracks import DeleteTrackActivities, TrackOf
-    from activities.records import BatchInput, BatchOutcome, RecordActivities
+    from activities.records import (
+        RECORDS_PER_BATCH,
+        BatchInput,
+        BatchOutcome,
+        RecordActivities,
+        duplicates_text,
+        ignored_text,
+    )
     from perdure.errors import InvalidInputError
     from perdure.nango import HelperError, MergingStrategy, NangoSync, Record
     from perdure.records.prepare import check_deletions, check_ids
+    from perdure.scripts.mapping import plain_records
     from perdure.temporal import policies
     from perdure.temporal.payloads import RunContext, RunState
     from workflows.helper_errors import raise_helper_error
@@ -24,7 +31,6 @@ with workflow.unsafe.imports_passed_through():
 
 __all__ = ["RecordSteps"]
 
-_RECORDS_PER_BATCH = 1_000
 _STRATEGIES = ("override", "ignore_if_modified_after")
 # All that matters of a record that is to be deleted.
 _DELETION = ("id", "deletedAt")
@@ -85,7 +91,7 @@ class RecordSteps(HelperSteps, NangoSync):
     async def batch_save(self, records: Sequence[Record], model: str) -> bool:
         """See base class."""
         self._check_model(model)
-        plain = _plain_records(records)
+        plain = plain_records(records)
         _check(check_ids, plain)
         if self.validation is not None:
             await self.validation.check_records(model, plain)
@@ -95,7 +101,7 @@ class RecordSteps(HelperSteps, NangoSync):
     async def batch_update(self, records: Sequence[Record], model: str) -> bool:
         """See base class."""
         self._check_model(model)
-        plain = _plain_records(records)
+        plain = plain_records(records)
         _check(check_ids, plain)
         await self._batches(RecordActivities.batch_update, "update", plain, model)
         return True
@@ -103,7 +109,7 @@ class RecordSteps(HelperSteps, NangoSync):
     async def batch_delete(self, records: Sequence[Record], model: str) -> bool:
         """See base class."""
         self._check_model(model)
-        plain = _plain_records(records)
+        plain = plain_records(records)
         _check(check_deletions, plain)
         named = [{key: record[key] for key in _DELETION if key in record} for record in plain]
         await self._batches(RecordActivities.batch_delete, "delete", named, model)
@@ -123,8 +129,8 @@ class RecordSteps(HelperSteps, NangoSync):
         model: str,
     ) -> None:
         self._written.add(model)
-        for start in range(0, len(records), _RECORDS_PER_BATCH):
-            batch = list(records[start : start + _RECORDS_PER_BATCH])
+        for start in range(0, len(records), RECORDS_PER_BATCH):
+            batch = list(records[start : start + RECORDS_PER_BATCH])
             step = BatchInput(
                 context=self._context,
                 model=model,
@@ -141,22 +147,9 @@ class RecordSteps(HelperSteps, NangoSync):
                 raise_helper_error(error)
             self.progress.records(model, result.counts)
             if result.duplicates:
-                ids = ", ".join(result.duplicates[:10])
-                await self.log(
-                    f"{len(result.duplicates)} records of {model} had an id that was in the same "
-                    f"batch already; the first of each was kept: {ids}",
-                    level="warn",
-                )
+                await self.log(duplicates_text(model, result.duplicates), level="warn")
             if result.ignored:
-                await self.log(
-                    f"{verb}: {result.ignored:,} records of {model} were left alone, since "
-                    + (
-                        "they are not there or others changed them meanwhile"
-                        if verb == "update"
-                        else "others changed them meanwhile"
-                    ),
-                    level="debug",
-                )
+                await self.log(ignored_text(verb, model, result.ignored), level="debug")
 
 
 def _check(check: Callable[[Sequence[object]], object], records: Sequence[object]) -> None:
@@ -164,17 +157,3 @@ def _check(check: Callable[[Sequence[object]], object], records: Sequence[object
         check(records)
     except InvalidInputError as error:
         raise HelperError(error.message, code=error.code) from error
-
-
-def _plain_records(records: Sequence[Record]) -> list[dict[str, Any]]:
-    return [_plain_record(record, index) for index, record in enumerate(records)]
-
-
-def _plain_record(record: Record, index: int) -> dict[str, Any]:
-    if isinstance(record, BaseModel):
-        # What does not fit the model is told by validation, not by pydantic's warning.
-        return record.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
-    if isinstance(record, Mapping):
-        return dict(record)
-    msg = f"records[{index}] is a {type(record).__name__}, not a model or a mapping"
-    raise HelperError(msg, code="invalid_record")

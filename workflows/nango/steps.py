@@ -90,7 +90,7 @@ class HelperSteps(NangoAction):
     def state_of_item(self) -> RunState:
         """Return what the helper of an item of `nango.each` begins with."""
         none = RunState()
-        names = ("progress", "each_calls", "checkpoint", "writes")
+        names = ("progress", "each_calls", "checkpoint", "writes", "pipelines")
         own = {name: getattr(none, name) for name in names}
         return self.state().model_copy(update=own)
 
@@ -174,7 +174,7 @@ class HelperSteps(NangoAction):
         summary: str,
         policy: ActivityConfig = policies.BOOKKEEPING,
     ) -> ResultT:
-        if "schedule_to_close_timeout" in policy:
+        if policy.get("schedule_to_close_timeout") == policies.SYNC_LIMIT:
             policy = {**policy, "schedule_to_close_timeout": self._limit}
         return await run_step(
             activity,

@@ -27,6 +27,7 @@ ENCRYPTING = {
     "perdure/db/credential_refreshes.py": "connections.credentials",
     "perdure/db/integrations.py": "integrations.credentials",
     "perdure/db/oauth_states.py": "oauth_states.flow",
+    "perdure/db/run_cursors.py": "run_cursors.state",
     "perdure/db/variables.py": "environment_variables.value",
     "perdure/db/webhook_arrivals.py": "webhook_events.body",
     "perdure/db/webhook_settings.py": "webhook_settings.signing_key",

@@ -33,6 +33,7 @@ AWAITED = [
     "pages = [page async for page in nango.paginate('/x')]",
     "pages = nango.paginate('/x')\nasync for page in pages:\n    pass",
     "await nango.paginate('/x').save('Issue')",
+    "pages = nango.paginate('/x')\nawait pages.save('Issue')",
 ]
 
 FORGOTTEN = [

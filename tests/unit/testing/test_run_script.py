@@ -239,3 +239,46 @@ def test_a_hook_runs_with_the_helper_of_actions(tmp_path: Path) -> None:
     run = run_script(write(tmp_path, files), "hello", {})
 
     assert run.metadata == {"a": 1}
+
+
+PAST_THE_SCRIPT = """
+from models import Issue
+
+
+def to_issue(raw):
+    return None if raw["id"] == "2" else Issue(id=raw["id"], title=raw["title"].lower())
+
+
+def fails(raw):
+    return raw["nothing"]
+
+
+async def fetch_data(nango):
+    pages = nango.paginate("/issues", paginate={
+        "type": "cursor", "cursor_name_in_request": "cursor", "cursor_path_in_response": "next",
+        "response_path": "items",
+    })
+    saved = await pages.save("Issue", map=to_issue)
+    await nango.log(f"{saved.pages} pages, {saved.added} added")
+"""
+
+
+def test_pages_are_saved_past_the_script_in_memory_too(tmp_path: Path) -> None:
+    answers = [
+        {"response": page(1, 2, following="b"), "params": {}},
+        {"response": page(3), "params": {"cursor": "b"}},
+    ]
+    api = {"api": {"GET": {"/issues": answers}}}
+
+    run = run_script(write(tmp_path, project(PAST_THE_SCRIPT)), "issues", api)
+
+    assert run.saved["Issue"] == [{"id": "1", "title": "t1"}, {"id": "3", "title": "t3"}]
+    assert run.logs == [("info", "2 pages, 2 added")]
+
+
+def test_a_mapping_that_fails_in_a_test_says_where(tmp_path: Path) -> None:
+    api = {"api": {"GET": {"/issues": [{"response": page(1)}]}}}
+    script = PAST_THE_SCRIPT.replace("map=to_issue", "map=fails")
+
+    with pytest.raises(HelperError, match=r"syncs/issues\.py:10: KeyError.*page 1, element 0"):
+        run_script(write(tmp_path, project(script)), "issues", api)

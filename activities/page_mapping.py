@@ -1,0 +1,211 @@
+"""What becomes of a page outside the workflow: mapped by the script's functions, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from activities.records import BatchVerb
+from perdure.errors import InvalidInputError
+from perdure.nango import HelperError, LogLevel, Response
+from perdure.proxy.pagination import Page
+from perdure.records.prepare import check_deletions, check_ids
+from perdure.scripts.bundle import Bundle
+from perdure.scripts.execution import model_validator
+from perdure.scripts.failures import script_failure
+from perdure.scripts.mapping import MappingError, mapped_records
+from perdure.scripts.secrets import KnownSecrets
+from perdure.scripts.validation import ModelValidator, record_name
+from perdure.temporal.converter import ScriptError
+from perdure.temporal.payloads import Payload, RunContext
+
+__all__ = ["FunctionRef", "MappedPage", "PageFunctions", "PageMapping", "page_mapping"]
+
+# All that matters of a record that is to be deleted.
+_DELETION = ("id", "deletedAt")
+_COOKIES = "set-cookie"
+
+
+class FunctionRef(Payload):
+    """A function of the project.
+
+    Attributes:
+        path: Its file.
+        name: Its qualified name there.
+    """
+
+    path: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageFunctions:
+    """What a script says of its pages, None where it says nothing.
+
+    Attributes:
+        map_item: Makes records of an element.
+        where: Says which records are kept.
+        on_page: Is told of each page; False ends the reading.
+    """
+
+    map_item: Callable[[Any], Any] | None = None
+    where: Callable[[Any], Any] | None = None
+    on_page: Callable[[Mapping[str, Any]], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MappedPage:
+    """What a script made of a page.
+
+    Attributes:
+        records: Records in the form in which they are written.
+        is_last: Whether the script wants no page after it.
+        warnings: What there is to say of the records.
+    """
+
+    records: Sequence[dict[str, Any]]
+    is_last: bool = False
+    warnings: Sequence[tuple[LogLevel, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PageMapping:
+    """Makes records of pages.
+
+    Attributes:
+        bundle: The run's bundle.
+        path: File that is named where no line of the script is to blame.
+        functions: Functions of the script.
+        verb: What is done with the records.
+        model: Their model.
+        enforce: Whether a record that does not fit its model is an error.
+        validator: Judges records, None where nobody does.
+        secrets: What messages must not hold.
+    """
+
+    bundle: Bundle
+    path: str
+    functions: PageFunctions
+    verb: BatchVerb
+    model: str
+    enforce: bool
+    validator: ModelValidator | None
+    secrets: KnownSecrets
+
+    def apply(self, page: Page, number: int) -> MappedPage:
+        """Map and check a page; call it in a thread, since it runs code of the script.
+
+        Args:
+            page: The page.
+            number: Its number, counted from 1.
+
+        Raises:
+            ScriptError: A function of the script raised; the message names file and line.
+            InvalidInputError: A record is none, has no usable id, or does not fit its model.
+        """
+        self.secrets.learn(page.echoed)
+        try:
+            functions = self.functions
+            records = mapped_records(page.items, functions.map_item, functions.where)
+            is_last = self._tell(page) is False
+            warnings = self._check(records)
+            if self.verb is BatchVerb.DELETE:
+                records = [{key: r[key] for key in _DELETION if key in r} for r in records]
+            return MappedPage(records, is_last, warnings)
+        except MappingError as error:
+            raise self._failure(error, f"page {number}, element {error.index}") from None
+        except _CallbackError as error:
+            raise self._failure(error, f"page {number}") from None
+        except HelperError as error:
+            msg = self.secrets.mask(f"page {number}: {error}")
+            raise InvalidInputError(msg, code=error.code) from error
+        except InvalidInputError as error:
+            error.message = self.secrets.mask(f"page {number}: {error.message}")
+            raise
+
+    def _tell(self, page: Page) -> Any:
+        on_page = self.functions.on_page
+        if on_page is None:
+            return None
+        headers = {k: v for k, v in page.headers.items() if k != _COOKIES}
+        following = page.next.next_page_param if page.next else None
+        response = Response(page.status, headers, page.items)
+        try:
+            return on_page({"next_page_param": following, "response": response})
+        except Exception as error:
+            raise _CallbackError from error
+
+    def _check(self, records: Sequence[Mapping[str, Any]]) -> Sequence[tuple[LogLevel, str]]:
+        """Check records before the first of them is written, and return warnings."""
+        if self.verb is BatchVerb.DELETE:
+            check_deletions(records)
+            return ()
+        check_ids(records)
+        if self.validator is None:
+            return ()
+        found = self.validator.report(
+            self.model, records, lambda index: record_name(self.model, records, index)
+        )
+        if found is None:
+            return ()
+        if self.enforce:
+            raise HelperError(found, code="invalid_sync_record")
+        return (("warn", f"invalid_sync_record: {found}"),)
+
+    def _failure(self, error: Exception, where: str) -> ScriptError:
+        cause = error.__cause__ or error
+        failure = script_failure(cause, self.bundle, self.path, self.secrets)
+        return ScriptError(
+            f"{failure.message} ({where})",
+            *failure.details,
+            type=failure.type or "script_internal_error",
+            script_traceback=failure.script_traceback,
+        )
+
+
+def page_mapping(
+    bundle: Bundle,
+    refs: tuple[FunctionRef | None, FunctionRef | None, FunctionRef | None],
+    find: Callable[[str, str], Callable[..., Any]],
+    *,
+    context: RunContext,
+    verb: BatchVerb,
+    model: str,
+    secrets: KnownSecrets,
+) -> PageMapping:
+    """Find the functions of a script; call it in a thread, since their files may be executed.
+
+    Args:
+        bundle: The run's bundle.
+        refs: What `map`, `where` and `on_page` name.
+        find: Returns the function of a file and a name.
+        context: The run.
+        verb: What is done with the records.
+        model: Their model.
+        secrets: What messages must not hold.
+
+    Raises:
+        ScriptError: A file cannot be executed, or has no such function.
+    """
+    path = next((ref.path for ref in refs if ref is not None), "")
+    try:
+        map_item, where, on_page = (
+            None if ref is None else find(ref.path, ref.name) for ref in refs
+        )
+    except BaseException as error:  # noqa: BLE001 - the border of a script
+        raise script_failure(error, bundle, path, secrets) from None
+    return PageMapping(
+        bundle=bundle,
+        path=path,
+        functions=PageFunctions(map_item, where, on_page),
+        verb=verb,
+        model=model,
+        enforce=context.validation == "enforce",
+        validator=None if context.validation == "off" else model_validator(bundle),
+        secrets=secrets,
+    )
+
+
+class _CallbackError(Exception):
+    """`on_page` raised; the exception is the cause of this one."""

@@ -1,0 +1,326 @@
+"""Pages that go past the script: fetched, mapped, checked and saved in one step.
+
+A step works for a slice of time. Each page's records and the cursor behind it are committed
+together, and meanwhile the next page is being fetched: a process that dies loses nothing, and at
+most the pages in flight are asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from temporalio import activity
+
+from activities.heartbeat import heartbeating
+from activities.http import FetchPageInput, HttpActivities
+from activities.page_mapping import FunctionRef, MappedPage, PageMapping, page_mapping
+from activities.records import (
+    RECORDS_PER_BATCH,
+    BatchInput,
+    BatchVerb,
+    PreparedWrite,
+    RecordActivities,
+    duplicates_text,
+    ignored_text,
+)
+from activities.step_modules import StepModules
+from perdure.clock import utcnow
+from perdure.db.database import Database
+from perdure.db.record_writes import BatchResult, ModelCounts
+from perdure.db.run_cursors import Claim, CursorKey, RunCursor
+from perdure.db.runs import LogLevel, LogLine
+from perdure.errors import InvalidInputError, UpstreamError
+from perdure.nango import LoggerLevel
+from perdure.proxy.pagination import Page, PageState, shown_place
+from perdure.scripts.secrets import KnownSecrets
+from perdure.temporal.payloads import Payload, RunContext
+
+__all__ = ["SavePagesActivities", "SavePagesInput", "SavedSlice"]
+
+_GRAVITY = {"debug": 0, "info": 1, "warn": 2, "error": 3, "off": 4}
+_FIRST_WAIT = 1.0
+
+
+class SavePagesInput(Payload):
+    """A read that saves past the script.
+
+    Attributes:
+        context: The run.
+        number: Which read of the workflow it is, counted from 1.
+        verb: Whether the records are saved or deleted.
+        model: Their model.
+        page: What is asked for.
+        bundle: Bundle of the functions.
+        map_item: Makes records of an element.
+        where: Says which records are kept.
+        on_page: Is told of each page; False ends the reading.
+        not_after: As in `BatchInput`.
+        log_level: The least grave lines that are logged.
+        seconds: How long the step works, the page in flight excepted.
+        secrets: Texts that the script knows and no message may hold.
+    """
+
+    context: RunContext
+    number: int
+    verb: BatchVerb
+    model: str
+    page: FetchPageInput
+    bundle: str
+    map_item: FunctionRef | None = None
+    where: FunctionRef | None = None
+    on_page: FunctionRef | None = None
+    not_after: int | None = None
+    log_level: LoggerLevel = "debug"
+    seconds: float = 1.0
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def functions(self) -> tuple[FunctionRef | None, FunctionRef | None, FunctionRef | None]:
+        """`map`, `where` and `on_page`."""
+        return self.map_item, self.where, self.on_page
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return bool(self.secrets) or self.page.holds_secret()
+
+
+class SavedSlice(Payload):
+    """How far a read is.
+
+    Attributes:
+        done: Whether all pages are saved.
+        pages: How many are, from the first on.
+        counts: What became of their records: `added`, `updated`, `deleted`, `unchanged`.
+        following: Where the next page begins, as people may see it.
+        echoed: Credentials of the connection that pages repeated; they are encrypted.
+    """
+
+    done: bool
+    pages: int
+    counts: dict[str, int]
+    following: str | None = None
+    echoed: tuple[str, ...] = ()
+
+    def holds_secret(self) -> bool:
+        """See base class."""
+        return bool(self.echoed)
+
+
+class SavePagesActivities:
+    """The step that saves pages.
+
+    Args:
+        database: Where cursors, counts and logs are kept.
+        http: Fetches pages.
+        records: Writes records.
+        modules: Finds the functions of scripts.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        http: HttpActivities,
+        records: RecordActivities,
+        modules: StepModules,
+    ) -> None:
+        self.database = database
+        self.http = http
+        self.records = records
+        self.modules = modules
+
+    @activity.defn
+    async def save_pages(self, call: SavePagesInput) -> SavedSlice:
+        """Save pages from the cursor on, until the time is over or there are no more.
+
+        Raises:
+            UpstreamError: As `fetch_page`; the next attempt goes on at the page that failed.
+            ScriptError: A function of the script raised.
+            InvalidInputError: A record cannot be saved; nothing of its page is.
+            UnavailableError: The database is away, or a newer attempt of the step is under way.
+        """
+        async with heartbeating():
+            secrets = KnownSecrets(call.secrets)
+            bundle = await self.modules.bundle(call.bundle)
+            mapping = await self.modules.in_thread(
+                partial(
+                    page_mapping,
+                    bundle,
+                    call.functions,
+                    partial(self.modules.function, bundle),
+                    context=call.context,
+                    verb=call.verb,
+                    model=call.model,
+                    secrets=secrets,
+                )
+            )
+            return await _Slice(self, call, mapping).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _PreparedPage:
+    """A page that is ready to be written, in batches."""
+
+    page: MappedPage
+    writes: Sequence[PreparedWrite]
+
+
+class _Slice:
+    """One attempt of the step."""
+
+    def __init__(
+        self, parts: SavePagesActivities, call: SavePagesInput, mapping: PageMapping
+    ) -> None:
+        info = activity.info()
+        self._database = parts.database
+        self._http = parts.http
+        self._records = parts.records
+        self._modules = parts.modules
+        self._call = call
+        self._mapping = mapping
+        self._key = CursorKey(call.context.run_id, info.workflow_id or "", call.number)
+        self._claim = Claim(info.current_attempt_scheduled_time, info.attempt)
+        self._echoed: set[str] = set()
+
+    async def run(self) -> SavedSlice:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._call.seconds
+        cursor = await self._database.run_cursors.claim(
+            self._key, self._claim, asked=_fingerprint(self._call)
+        )
+        state = _state(cursor)
+        before = cursor.pages
+        coming: asyncio.Task[Page] | None = None
+        try:
+            while not cursor.done:
+                number = cursor.pages + 1
+                page = await (coming or self._fetch(state, number))
+                coming, state = None, page.next
+                self._echoed.update(page.echoed)
+                goes_on = loop.time() < end and not activity.is_worker_shutdown()
+                if state is not None and goes_on:
+                    coming = asyncio.create_task(self._fetch(state, number + 1))
+                prepared = await self._modules.in_thread(partial(self._prepare, page, number))
+                if prepared.page.is_last:
+                    state = None
+                cursor = await self._commit(prepared, state, number)
+                if not goes_on:
+                    break
+        except UpstreamError as error:
+            if error.retryable and error.retry_after is None and cursor.pages > before:
+                # What was saved meanwhile shows that this is the first failure of its kind.
+                error.retry_after = _FIRST_WAIT
+            raise
+        finally:
+            if coming is not None:
+                coming.cancel()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.gather(coming, return_exceptions=True)
+        following = shown_place(state)
+        return SavedSlice(
+            done=cursor.done,
+            pages=cursor.pages,
+            counts=dict(cursor.counts),
+            following=None if following is None else self._mapping.secrets.mask(following),
+            echoed=tuple(sorted(self._echoed)),
+        )
+
+    async def _fetch(self, state: PageState | None, number: int) -> Page:
+        wanted = {"state": state, "number": number}
+        return await self._http.page(self._call.page.model_copy(update=wanted))
+
+    def _prepare(self, page: Page, number: int) -> _PreparedPage:
+        """Map, check and encode a page, in a thread."""
+        mapped = self._mapping.apply(page, number)
+        batches = (
+            # The records were checked just now: to validate them again would only cost.
+            BatchInput.model_construct(
+                context=self._call.context,
+                model=self._call.model,
+                records=list(mapped.records[start : start + RECORDS_PER_BATCH]),
+                not_after=self._call.not_after,
+            )
+            for start in range(0, len(mapped.records), RECORDS_PER_BATCH)
+        )
+        try:
+            writes = [self._records.prepare(self._call.verb, batch) for batch in batches]
+        except InvalidInputError as error:
+            error.message = self._mapping.secrets.mask(f"page {number}: {error.message}")
+            raise
+        return _PreparedPage(mapped, writes)
+
+    async def _commit(
+        self, prepared: _PreparedPage, state: PageState | None, number: int
+    ) -> RunCursor:
+        """Write a page and move the cursor behind it, or do neither."""
+        counts = ModelCounts(added=0, updated=0, deleted=0, unchanged=0)
+        lines = list(prepared.page.warnings)
+        async with self._database.transaction() as conn:
+            for write in prepared.writes:
+                result = await self._records.perform(self._call.context, write, conn)
+                _add(counts, result.counts)
+                lines += self._remarks(result)
+            cursor = await self._database.run_cursors.advance(
+                self._key,
+                self._claim,
+                state=None if state is None else state.model_dump_json().encode(),
+                model=self._call.model,
+                counts=counts,
+                conn=conn,
+            )
+            await self._database.runs.append_logs(
+                self._call.context.run_id, self._log_lines(lines, number), conn=conn
+            )
+        return cursor
+
+    def _remarks(self, result: BatchResult) -> list[tuple[LogLevel, str]]:
+        told: list[tuple[LogLevel, str]] = []
+        if result.duplicates:
+            told.append(("warn", duplicates_text(self._call.model, result.duplicates)))
+        if result.ignored:
+            told.append(
+                (
+                    "debug",
+                    ignored_text(
+                        self._call.verb.removeprefix("batch_"),
+                        self._call.model,
+                        len(result.ignored),
+                    ),
+                )
+            )
+        least = _GRAVITY[self._call.log_level]
+        return [line for line in told if _GRAVITY[line[0]] >= least]
+
+    def _log_lines(self, lines: list[tuple[LogLevel, str]], number: int) -> list[LogLine]:
+        step = f"{self._key.workflow_id}:read {self._key.number}:{number}"
+        return [
+            LogLine(utcnow(), level, self._mapping.secrets.mask(text), step_id=f"{step}:{index}")
+            for index, (level, text) in enumerate(lines)
+        ]
+
+
+def _state(cursor: RunCursor) -> PageState | None:
+    return None if cursor.state is None else PageState.model_validate_json(cursor.state)
+
+
+def _add(total: ModelCounts, counts: ModelCounts) -> None:
+    total["added"] += counts["added"]
+    total["updated"] += counts["updated"]
+    total["deleted"] += counts["deleted"]
+    total["unchanged"] += counts["unchanged"]
+
+
+def _fingerprint(call: SavePagesInput) -> str:
+    """Tell reads apart. A function that was mended is the same one by its name."""
+    asked: dict[str, Any] = call.model_dump(
+        mode="json", include={"verb", "model", "map_item", "where", "on_page"}
+    )
+    asked["page"] = call.page.model_dump(mode="json", include={"request", "paginate"})
+    asked["connection"] = call.page.connection.name
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,73 @@
+"""The modules of bundles outside of workflows, and the threads that their functions run in."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from activities.bundles import BundleCache
+from perdure.ids import BundleHash
+from perdure.scripts.bundle import Bundle
+from perdure.scripts.execution import modules_for_steps
+from perdure.scripts.loader import ScriptModules
+
+__all__ = ["StepModules"]
+
+ResultT = TypeVar("ResultT")
+
+_LOADED_BUNDLES = 32
+_MAX_STEPS = 64
+
+
+class StepModules:
+    """Functions of scripts, each call in a thread of its own, so that none can block the worker.
+
+    Args:
+        bundles: Where the scripts come from.
+    """
+
+    def __init__(self, bundles: BundleCache) -> None:
+        self._bundles = bundles
+        self._loaded: OrderedDict[str, ScriptModules] = OrderedDict()
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(_MAX_STEPS, thread_name_prefix="perdure-step")
+
+    async def bundle(self, bundle_hash: str) -> Bundle:
+        """Return a bundle.
+
+        Raises:
+            NotFoundError: `unknown_bundle`.
+        """
+        stored = await self._bundles.get(BundleHash(bundle_hash))
+        return Bundle(stored.hash, stored.files)
+
+    async def in_thread(self, call: Callable[[], ResultT]) -> ResultT:
+        """Call something in a thread and return what it returns."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def function(self, bundle: Bundle, path: str, name: str) -> Callable[..., Any]:
+        """Return a function of a bundle; call it in a thread, since its file may be executed.
+
+        Args:
+            bundle: The bundle.
+            path: File of the function.
+            name: Its qualified name there.
+
+        Raises:
+            AttributeError: The file has no such function.
+            Exception: Whatever the file raises when it is executed.
+        """
+        return self._modules(bundle).function(path, name)
+
+    def _modules(self, bundle: Bundle) -> ScriptModules:
+        with self._lock:
+            modules = self._loaded.get(bundle.hash)
+            if modules is None:
+                modules = self._loaded[bundle.hash] = modules_for_steps(bundle)
+                if len(self._loaded) > _LOADED_BUNDLES:
+                    self._loaded.popitem(last=False)
+            return modules

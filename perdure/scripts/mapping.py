@@ -1,0 +1,101 @@
+"""From the elements of a page to records: what the functions of a script make of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import GeneratorType
+from typing import Any
+
+from pydantic import BaseModel
+
+from perdure.nango import HelperError, Record
+
+__all__ = ["MappingError", "mapped_records", "plain_record", "plain_records"]
+
+
+class MappingError(Exception):
+    """A function of the script raised; the exception is the cause of this one.
+
+    Attributes:
+        index: For which element of the page, counted from 0.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
+def mapped_records(
+    items: Sequence[Any],
+    map_item: Callable[[Any], Any] | None,
+    where: Callable[[Any], Any] | None,
+) -> list[dict[str, Any]]:
+    """Return the records of a page.
+
+    Args:
+        items: Its elements.
+        map_item: Makes of an element a record, several of them, or None. None takes the elements
+            themselves.
+        where: Says of a record, as `map_item` gave it, whether it is kept.
+
+    Raises:
+        MappingError: One of the functions raised.
+        HelperError: `invalid_record`, what came out is no record; or `invalid_step`, a function
+            has to be awaited.
+    """
+    records: list[Record] = []
+    for index, item in enumerate(items):
+        try:
+            found = _as_records(item if map_item is None else map_item(item), index, map_item)
+            records.extend(found if where is None else filter(where, found))
+        except HelperError:
+            raise
+        except Exception as error:
+            raise MappingError(index) from error
+    return plain_records(records)
+
+
+def _as_records(value: Any, index: int, map_item: Callable[[Any], Any] | None) -> list[Any]:
+    if value is None:
+        return []
+    if isinstance(value, Mapping | BaseModel):
+        return [value]
+    if isinstance(value, list | tuple | GeneratorType):
+        return [record for record in value if record is not None]
+    if inspect.iscoroutine(value):
+        value.close()
+    by = "" if map_item is None else f"`{map_item.__qualname__}` made of "
+    msg = (
+        f"{by}element {index} of the page {'is ' if not by else ''}a {type(value).__name__}; "
+        "a record, a list of records or None is needed"
+    )
+    raise HelperError(msg, code="invalid_record")
+
+
+def plain_records(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return records as JSON objects.
+
+    Raises:
+        HelperError: `invalid_record`, one is neither a model nor a mapping.
+    """
+    return [plain_record(record, index) for index, record in enumerate(records)]
+
+
+def plain_record(record: Record, index: int) -> dict[str, Any]:
+    """Return a record as a JSON object.
+
+    Args:
+        record: A model or a mapping.
+        index: Names it in messages.
+
+    Raises:
+        HelperError: `invalid_record`, it is neither.
+    """
+    if isinstance(record, BaseModel):
+        # What does not fit the model is told by validation, not by pydantic's warning.
+        return record.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+    if isinstance(record, Mapping):
+        return dict(record)
+    msg = f"records[{index}] is a {type(record).__name__}, not a model or a mapping"
+    raise HelperError(msg, code="invalid_record")
