@@ -201,8 +201,12 @@ def _invalid_request(error: RequestValidationError, request: Request) -> Respons
         message = "Send the body as JSON, with the header `Content-Type: application/json`."
         return _respond(request, 400, code, message)
     # The value itself is never repeated: it may be a secret.
-    errors = [FieldError(entry["type"], entry["msg"], entry["loc"][1:]) for entry in found]
+    errors = [FieldError(entry["type"], _said(entry), entry["loc"][1:]) for entry in found]
     return _respond(request, 400, code, message, errors=_fields(errors))
+
+
+def _said(entry: Mapping[str, Any]) -> str:
+    return str(entry["msg"]).removeprefix("Value error, ")
 
 
 def _is_not_json(request: Request) -> bool:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from pydantic_core import PydanticSerializationError
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import (
     TypedSearchAttributes,
@@ -18,7 +19,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from api.errors import ApiError
-from perdure.errors import UnavailableError
+from perdure.errors import InvalidInputError, UnavailableError
 from perdure.temporal.client import unavailable
 from perdure.temporal.failures import describe_failure
 from perdure.temporal.names import TaskQueue, WorkflowType
@@ -83,6 +84,7 @@ async def start_workflow(
 
     Raises:
         UnavailableError: `temporal_unavailable`.
+        InvalidInputError: `unstorable_text`: an argument holds what is no valid Unicode.
     """
     reject, allow = WorkflowIDReusePolicy.REJECT_DUPLICATE, WorkflowIDReusePolicy.ALLOW_DUPLICATE
     async with temporal_answers():
@@ -99,6 +101,9 @@ async def start_workflow(
                 search_attributes=attributes,
                 rpc_timeout=RPC_TIMEOUT,
             )
+        except PydanticSerializationError as error:
+            msg = "A value holds an unpaired surrogate: it cannot be handed on."
+            raise InvalidInputError(msg, code="unstorable_text") from error
         except WorkflowAlreadyStartedError:
             return client.get_workflow_handle(workflow_id, result_type=result_type)
 

@@ -314,8 +314,10 @@ def parse_credentials(
         path: Where `value` stands in the request, for the errors.
 
     Raises:
-        InvalidInputError: If the type is unknown or a field is missing. No value is quoted.
+        InvalidInputError: If the type is unknown, a field is missing, or a text is no valid
+            Unicode (`unstorable_text`). No value is quoted.
     """
+    _refuse_surrogates(value)
     try:
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
@@ -323,7 +325,7 @@ def parse_credentials(
     raise InvalidInputError(
         "The credentials are not complete: see `errors` for the fields to mend.",
         errors=[
-            FieldError(code=entry["type"], message=entry["msg"], path=(*path, *entry["loc"]))
+            FieldError(entry["type"], entry["msg"], (*path, *_place(entry["loc"], value)))
             for entry in found
         ],
     )
@@ -375,6 +377,29 @@ def token_of(credentials: Mapping[str, Any]) -> str | dict[str, Any]:
             return {"oAuthToken": token, "oAuthTokenSecret": secret}
         case _:
             return dict(credentials)
+
+
+def _refuse_surrogates(value: object) -> None:
+    """Refuse what could be stored, as it is encrypted, but neither sent nor shown."""
+    match value:
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                msg = "The credentials hold an unpaired surrogate: no request could carry it."
+                raise InvalidInputError(msg, code="unstorable_text") from None
+        case Mapping():
+            for name, item in value.items():
+                _refuse_surrogates(name)
+                _refuse_surrogates(item)
+        case list():
+            for item in value:
+                _refuse_surrogates(item)
+
+
+def _place(found: Sequence[str | int], value: Mapping[str, Any]) -> Sequence[str | int]:
+    """Return where a field stands in what was sent: without the kind that is looked at first."""
+    return found[1:] if found[:1] == (value.get("type"),) else found or ("type",)
 
 
 def _revealed(model: BaseModel) -> dict[str, JsonValue]:

@@ -143,7 +143,7 @@ RETURNING c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.
 
 # Rows are locked in the order of their ids, so that two writers never wait in a circle.
 _LOCK = """
-SELECT c.id
+SELECT c.id, c.connection_id
   FROM connections c JOIN integrations i ON i.id = c.integration_id
  WHERE i.environment_id = $1 AND i.unique_key = $2 AND c.connection_id = ANY ($3::text[])
  ORDER BY c.id
@@ -517,7 +517,9 @@ class ConnectionStore:
         async with borrowed(self._pool) as conn, conn.transaction():
             rows = await conn.fetch(_LOCK, environment_id, integration, names)
             if len(rows) < len(names):
-                raise await _unknown(conn, environment_id, integration, ", ".join(names))
+                known = {row["connection_id"] for row in rows}
+                missing = next(name for name in names if name not in known)
+                raise await _unknown(conn, environment_id, integration, missing)
             await conn.execute(_WRITE_METADATA, [row["id"] for row in rows], metadata, merge)
 
     def _seal(self, credentials: Mapping[str, Any], aad: bytes) -> bytes:

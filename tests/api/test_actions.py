@@ -123,6 +123,19 @@ async def test_what_does_not_exist_has_nangos_codes(connected: httpx.AsyncClient
     assert error_of(await call(connected, action="issues")) == (404, "not_found")
 
 
+async def test_input_that_is_no_unicode_is_refused(connected: httpx.AsyncClient) -> None:
+    answer = await connected.post(
+        "/action/trigger",
+        content=r'{"action_name": "echo", "input": {"text": "\ud800"}}',
+        headers={
+            "content-type": "application/json",
+            "connection-id": "acme",
+            "provider-config-key": "tracker",
+        },
+    )
+    assert error_of(answer) == (400, "unstorable_text")
+
+
 async def test_action_before_any_deploy_does_not_exist(
     environment: Stack, api: httpx.AsyncClient
 ) -> None:

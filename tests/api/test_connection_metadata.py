@@ -63,6 +63,8 @@ async def test_one_missing_connection_changes_nothing(two: httpx.AsyncClient, me
     answer = await two.request(method, "/connections/metadata", json=body)
 
     assert error_of(answer) == (404, "unknown_connection")
+    assert "'nobody'" in answer.json()["error"]["message"]
+    assert "acme" not in answer.json()["error"]["message"]
     assert await metadata_of(two, "acme") is None
 
 

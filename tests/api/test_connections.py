@@ -118,7 +118,7 @@ async def test_what_does_not_exist_has_nangos_codes(pay: httpx.AsyncClient) -> N
         ({"type": "BASIC", "username": "hush"}, ["credentials", "type"]),
         ({"type": "OAUTH2", "access_token": "hush"}, ["credentials", "type"]),
         ({"apiKey": "hush"}, ["credentials", "type"]),
-        ({"type": "API_KEY"}, ["credentials", "API_KEY", "apiKey"]),
+        ({"type": "API_KEY"}, ["credentials", "apiKey"]),
     ],
 )
 async def test_credentials_have_to_fit_the_provider(
@@ -140,6 +140,17 @@ async def test_field_of_the_wrong_form_is_refused(
     answer = await pay.post("/connections", json=new_connection(**change))
     assert error_of(answer) == (400, "invalid_body")
     assert "hush" not in answer.text
+
+
+async def test_text_that_is_no_unicode_is_refused(pay: httpx.AsyncClient) -> None:
+    body = r'{"provider_config_key": "pay", "credentials": {"type": "API_KEY", "apiKey": "\ud800"}}'
+
+    answer = await pay.post(
+        "/connections", content=body, headers={"content-type": "application/json"}
+    )
+
+    assert error_of(answer) == (400, "unstorable_text")
+    assert (await pay.get("/connections")).json() == {"connections": []}
 
 
 async def test_list_shows_no_credentials_and_can_be_narrowed(pay: httpx.AsyncClient) -> None:

@@ -201,17 +201,17 @@ def test_no_secret_is_shown_by_repr_or_json() -> None:
 @pytest.mark.parametrize(
     ("value", "path"),
     [
-        ({"type": "API_KEY"}, ("credentials", "API_KEY", "apiKey")),
-        ({"type": "API_KEY", "apiKey": "  "}, ("credentials", "API_KEY", "apiKey")),
-        ({"type": "BASIC", "password": "hunter2"}, ("credentials", "BASIC", "username")),
-        ({"type": "OAUTH2", "refresh_token": "hunter2"}, ("credentials", "OAUTH2", "access_token")),
+        ({"type": "API_KEY"}, ("credentials", "apiKey")),
+        ({"type": "API_KEY", "apiKey": "  "}, ("credentials", "apiKey")),
+        ({"type": "BASIC", "password": "hunter2"}, ("credentials", "username")),
+        ({"type": "OAUTH2", "refresh_token": "hunter2"}, ("credentials", "access_token")),
         (
             {"type": "OAUTH2", "access_token": "hunter2", "expires_at": "hunter2 o'clock"},
-            ("credentials", "OAUTH2", "expires_at"),
+            ("credentials", "expires_at"),
         ),
-        ({"type": "APP", "app_id": "hunter2"}, ("credentials", "APP", "installation_id")),
-        ({"type": "SMOKE_SIGNALS", "apiKey": "hunter2"}, ("credentials",)),
-        ({"apiKey": "hunter2"}, ("credentials",)),
+        ({"type": "APP", "app_id": "hunter2"}, ("credentials", "installation_id")),
+        ({"type": "SMOKE_SIGNALS", "apiKey": "hunter2"}, ("credentials", "type")),
+        ({"apiKey": "hunter2"}, ("credentials", "type")),
     ],
 )
 def test_incomplete_credentials_are_refused_without_quoting_them(
@@ -236,3 +236,18 @@ def test_token_is_what_a_request_is_made_with() -> None:
     assert token_of({"type": "OAUTH2", "access_token": "t", "refresh_token": "r"}) == "t"
     assert token_of(oauth1) == {"oAuthToken": "t", "oAuthTokenSecret": "s"}
     assert token_of({"type": "API_KEY", "apiKey": "k"}) == {"type": "API_KEY", "apiKey": "k"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"type": "API_KEY", "apiKey": "hush\ud800"},
+        {"type": "JWT", "key": {"id": "a", "secret": ["hush\ud800"]}},
+        {"type": "JWT", "hush\ud800": "a"},
+    ],
+)
+def test_text_that_no_request_could_carry_is_refused(value: dict[str, object]) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        parse_credentials(value)
+    assert raised.value.code == "unstorable_text"
+    assert "hush" not in raised.value.message
