@@ -40,7 +40,8 @@ PAGE_HEADERS = {
     "x-content-type-options": "nosniff",
     # The application may show the pages in a frame of its own; nothing from elsewhere is loaded.
     "content-security-policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "base-uri 'none'"
     ),
 }
 """Headers of pages, whose addresses may hold the token of a session."""

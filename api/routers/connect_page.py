@@ -37,7 +37,11 @@ from perdure.providers.provider import AuthMode, Provider
 
 __all__ = ["router"]
 
-_ASSETS = {"connect.css": "text/css", "done.js": "text/javascript"}
+_ASSETS = {
+    "connect.css": "text/css",
+    "done.js": "text/javascript",
+    "frame.js": "text/javascript",
+}
 _MAX_FORM = 256 * 1024
 _LEAVES = (AuthMode.OAUTH1, AuthMode.OAUTH2, AuthMode.APP)
 

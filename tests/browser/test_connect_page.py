@@ -100,6 +100,61 @@ async def test_window_of_the_application_is_told_of_the_result(
     assert message["payload"]["connectionId"] == connection_id
 
 
+FRAMING = """<!doctype html><title>Shop</title><iframe src="{link}" width=600 height=600></iframe>
+<script>window.told = []; addEventListener("message", (event) => told.push(event.data))</script>"""
+
+
+async def test_page_in_a_frame_of_another_site_opens_a_window_for_the_consent_page(
+    shop: httpx.AsyncClient,
+    context: BrowserContext,
+    page: Page,
+    issuer: AuthorizationServer,
+    httpserver: HTTPServer,
+) -> None:
+    await make(shop, "local-oauth2", credentials={"type": "OAUTH2", **issuer.client})
+    link = (await session(shop))["connect_link"]
+    httpserver.expect_request("/shop").respond_with_data(
+        FRAMING.format(link=link), content_type="text/html"
+    )
+    await page.goto(httpserver.url_for("/shop").replace("127.0.0.1", "localhost"))
+    frame = page.frame_locator("iframe")
+
+    await frame.get_by_label("Address of the server").fill(issuer.url)
+    async with context.expect_page() as opened:
+        await frame.get_by_role("button", name="Continue to").click()
+    await agree(await opened.value)
+
+    await expect(frame.get_by_role("heading", name="Connected")).to_be_visible()
+    await page.wait_for_function("window.told.length > 0")
+    connection_id = (await connection_of(shop))["connection_id"]
+    told = await page.evaluate("window.told")
+    assert [message["payload"]["connectionId"] for message in told] == [connection_id]
+
+
+async def test_frame_says_why_nothing_was_connected(
+    shop: httpx.AsyncClient,
+    context: BrowserContext,
+    page: Page,
+    issuer: AuthorizationServer,
+    httpserver: HTTPServer,
+) -> None:
+    await make(shop, "local-oauth2", credentials={"type": "OAUTH2", **issuer.client})
+    link = (await session(shop))["connect_link"]
+    httpserver.expect_request("/shop").respond_with_data(
+        FRAMING.format(link=link), content_type="text/html"
+    )
+    await page.goto(httpserver.url_for("/shop").replace("127.0.0.1", "localhost"))
+    frame = page.frame_locator("iframe")
+
+    await frame.get_by_label("Address of the server").fill(issuer.url)
+    async with context.expect_page() as opened:
+        await frame.get_by_role("button", name="Continue to").click()
+    await (await opened.value).get_by_role("link", name="Cancel").click()
+
+    await expect(frame.get_by_role("alert")).to_contain_text("did not agree")
+    assert await page.evaluate("window.told") == []
+
+
 async def test_refusal_is_shown_and_told(
     shop: httpx.AsyncClient, page: Page, issuer: AuthorizationServer
 ) -> None:
