@@ -137,35 +137,47 @@ async def list_(
 
 @app.command
 async def disable(
-    integration: str, action: str, /, *, server: ServerOptions = DEFAULT_SERVER
+    integration: str,
+    action: str,
+    /,
+    *,
+    as_json: AsJson = False,
+    server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
     """Refuse calls of an action; runs under way go on.
 
     Args:
         integration: Key of the integration.
         action: Name of the action.
+        as_json: Print JSON.
         server: Server and key.
     """
     from perdure.app.cli import render
 
     async with api(server) as client:
-        await client.switch_action("disable", integration, action)
-    render.say(f"The action {action} of {integration} is disabled.")
+        answer = await client.switch_action("disable", integration, action)
+    render.done(answer, f"The action {action} of {integration} is disabled.", as_json=as_json)
 
 
 @app.command
 async def enable(
-    integration: str, action: str, /, *, server: ServerOptions = DEFAULT_SERVER
+    integration: str,
+    action: str,
+    /,
+    *,
+    as_json: AsJson = False,
+    server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
     """Take calls of an action again.
 
     Args:
         integration: Key of the integration.
         action: Name of the action.
+        as_json: Print JSON.
         server: Server and key.
     """
     from perdure.app.cli import render
 
     async with api(server) as client:
-        await client.switch_action("enable", integration, action)
-    render.say(f"The action {action} of {integration} is enabled.")
+        answer = await client.switch_action("enable", integration, action)
+    render.done(answer, f"The action {action} of {integration} is enabled.", as_json=as_json)

@@ -41,10 +41,8 @@ async def set_(
     value = _object(metadata)
     async with api(server) as client:
         answer = await client.change_metadata("POST", integration, connection, value)
-    if as_json:
-        render.print_json(answer)
-    else:
-        render.say(f"Replaced the metadata of {connection} of {integration}.")
+    said = f"Replaced the metadata of {connection} of {integration}."
+    render.done(answer, said, as_json=as_json)
 
 
 @app.command
@@ -71,11 +69,8 @@ async def update(
     value = _object(metadata)
     async with api(server) as client:
         answer = await client.change_metadata("PATCH", integration, connection, value)
-    if as_json:
-        render.print_json(answer)
-    else:
-        keys = ", ".join(value) or "nothing"
-        render.say(f"Set {keys} in the metadata of {connection} of {integration}.")
+    said = f"Set {', '.join(value) or 'nothing'} in the metadata of {connection} of {integration}."
+    render.done(answer, said, as_json=as_json)
 
 
 def _object(text: str) -> dict[str, Any]:

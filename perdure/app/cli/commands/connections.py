@@ -203,10 +203,7 @@ async def change(
         raise UsageError(msg, hint="`perdure connections change --help` shows what can be")
     async with api(server) as client:
         answer = await client.change_connection(integration, connection, changes)
-    if as_json:
-        render.print_json(answer)
-    else:
-        render.say(f"Changed the connection {connection} of {integration}.")
+    render.done(answer, f"Changed the connection {connection} of {integration}.", as_json=as_json)
 
 
 @app.command
@@ -230,7 +227,4 @@ async def delete(
 
     async with api(server) as client:
         answer = await client.delete_connection(integration, connection)
-    if as_json:
-        render.print_json(answer)
-    else:
-        render.say(f"Deleted the connection {connection} of {integration}.")
+    render.done(answer, f"Deleted the connection {connection} of {integration}.", as_json=as_json)

@@ -15,12 +15,15 @@ app = App(name="env", group=USE, help="Set and list the variables that scripts r
 
 
 @app.command(name="set")
-async def set_(name: str, value: str, /, *, server: ServerOptions = DEFAULT_SERVER) -> None:
+async def set_(
+    name: str, value: str, /, *, as_json: AsJson = False, server: ServerOptions = DEFAULT_SERVER
+) -> None:
     """Set a variable of the environment.
 
     Args:
         name: Its name: letters, digits and underscores.
         value: Its value; @FILE is the content of a file, - is standard input.
+        as_json: Print JSON.
         server: Server and key.
     """
     from perdure.app.cli import render
@@ -29,8 +32,8 @@ async def set_(name: str, value: str, /, *, server: ServerOptions = DEFAULT_SERV
     if value == "-":
         text = text.removesuffix("\n")
     async with api(server) as client:
-        await client.set_variable(name, text)
-    render.say(f"Set the variable {name}.")
+        answer = await client.set_variable(name, text)
+    render.done(answer, f"Set the variable {name}.", as_json=as_json)
 
 
 @app.command(name="list")
@@ -58,15 +61,18 @@ async def list_(
 
 
 @app.command
-async def delete(name: str, /, *, server: ServerOptions = DEFAULT_SERVER) -> None:
+async def delete(
+    name: str, /, *, as_json: AsJson = False, server: ServerOptions = DEFAULT_SERVER
+) -> None:
     """Delete a variable of the environment.
 
     Args:
         name: Its name.
+        as_json: Print JSON.
         server: Server and key.
     """
     from perdure.app.cli import render
 
     async with api(server) as client:
-        await client.delete_variable(name)
-    render.say(f"Deleted the variable {name}.")
+        answer = await client.delete_variable(name)
+    render.done(answer, f"Deleted the variable {name}.", as_json=as_json)

@@ -13,6 +13,7 @@ from perdure.app.cli.options import (
     AsJson,
     ServerOptions,
     json_value,
+    key_values,
     text_value,
 )
 from perdure.app.cli.session import api
@@ -48,6 +49,7 @@ async def create(
     app_link: Named = None,
     private_key: PrivateKey = None,
     webhook_secret: Secret = None,
+    config: Annotated[list[str] | None, Parameter(negative="")] = None,
     as_json: AsJson = False,
     server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
@@ -65,6 +67,8 @@ async def create(
         app_link: Its public page, where users install it.
         private_key: Its private key in PEM: text, @FILE, or -.
         webhook_secret: What the provider signs its webhooks with: text, @FILE, or -.
+        config: What the provider's entry asks for once for all connections, as NAME=VALUE; may be
+            repeated.
         as_json: Print JSON.
         server: Server and key.
     """
@@ -85,6 +89,7 @@ async def create(
                     private_key=private_key,
                     webhook_secret=webhook_secret,
                 ),
+                "integration_config": key_values(config, "--config") or None,
             }
         )
     if as_json:
@@ -106,6 +111,7 @@ async def change(
     app_link: Named = None,
     private_key: PrivateKey = None,
     webhook_secret: Secret = None,
+    config: Annotated[list[str] | None, Parameter(negative="")] = None,
     forward_webhooks: bool | None = None,
     webhook_rules: str | None = None,
     as_json: AsJson = False,
@@ -123,6 +129,8 @@ async def change(
         app_link: Its public page, where users install it.
         private_key: Its private key in PEM: text, @FILE, or -.
         webhook_secret: What the provider signs its webhooks with: text, @FILE, or -; "" for none.
+        config: What the provider's entry asks for once for all connections, as NAME=VALUE; may be
+            repeated. All of them take the place of all there are.
         forward_webhooks: Hand on to your application what the provider sends.
         webhook_rules: What takes the place of the provider's rules: JSON, @FILE, or -; null for
             nothing.
@@ -143,6 +151,7 @@ async def change(
             webhook_secret=webhook_secret,
         ),
         "forward_webhooks": forward_webhooks,
+        "integration_config": None if config is None else key_values(config, "--config"),
     }
     body = {name: value for name, value in changes.items() if value is not None}
     if webhook_rules is not None:
@@ -206,6 +215,7 @@ async def delete(
     /,
     *,
     yes: Annotated[bool, Parameter(name=("--yes", "-y"), negative="")] = False,
+    as_json: AsJson = False,
     server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
     """Delete an integration with its connections and their records.
@@ -213,6 +223,7 @@ async def delete(
     Args:
         key: Its unique key.
         yes: Do not ask.
+        as_json: Print JSON.
         server: Server and key.
     """
     from perdure.app.cli import render
@@ -223,8 +234,8 @@ async def delete(
             what = "connection" if len(connections) == 1 else "connections"
             msg = f"{key} has {len(connections)} {what}, whose records would be deleted"
             raise UsageError(msg, hint="say --yes to delete them all")
-        await client.delete_integration(key)
-    render.say(f"Deleted the integration {key}.")
+        answer = await client.delete_integration(key)
+    render.done(answer, f"Deleted the integration {key}.", as_json=as_json)
 
 
 def _credentials(**given: str | None) -> dict[str, str | None] | None:

@@ -50,6 +50,7 @@ async def trigger(
     connection: Connection | None = None,
     reset: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     empty_cache: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    as_json: AsJson = False,
     server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
     """Run syncs now, or right after the run that is under way.
@@ -61,12 +62,13 @@ async def trigger(
         reset: End the run under way and start from nothing: no last date, no checkpoint.
         empty_cache: Reset, and replace all records by what the run saves. Readers see the old
             ones until it has succeeded.
+        as_json: Print JSON.
         server: Server and key.
     """
     opts = {"reset": reset, "emptyCache": empty_cache} if reset or empty_cache else None
     async with api(server) as client:
-        await client.command_syncs("trigger", integration, syncs, connection, opts)
-    _say("Triggered", integration, syncs, connection)
+        answer = await client.command_syncs("trigger", integration, syncs, connection, opts)
+    _tell(answer, f"Triggered {_named(syncs, integration, connection)}", as_json=as_json)
 
 
 @app.command
@@ -75,6 +77,7 @@ async def pause(
     /,
     *syncs: str,
     connection: Connection | None = None,
+    as_json: AsJson = False,
     server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
     """Stop syncs from running by themselves, and cancel their runs.
@@ -83,11 +86,12 @@ async def pause(
         integration: Key of the integration.
         syncs: Names of syncs, or name::variant; all of them if none is given.
         connection: Id of a connection; all connections if none is given.
+        as_json: Print JSON.
         server: Server and key.
     """
     async with api(server) as client:
-        await client.command_syncs("pause", integration, syncs, connection)
-    _say("Paused", integration, syncs, connection)
+        answer = await client.command_syncs("pause", integration, syncs, connection)
+    _tell(answer, f"Paused {_named(syncs, integration, connection)}", as_json=as_json)
 
 
 @app.command
@@ -96,6 +100,7 @@ async def start(
     /,
     *syncs: str,
     connection: Connection | None = None,
+    as_json: AsJson = False,
     server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
     """Let paused syncs run again, at once where a run is due.
@@ -104,11 +109,12 @@ async def start(
         integration: Key of the integration.
         syncs: Names of syncs, or name::variant; all of them if none is given.
         connection: Id of a connection; all connections if none is given.
+        as_json: Print JSON.
         server: Server and key.
     """
     async with api(server) as client:
-        await client.command_syncs("start", integration, syncs, connection)
-    _say("Started", integration, syncs, connection)
+        answer = await client.command_syncs("start", integration, syncs, connection)
+    _tell(answer, f"Started {_named(syncs, integration, connection)}", as_json=as_json)
 
 
 @app.command
@@ -236,6 +242,7 @@ async def delete(
     /,
     *,
     connection: Connection,
+    as_json: AsJson = False,
     server: ServerOptions = DEFAULT_SERVER,
 ) -> None:
     """Delete a variant of a sync with its schedule, its runs and its records.
@@ -245,13 +252,15 @@ async def delete(
         sync: Name of the sync.
         variant: Name of the variant.
         connection: Id of the connection.
+        as_json: Print JSON.
         server: Server and key.
     """
     from perdure.app.cli import render
 
     async with api(server) as client:
-        await client.change_variant("DELETE", integration, connection, sync, variant)
-    render.say(f"Deleted {sync}::{variant} of {integration} for {connection}.")
+        answer = await client.change_variant("DELETE", integration, connection, sync, variant)
+    said = f"Deleted {sync}::{variant} of {integration} for {connection}."
+    render.done(answer, said, as_json=as_json)
 
 
 def _variant_of(sync: str) -> tuple[str, str]:
@@ -259,9 +268,12 @@ def _variant_of(sync: str) -> tuple[str, str]:
     return name, variant or "base"
 
 
-def _say(done: str, integration: str, syncs: tuple[str, ...], connection: str | None) -> None:
+def _named(syncs: tuple[str, ...], integration: str, connection: str | None) -> str:
+    what = ", ".join(syncs) or "all syncs"
+    return f"{what} of {integration} for {connection or 'all connections'}."
+
+
+def _tell(answer: object, text: str, *, as_json: bool) -> None:
     from perdure.app.cli import render
 
-    what = ", ".join(syncs) or "all syncs"
-    whose = connection or "all connections"
-    render.say(f"{done} {what} of {integration} for {whose}.")
+    render.done(answer, text, as_json=as_json)

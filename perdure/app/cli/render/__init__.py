@@ -34,7 +34,7 @@ from perdure.app.cli.render.plan import (
 )
 from perdure.app.cli.render.providers import provider, providers
 from perdure.app.cli.render.replay import plain_replay, replay
-from perdure.app.cli.render.terminal import failure, note, print_json, problem, say
+from perdure.app.cli.render.terminal import done, failure, note, print_json, problem, say
 from perdure.app.cli.render.webhook_events import webhook_event, webhook_events
 from perdure.app.cli.render.webhooks import deliveries, delivery, webhook_settings
 
@@ -49,6 +49,7 @@ __all__ = [
     "deployed",
     "deployment",
     "deployments",
+    "done",
     "dry_run",
     "dry_run_started",
     "encryption_keys",

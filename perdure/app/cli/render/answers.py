@@ -137,6 +137,7 @@ def connection(answer: JsonObject, *, shows_credentials: bool) -> None:
             "Configuration": _value(answer.get("connection_config")),
             "Metadata": _value(answer.get("metadata")),
             "Tags": _value(answer.get("tags")),
+            "Belongs to": _value(answer.get("end_user")),
             "Faults": ", ".join(
                 f"{fault['type']} ({fault['log_id']})" for fault in answer.get("errors") or ()
             ),

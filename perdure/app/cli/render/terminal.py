@@ -19,6 +19,7 @@ from perdure.app.cli.errors import ApiError, CliError, hint_for
 from perdure.errors import InvalidInputError, PerdureError
 
 __all__ = [
+    "done",
     "failure",
     "note",
     "plain_lines",
@@ -53,6 +54,14 @@ _STYLES = {
 def print_json(value: object) -> None:
     """Print a value as JSON, for programs."""
     sys.stdout.write(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n")
+
+
+def done(answer: object, text: str, *, as_json: bool) -> None:
+    """Print what was done: as a sentence for people, or the server's answer for programs."""
+    if as_json:
+        print_json(answer)
+    else:
+        say(text)
 
 
 def say(text: str) -> None:
