@@ -61,6 +61,7 @@ from api.routers import (
     webhooks,
 )
 from api.schemas.base import ErrorEnvelope
+from api.slashes import IgnoreLastSlash
 from api.webhook_door import WebhookDoor
 from api.webhook_waker import WebhookWaker
 from perdure._version import __version__
@@ -142,6 +143,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         version=__version__,
         openapi_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,
         generate_unique_id_function=operation_id,
         dependencies=[Depends(check_permission)],
         responses={"default": {"model": ErrorEnvelope, "description": "It failed."}},
@@ -149,6 +151,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
             Middleware(CodecCors, ui_url=dependencies.settings.temporal_ui_url),
             Middleware(OpenCors),
             Middleware(ObserveRequest),
+            Middleware(IgnoreLastSlash),
             Middleware(WebhookDoor, dependencies=dependencies, waker=waker),
             Middleware(
                 LimitBody,

@@ -199,7 +199,6 @@ RULES: Mapping[tuple[str, str], Rule] = {
         "functions:delete", "function.delete", "unique_key", "name"
     ),
     ("GET", "/records"): _environment("records:read"),
-    ("GET", "/records/"): _environment("records:read"),
     ("GET", "/records/stream"): _environment("records:read"),
     ("PATCH", "/records/prune"): _environment("records:write"),
     ("POST", "/sync/trigger"): _environment("syncs:execute"),

@@ -40,7 +40,6 @@ class RecordQuery(BaseModel):
     ids: list[_RecordId] | None = Field(None, max_length=100)
 
 
-@router.get("/records/", include_in_schema=False)
 @router.get("/records", responses={200: {"model": RecordList}}, response_class=Response)
 async def list_records(
     deps: Deps,

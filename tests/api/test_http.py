@@ -30,7 +30,7 @@ async def test_every_path_but_health_and_the_page_needs_a_key(
     app: FastAPI, stranger: httpx.AsyncClient
 ) -> None:
     found = operations(app)
-    assert {("POST", "/action/trigger"), ("GET", "/records/"), ("GET", "/openapi.json")} <= found
+    assert {("POST", "/action/trigger"), ("GET", "/records"), ("GET", "/openapi.json")} <= found
     provider = "/webhook/{environment}/{provider_config_key}"
     is_open = {
         ("GET", "/health"),

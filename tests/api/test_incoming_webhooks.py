@@ -74,7 +74,7 @@ async def test_integration_that_does_not_exist_is_not_found(api: httpx.AsyncClie
         await api.get("/integrations/none"),
         await api.patch("/integrations/none", json={}),
     ):
-        assert error_of(answer) == (404, "unknown_provider_config")
+        assert error_of(answer) == (404, "not_found")
 
 
 async def test_webhook_without_a_secret_says_what_to_do(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from tests.api.calls import error_of
+from tests.api.calls import client_of, error_of
+from tests.support.stack import Stack
 
 PAGE = {"origin": "https://app.example"}
 ASKS = {
@@ -96,6 +98,29 @@ async def test_what_stands_in_the_path_and_does_not_exist_is_not_found(
 ) -> None:
     answer = await api.request(method, path, json={} if method == "PATCH" else None)
     assert error_of(answer) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/integrations/", "/integrations/pay/", "/health/"])
+async def test_slash_at_the_end_changes_nothing(api: httpx.AsyncClient, path: str) -> None:
+    await api.post("/integrations/", json={"provider": "stripe-api-key", "unique_key": "pay"})
+
+    answer = await api.get(path)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == (await api.get(path.removesuffix("/"))).json()
+
+
+async def test_slash_that_belongs_to_a_name_stays(environment: Stack, app: FastAPI) -> None:
+    await environment.connect("http://127.0.0.1:9", connection_id="a/")
+    query = {"provider_config_key": "tracker"}
+    async with client_of(app, environment.secret_key) as client:
+        named = await client.get("/connections/a%2F", params=query)
+        other = await client.get("/connections/a/", params=query)
+        nameless = await client.get("/connections/", params=query)
+
+    assert named.json()["connection_id"] == "a/"
+    assert error_of(other) == (404, "not_found")
+    assert error_of(nameless) == (400, "invalid_uri_params")
 
 
 async def test_delete_may_have_a_body(api: httpx.AsyncClient) -> None:
