@@ -23,6 +23,7 @@ from api.head import AnswerHead
 from api.mcp import McpEndpoint
 from api.openapi import openapi_document, operation_id
 from api.permission import check_permission
+from api.rate_limit import RateLimit
 from api.requests import LimitBody, ObserveRequest
 from api.routers import (
     actions,
@@ -169,6 +170,8 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.state.results = AttemptResults(
         dependencies.database.connect_sessions.take_results, background
     )
+    most = dependencies.settings.requests_per_minute
+    app.state.session_limit = None if most is None else RateLimit(most)
     # Set by whoever serves the app, so that answers without an end come to one.
     app.state.stopping = asyncio.Event()
     install_error_handlers(app)

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from api.connecting import Account, Owner, connect_account
 from api.dependencies import Dependencies, Deps
 from api.errors import ApiError
+from api.rate_limit import RateLimit
 from perdure.connections.credentials import Credentials
 from perdure.db.connect_sessions import ConnectSession
 from perdure.db.connections import Connection
@@ -52,16 +53,24 @@ class EndUserAccess:
     connection: Connection | None = None
 
 
-async def open_session(deps: Dependencies, token: str | None) -> EndUserAccess:
-    """Return what a token opens.
+async def open_session(request: Request, deps: Dependencies, token: str | None) -> EndUserAccess:
+    """Return what a token opens, and count the request.
 
     Raises:
+        ApiError: 429 `too_many_request`; a session may make as many requests as a key.
         UnauthorizedError: `missing_auth_header` or `unknown_connect_session`.
     """
     if not token:
         msg = "Send the token of a connect session, as `connect_session_token` or as bearer."
         raise UnauthorizedError(msg, code="missing_auth_header")
-    return await access_of(deps, await deps.database.connect_sessions.by_token(token))
+    session = await deps.database.connect_sessions.by_token(token)
+    limit: RateLimit | None = request.app.state.session_limit
+    if limit is not None:
+        usage = limit.count(session.id.to_bytes(8))
+        if usage.exceeded:
+            msg = f"The session has made its {usage.limit} requests of this minute. Wait a little."
+            raise ApiError(429, "too_many_request", msg, headers=usage.headers)
+    return await access_of(deps, session)
 
 
 async def access_of(deps: Dependencies, session: ConnectSession) -> EndUserAccess:
@@ -77,7 +86,7 @@ async def _guest(
 ) -> EndUserAccess:
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     token = bearer.strip() if scheme.lower() == "bearer" else None
-    return await open_session(deps, connect_session_token or token)
+    return await open_session(request, deps, connect_session_token or token)
 
 
 Guest = Annotated[EndUserAccess, Depends(_guest)]

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.connect_paths import CONNECT_FOLDERS, CONNECT_PATHS
 from api.errors import error_response
 
 __all__ = ["PASSING_PATH", "LimitBody", "ObserveRequest"]
@@ -20,6 +21,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # What stands for a key in the address of the codec endpoint; see `api.codec_session`.
 _SESSION = re.compile(r"^/codec/[^/]+/")
 _QUIET_PATHS = frozenset({"/health"})
+
+_MAX_STRANGER_BYTES = 256 * 1024
+# What nobody needs a key for, and what is read before anybody looks at a token.
+_STRANGERS = ("/codec/session", *CONNECT_FOLDERS)
 
 PASSING_PATH = "/proxy/"
 """What comes below belongs to a provider: bodies pass through, and paths may hold secrets."""
@@ -70,6 +75,8 @@ class ObserveRequest:
 class LimitBody:
     """Refuses bodies that are too large, by their announced size or while they arrive.
 
+    Whoever has no key may send the fields of a form, and not more.
+
     Args:
         app: What is protected.
         max_bytes: Size of the largest body.
@@ -90,8 +97,7 @@ class LimitBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passes = scope["path"].startswith(PASSING_PATH)
-        limit = self._max_passing_bytes if passes else self._max_bytes
+        limit = self._limit(scope["path"])
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
             raise HTTPException(413)
@@ -106,6 +112,11 @@ class LimitBody:
             return message
 
         await self._app(scope, limited_receive, send)
+
+    def _limit(self, path: str) -> int:
+        if path in CONNECT_PATHS or path.startswith(_STRANGERS):
+            return _MAX_STRANGER_BYTES
+        return self._max_passing_bytes if path.startswith(PASSING_PATH) else self._max_bytes
 
 
 def _request_id(headers: Headers) -> str:

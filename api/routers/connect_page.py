@@ -42,7 +42,6 @@ _ASSETS = {
     "done.js": "text/javascript",
     "frame.js": "text/javascript",
 }
-_MAX_FORM = 256 * 1024
 _LEAVES = (AuthMode.OAUTH1, AuthMode.OAUTH2, AuthMode.APP)
 
 Token = Annotated[str | None, Query(alias="session_token", max_length=255)]
@@ -51,10 +50,10 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/connect")
-async def show_choices(deps: Deps, token: Token = None) -> Response:
+async def show_choices(request: Request, deps: Deps, token: Token = None) -> Response:
     """Show what can be connected; where it is one thing, go on to that."""
     try:
-        guest = await open_session(deps, token)
+        guest = await open_session(request, deps, token)
         found = [
             integration
             for integration in await deps.database.integrations.list(guest.environment.id)
@@ -71,10 +70,10 @@ async def show_choices(deps: Deps, token: Token = None) -> Response:
 
 
 @router.get("/connect/integrations/{unique_key}")
-async def show_form(deps: Deps, unique_key: str, token: Token = None) -> Response:
+async def show_form(request: Request, deps: Deps, unique_key: str, token: Token = None) -> Response:
     """Show what is asked for to connect an account."""
     try:
-        guest = await open_session(deps, token)
+        guest = await open_session(request, deps, token)
         integration, provider = await known_integration(deps, guest, unique_key)
     except PerdureError as error:
         return failure_page(error)
@@ -87,7 +86,7 @@ async def take_form(request: Request, deps: Deps, unique_key: str) -> Response:
     try:
         sent = await _sent(request)
         token = sent.pop("session_token", "")
-        guest = await open_session(deps, token)
+        guest = await open_session(request, deps, token)
         integration, provider = await known_integration(deps, guest, unique_key)
     except PerdureError as error:
         return failure_page(error)
@@ -162,8 +161,6 @@ def _form(
 
 async def _sent(request: Request) -> dict[str, str]:
     body = await request.body()
-    if len(body) > _MAX_FORM:
-        raise InvalidInputError("The form is too large.", code="request_too_large")
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=200))
     except (UnicodeDecodeError, ValueError) as error:

@@ -76,7 +76,6 @@ async def get_connect_session(guest: Guest) -> SessionDetailAnswer:
             endUser=details.get("end_user"),
             tags=details.get("tags"),
             isReconnecting=guest.session.connection_key is not None,
-            webhook_url_override=details.get("webhook_url_override"),
             expires_at=guest.session.expires_at,
         )
     )

@@ -93,7 +93,7 @@ async def leave(
     """Send an end user to the provider's consent page."""
     told: UUID | None = None
     try:
-        guest = await open_session(deps, connect_session_token)
+        guest = await open_session(request, deps, connect_session_token)
         # Strangers leave nothing in the database.
         told = ws_client_id
         integration, provider = await known_integration(deps, guest, unique_key)

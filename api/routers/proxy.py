@@ -71,8 +71,8 @@ async def proxy(
     forward_headers_on_redirect: Annotated[bool, BeforeValidator(_or_nothing), Header()] = False,
 ) -> Response:
     """Call the provider's API."""
-    if base_url_override:
-        # It has the credentials sent to a host of the caller's choice, who could read them there.
+    if base_url_override or forward_headers_on_redirect:
+        # Either has the credentials sent to another host, where the caller could read them.
         access.require("environment:connections:read_credentials")
     settings = deps.settings
     headers = caller_headers(request.headers.raw)

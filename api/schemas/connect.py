@@ -124,7 +124,6 @@ class SessionDetail(Answer):
     tags: dict[str, str] | None = None
     isReconnecting: bool = False  # noqa: N815 - Nango's name
     connectUISettings: dict[str, Any] = {}  # noqa: N815 - Nango's name
-    webhook_url_override: str | None = None
     expires_at: datetime
 
 

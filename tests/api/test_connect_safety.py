@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -12,7 +14,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from perdure.app.container import Container
-from tests.api.calls import error_of
+from tests.api.calls import client_of, error_of
 from tests.api.connects import (
     APP_KEY,
     CLIENT,
@@ -23,6 +25,8 @@ from tests.api.connects import (
     query_of,
     session,
 )
+from tests.support.connect import app_with_providers
+from tests.support.stack import Stack
 
 APP = {
     "type": "APP",
@@ -295,3 +299,56 @@ async def test_page_of_an_app_is_the_entrys(
     page = urlsplit(answer.headers["location"])
     assert (page.netloc, page.path) == ("github.example", "/apps/ours/installations/new")
     assert set(query_of(answer.headers["location"])) == {"state"}
+
+
+@pytest.mark.parametrize("path", ["/api-auth/api-key/any", "/connect/integrations/any"])
+async def test_large_body_of_a_stranger_is_refused_before_it_is_held(
+    browser: httpx.AsyncClient, path: str
+) -> None:
+    read = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(100):
+            read += 64 * 1024
+            yield b" " * 64 * 1024
+
+    answer = await browser.post(
+        path, content=pieces(), headers={"content-type": "application/json"}
+    )
+
+    assert error_of(answer) == (400, "request_too_large")
+    assert read < 1024 * 1024
+
+
+async def test_end_user_does_not_see_where_webhooks_go(
+    shop: httpx.AsyncClient, browser: httpx.AsyncClient
+) -> None:
+    url = "https://shop.example.com/hooks?secret=ours"
+    token = await session(shop, webhook_url_override=url)
+
+    answer = await browser.get("/connect/session", params={"connect_session_token": token})
+
+    assert answer.status_code == 200
+    assert "hooks" not in answer.text
+
+
+async def test_session_is_limited_as_a_key_is(
+    container: Container, tmp_path: Path, stack: Stack
+) -> None:
+    async with (
+        app_with_providers(container, tmp_path, requests_per_minute=3) as app,
+        client_of(app, stack.secret_key) as shop,
+        client_of(app, None) as browser,
+    ):
+        tokens = [await session(shop) for _ in range(2)]
+        query = {"connect_session_token": tokens[0]}
+        answers = [await browser.get("/connect/session", params=query) for _ in range(4)]
+        page = await browser.get("/connect", params={"session_token": tokens[0]})
+        other = await browser.get("/connect", params={"session_token": tokens[1]})
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[3].json()["error"]["code"] == "too_many_request"
+    assert int(answers[3].headers["retry-after"]) > 0
+    assert (page.status_code, other.status_code) == (429, 200)
+    assert "too_many_request" in page.text

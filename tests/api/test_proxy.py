@@ -595,6 +595,10 @@ async def test_key_that_may_not_read_credentials_cannot_have_them_sent_elsewhere
         assert error_of(refused) == (403, "forbidden")
         assert not other.asked
         assert (await caller.get("/proxy/x", headers=seeing | elsewhere)).status_code == 200
+        following = {"forward-headers-on-redirect": "true"}
+        refused = await caller.get("/proxy/x", headers=blind | following)
+        assert error_of(refused) == (403, "forbidden")
+        assert (await caller.get("/proxy/x", headers=seeing | following)).status_code == 200
 
 
 # Secrets
