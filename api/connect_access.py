@@ -26,6 +26,7 @@ __all__ = [
     "Guest",
     "TokenQuery",
     "access_of",
+    "client_override",
     "config_of",
     "connect_for",
     "known_integration",
@@ -154,6 +155,28 @@ def config_of(
         )
         raise InvalidInputError(msg, code="missing_connection_config")
     return config
+
+
+def client_override(fields: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the client that an account brings along, None where it has none of its own.
+
+    Args:
+        fields: As clients of the API name them.
+
+    Raises:
+        InvalidInputError: One of the two is there without the other.
+    """
+    given = {part: fields.get(f"oauth_{part}_override") for part in ("client_id", "client_secret")}
+    texts = {part: text for part, text in given.items() if isinstance(text, str) and text}
+    if not texts:
+        return None
+    for part in given:
+        if part not in texts:
+            # Never a client of theirs with a secret of ours.
+            name = f"oauth_{part}_override"
+            msg = f"A client of the account's own needs its {name}, too."
+            raise InvalidInputError(msg, errors=[FieldError("missing", msg, (name,))])
+    return texts
 
 
 async def connect_for(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 
-from api.connect_access import Guest, config_of, connect_for, known_integration
+from api.connect_access import Guest, client_override, config_of, connect_for, known_integration
 from api.dependencies import Deps
 from api.schemas.connect import ConnectedAccount
 from perdure.connections.credentials import parse_credentials
@@ -104,6 +104,8 @@ def typed_credentials(provider: Provider, fields: dict[str, Any]) -> dict[str, A
         raise InvalidInputError(
             f"Not everything is filled in as it should be. {told}", errors=errors
         )
+    if mode is AuthMode.TBA and (client := client_override(given)):
+        given["config_override"] = client
     return {**given, "type": mode.value}
 
 

@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from api.connect_access import (
     EndUserAccess,
     TokenQuery,
     access_of,
+    client_override,
     config_of,
     connect_for,
     known_integration,
@@ -41,6 +43,7 @@ from perdure.auth.target import AuthTarget
 from perdure.auth.tokens import TokenClient
 from perdure.connections.credentials import (
     AppCredentials,
+    ClientOverride,
     Credentials,
     OAuth1Credentials,
     OAuth2Credentials,
@@ -98,12 +101,14 @@ async def leave(
         told = ws_client_id
         integration, provider = await known_integration(deps, guest, unique_key)
         config = config_of(guest, integration, provider, _fields(request, "params"))
-        target = await auth_target(deps, integration, provider, config)
+        own = client_override(_fields(request, "credentials"))
+        target = _with_client(await auth_target(deps, integration, provider, config), own)
         state, cookie = deps.database.oauth_states.new_state(), secrets.token_urlsafe(32)
         callback = f"{public_url(request, deps)}{_CALLBACK}"
         flow: dict[str, JsonValue] = {
             "redirect_uri": callback,
             "connection_config": config,
+            "client": dict(own) if own else None,
             "cookie": _hash(cookie),
             "ws_client_id": str(ws_client_id) if ws_client_id else None,
         }
@@ -207,11 +212,23 @@ async def _connected(
     guest = await access_of(deps, session)
     provider = deps.catalog.get(integration.provider)
     config: dict[str, JsonValue] = dict(taken.flow["connection_config"])
-    target = await auth_target(deps, integration, provider, config)
+    own = taken.flow.get("client")
+    target = _with_client(await auth_target(deps, integration, provider, config), own)
     back = _callback_config(request, provider)
     credentials = await _credentials(request, deps, target, taken.flow)
+    if own and isinstance(credentials, OAuth2Credentials):
+        override = ClientOverride.model_validate(own)
+        credentials = credentials.model_copy(update={"config_override": override})
     config |= back | _granted_config(provider, credentials) | said_config(guest, integration)
     return await connect_for(deps, guest, integration, credentials, config)
+
+
+def _with_client(target: AuthTarget, own: Mapping[str, str] | None) -> AuthTarget:
+    """Return a target with the client that an account brings along, where it does."""
+    if not own or target.provider.auth_mode is not AuthMode.OAUTH2:
+        return target
+    client = replace(target.client, client_id=own["client_id"], client_secret=own["client_secret"])
+    return replace(target, client=client)
 
 
 async def _credentials(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from typing import Any
 
 import httpx
@@ -172,6 +173,76 @@ async def test_wrong_verifier_connects_nothing(
     assert done.status_code == 502
     assert "guessed" not in done.text
     assert await nothing_is_connected(shop)
+
+
+async def test_account_is_connected_with_a_client_of_its_own(
+    shop: httpx.AsyncClient, browser: httpx.AsyncClient, httpserver: HTTPServer
+) -> None:
+    await make(shop, "local-oauth2", credentials=CLIENT)
+    theirs = {"Authorization": f"Basic {b64encode(b'theirs:their-secret').decode()}"}
+    httpserver.expect_request("/token", headers=theirs).respond_with_json(
+        {"access_token": "a", "refresh_token": "r", "expires_in": 3600}
+    )
+    own = {
+        "credentials[oauth_client_id_override]": "theirs",
+        "credentials[oauth_client_secret_override]": "their-secret",
+    }
+    asked = await leave(browser, await session(shop), "local-oauth2", issuer_of(httpserver), **own)
+    done = await browser.get("/oauth/callback", params={"state": asked["state"], "code": "c"})
+
+    assert asked["client_id"] == "theirs"
+    assert done.status_code == 200, done.text
+    connection = await only_connection(shop)
+    override = {"client_id": "theirs", "client_secret": "their-secret"}
+    assert connection["credentials"]["config_override"] == override
+    # Its tokens are refreshed with that client, too.
+    query = {"provider_config_key": "local-oauth2", "force_refresh": "true"}
+    answer = await shop.get(f"/connections/{connection['connection_id']}", params=query)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_client_of_an_account_has_its_secret(
+    shop: httpx.AsyncClient, browser: httpx.AsyncClient, httpserver: HTTPServer
+) -> None:
+    await make(shop, "local-oauth2", credentials=CLIENT)
+
+    answer = await browser.get(
+        "/oauth/connect/local-oauth2",
+        params={
+            "connect_session_token": await session(shop),
+            "params[issuer]": issuer_of(httpserver),
+            "credentials[oauth_client_id_override]": "theirs",
+        },
+    )
+
+    assert answer.status_code == 400
+    assert "oauth_client_secret_override" in answer.text
+
+
+async def test_token_of_an_account_signs_with_a_client_of_its_own(
+    shop: httpx.AsyncClient, browser: httpx.AsyncClient, httpserver: HTTPServer
+) -> None:
+    provider = OAuth1Server(httpserver, "theirs", "their-secret")
+    provider.validator.tokens["token-1"] = "secret-1"
+    await make(shop, "local-tba", credentials=CLIENT | {"type": "TBA"})
+
+    answer = await browser.post(
+        "/auth/tba/local-tba",
+        params={
+            "connect_session_token": await session(shop),
+            "params[issuer]": issuer_of(httpserver),
+            "params[accountId]": "ACME",
+        },
+        json={
+            "token_id": "token-1",
+            "token_secret": "secret-1",
+            "oauth_client_id_override": "theirs",
+            "oauth_client_secret_override": "their-secret",
+        },
+    )
+
+    assert answer.status_code == 200, answer.text
+    assert provider.passed == ["/api/me"]
 
 
 # Forms.
