@@ -40,12 +40,12 @@ from perdure.errors import InvalidInputError, UpstreamError
 from perdure.nango import LoggerLevel
 from perdure.proxy.pagination import Page, PageState, shown_place
 from perdure.scripts.secrets import KnownSecrets
+from perdure.temporal import policies
 from perdure.temporal.payloads import Payload, RunContext
 
 __all__ = ["SavePagesActivities", "SavePagesInput", "SavedSlice"]
 
 _GRAVITY = {"debug": 0, "info": 1, "warn": 2, "error": 3, "off": 4}
-_FIRST_WAIT = 1.0
 
 
 class SavePagesInput(Payload):
@@ -195,7 +195,6 @@ class _Slice:
             self._key, self._claim, asked=_fingerprint(self._call)
         )
         state = _state(cursor)
-        before = cursor.pages
         coming: asyncio.Task[Page] | None = None
         try:
             while not cursor.done:
@@ -213,9 +212,9 @@ class _Slice:
                 if not goes_on:
                     break
         except UpstreamError as error:
-            if error.retryable and error.retry_after is None and cursor.pages > before:
-                # What was saved meanwhile shows that this is the first failure of its kind.
-                error.retry_after = _FIRST_WAIT
+            if error.retryable and error.retry_after is None:
+                # Attempts that saved pages are no reason to wait longer and longer.
+                error.retry_after = policies.backoff(max(cursor.tries, 1)).total_seconds()
             raise
         finally:
             if coming is not None:

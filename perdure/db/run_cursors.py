@@ -27,6 +27,7 @@ VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (run_id, workflow_id, number) DO UPDATE
    SET claimed_at = excluded.claimed_at,
        attempt    = excluded.attempt,
+       tries      = c.tries + 1,
        asked      = excluded.asked,
        state      = CASE WHEN c.asked = excluded.asked THEN c.state END,
        done       = c.done AND c.asked = excluded.asked,
@@ -36,19 +37,19 @@ ON CONFLICT (run_id, workflow_id, number) DO UPDATE
        deleted    = CASE WHEN c.asked = excluded.asked THEN c.deleted ELSE 0 END,
        unchanged  = CASE WHEN c.asked = excluded.asked THEN c.unchanged ELSE 0 END
  WHERE (c.claimed_at, c.attempt) <= (excluded.claimed_at, excluded.attempt)
-RETURNING state, done, pages, added, updated, deleted, unchanged
+RETURNING state, done, pages, tries, added, updated, deleted, unchanged
 """
 
 # The cursor and the run's counts, in one round trip.
 _ADVANCE = """
 WITH moved AS (
     UPDATE run_cursors
-       SET state = $6, done = $6::bytea IS NULL, pages = pages + 1,
+       SET state = $6, done = $6::bytea IS NULL, pages = pages + 1, tries = 0,
            added = added + $8, updated = updated + $9,
            deleted = deleted + $10, unchanged = unchanged + $11
      WHERE run_id = $1 AND workflow_id = $2 AND number = $3
        AND claimed_at = $4 AND attempt = $5
-    RETURNING state, done, pages, added, updated, deleted, unchanged
+    RETURNING state, done, pages, tries, added, updated, deleted, unchanged
 ), counted AS (
     UPDATE runs
        SET counts = counts || jsonb_build_object($7::text, jsonb_build_object(
@@ -99,12 +100,14 @@ class RunCursor:
         state: Where the next page begins, None before the first and after the last.
         done: Whether all pages are saved.
         pages: How many are.
+        tries: How many attempts have begun since the last page, the present one included.
         counts: What became of their records.
     """
 
     state: bytes | None
     done: bool
     pages: int
+    tries: int
     counts: ModelCounts
 
 
@@ -203,7 +206,7 @@ class RunCursorStore:
             deleted=row["deleted"],
             unchanged=row["unchanged"],
         )
-        return RunCursor(state, row["done"], row["pages"], counts)
+        return RunCursor(state, row["done"], row["pages"], row["tries"], counts)
 
 
 def cursor_aad(key: CursorKey) -> bytes:

@@ -62,6 +62,14 @@ _WEBHOOK_BACKOFF = RetryPolicy(
     maximum_interval=timedelta(minutes=30),
 )
 
+# The API's faults bring waits of their own, which start anew with each page; a worker that died
+# is no reason to wait, however often it happens while one step works.
+_PAGES_BACKOFF = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(seconds=4),
+)
+
 _DATABASE_BACKOFF = RetryPolicy(
     initial_interval=timedelta(milliseconds=500),
     backoff_coefficient=2,
@@ -182,7 +190,7 @@ def page_slice(limit: timedelta, working: timedelta, attempt_seconds: float) -> 
         + 2 * _ATTEMPT_SLACK,
         schedule_to_close_timeout=working + limit,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
-        retry_policy=TRANSIENT_BACKOFF,
+        retry_policy=_PAGES_BACKOFF,
     )
 
 

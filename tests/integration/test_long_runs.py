@@ -184,6 +184,44 @@ async def test_steps_beside_a_checkpoint_have_ended_before_the_script_starts_aga
     await assert_replays(stack, handle)
 
 
+PAGES_BY_PART = """
+async def fetch_data(nango):
+    place = await nango.get_checkpoint()
+    part = place["part"] if place else 0
+    while part < 30:
+        part += 1
+        pages = nango.paginate(
+            endpoint="/issues",
+            params={"part": str(part)},
+            paginate={
+                "type": "cursor",
+                "cursor_name_in_request": "cursor",
+                "cursor_path_in_response": "next",
+                "response_path": "items",
+            },
+        )
+        saved = await pages.save("Issue")
+        assert saved.added + saved.unchanged == 250, saved
+        await nango.save_checkpoint({"part": part})
+    await nango.clear_checkpoint()
+"""
+
+
+async def test_reads_past_the_script_are_not_taken_for_those_before_the_checkpoint(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(project(PAGES_BY_PART))
+    connection = await stack.connect(source.url)
+
+    handle = await stack.start_sync(connection)
+    result = await handle.result()
+
+    assert source.served == {1: 30, 2: 30, 3: 30}
+    assert result.counts["Issue"]["unchanged"] == 29 * 250
+    assert len(await executions(stack.container.temporal, handle)) > 2
+    await assert_replays(stack, handle)
+
+
 async def test_cancelling_reaches_a_run_that_has_started_again(
     stack: Stack, source: Source
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+import time
 from base64 import b64encode
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -75,6 +76,30 @@ async def fetch_data(nango: NangoSync) -> None:
     await nango.batch_delete([{"id": "1"}], "Issue")
     if metadata.get("fail"):
         raise ValueError("as the metadata asks")
+"""
+
+PAST_THE_SCRIPT = """
+from models import Issue
+
+
+def to_issue(raw):
+    return Issue(id=raw["id"], title=raw["title"])
+
+
+async def fetch_data(nango):
+    pages = nango.paginate(
+        endpoint="/issues",
+        paginate={
+            "type": "cursor",
+            "cursor_name_in_request": "cursor",
+            "cursor_path_in_response": "next",
+            "response_path": "items",
+        },
+    )
+    saved = await pages.save("Issue", map=to_issue)
+    await nango.log(f"{saved.pages} pages, {saved.added} added")
+    await nango.save_checkpoint({"pages": saved.pages})
+    await pages.delete("Issue", where=to_issue)
 """
 
 HELLO = {"text": "hello"}
@@ -186,6 +211,14 @@ async def record_timeout(environment: Stack, connection: Connection) -> None:
     await save("action-timeout", late)
 
 
+async def record_pages(environment: Stack, connection: Connection, source: Source) -> None:
+    """Save pages past the script that come so slowly that more than one step is needed."""
+    await environment.deploy(project(PAST_THE_SCRIPT))
+    source.before = lambda _: time.sleep(0.6)
+    await save("sync-pages-success", await environment.start_sync(connection))
+    source.before = lambda _: None
+
+
 async def main() -> None:
     HISTORIES.mkdir(exist_ok=True)
     server = HTTPServer(host="127.0.0.1")
@@ -218,6 +251,7 @@ async def main() -> None:
         await record_timeout(environment, ok)
         await environment.deploy(tracked())
         await save("sync-tracked-success", await environment.start_sync(ok))
+        await record_pages(environment, ok, source)
         await record_webhook(environment, ok)
         for number in range(60):
             await environment.connect(source.url, connection_id=f"c{number}")
