@@ -53,6 +53,23 @@ class EndUserAccess:
     environment: Environment
     connection: Connection | None = None
 
+    def owns(self, connection: Connection) -> bool:
+        """Say whether a connection belongs to whom the session is for.
+
+        That is the same organization where both name one, otherwise the same end user; without
+        end users the tags tell.
+        """
+        if self.connection is not None and self.connection.key == connection.key:
+            return True
+        details = self.session.details
+        ours, theirs = details.get("end_user"), connection.end_user
+        if ours is None or theirs is None:
+            return ours is theirs and details.get("tags") == connection.tags
+        organizations = [(user.get("organization") or {}).get("id") for user in (ours, theirs)]
+        if all(organizations):
+            return organizations[0] == organizations[1]
+        return bool(ours.get("id") == theirs.get("id"))
+
 
 async def open_session(request: Request, deps: Dependencies, token: str | None) -> EndUserAccess:
     """Return what a token opens, and count the request.

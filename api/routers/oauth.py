@@ -219,8 +219,29 @@ async def _connected(
     if own and isinstance(credentials, OAuth2Credentials):
         override = ClientOverride.model_validate(own)
         credentials = credentials.model_copy(update={"config_override": override})
+    if isinstance(credentials, AppCredentials):
+        await _refuse_foreign(deps, guest, integration, credentials.installation_id)
     config |= back | _granted_config(provider, credentials) | said_config(guest, integration)
     return await connect_for(deps, guest, integration, credentials, config)
+
+
+async def _refuse_foreign(
+    deps: Dependencies, guest: EndUserAccess, integration: Integration, installation: str
+) -> None:
+    """Refuse an installation that only others have connected.
+
+    Its id comes from the browser, and the app's key opens every installation there is.
+
+    Raises:
+        ApiError: 409 `installation_already_connected`.
+    """
+    if said_config(guest, integration).get("installation_id") == installation:
+        return
+    wanted = {"installation_id": installation}
+    found = await deps.database.connections.with_config(integration.id, wanted)
+    if found and not any(guest.owns(connection) for connection in found):
+        msg = "This installation of the app is connected for somebody else already."
+        raise ApiError(409, "installation_already_connected", msg)
 
 
 def _with_client(target: AuthTarget, own: Mapping[str, str] | None) -> AuthTarget:

@@ -117,6 +117,16 @@ SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.con
  LIMIT $3
 """
 
+_WITH_CONFIG = """
+SELECT c.id, c.environment_id, c.integration_id, i.unique_key, i.provider, c.connection_id,
+       c.metadata, c.connection_config, c.tags, c.end_user,
+       c.created_at, c.updated_at, c.last_fetched_at, c.webhook_url_override,
+       c.credentials_version, c.auth_error_run_id, c.deleting_since, c.refresh_failure
+  FROM connections c JOIN integrations i ON i.id = c.integration_id
+ WHERE c.integration_id = $1 AND c.connection_config @> $2
+ ORDER BY c.id
+"""
+
 _COUNT_BY_INTEGRATION = """
 SELECT i.unique_key, count(*)
   FROM connections c JOIN integrations i ON i.id = c.integration_id
@@ -385,6 +395,14 @@ class ConnectionStore:
         """
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_PAGE, environment_id, after, limit)
+        return [Connection(*row.values()) for row in rows]
+
+    async def with_config(
+        self, integration_id: int, config: Mapping[str, Any]
+    ) -> Sequence[Connection]:
+        """Return the connections of an integration that have all of these parameters."""
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_WITH_CONFIG, integration_id, config)
         return [Connection(*row.values()) for row in rows]
 
     async def count_by_integration(self, environment_id: EnvironmentId) -> dict[str, int]:

@@ -63,6 +63,14 @@ async def nothing_is_connected(shop: httpx.AsyncClient) -> bool:
 # Consent pages.
 
 
+APP = {
+    "type": "APP",
+    "app_id": "app-1",
+    "app_link": "https://github.example/apps/ours",
+    "private_key": APP_KEY,
+}
+
+
 class Installations:
     """Gives tokens of installations to whoever shows the JWT of the app."""
 
@@ -87,13 +95,7 @@ class Installations:
 async def test_app_is_installed_and_connected(
     shop: httpx.AsyncClient, browser: httpx.AsyncClient, httpserver: HTTPServer
 ) -> None:
-    app = {
-        "type": "APP",
-        "app_id": "app-1",
-        "app_link": "https://github.example/apps/ours",
-        "private_key": APP_KEY,
-    }
-    await make(shop, "local-app", credentials=app)
+    await make(shop, "local-app", credentials=APP)
     installations = Installations(httpserver)
     asked = await leave(browser, await session(shop), "local-app", issuer_of(httpserver))
 
@@ -109,16 +111,43 @@ async def test_app_is_installed_and_connected(
     assert connection["connection_config"]["installation_id"] == "77"
 
 
+async def test_installation_of_somebody_else_is_not_connected(
+    shop: httpx.AsyncClient, browser: httpx.AsyncClient, httpserver: HTTPServer
+) -> None:
+    await make(shop, "local-app", credentials=APP)
+    Installations(httpserver)
+    issuer = issuer_of(httpserver)
+
+    async def connect(**body: Any) -> httpx.Response:
+        asked = await leave(browser, await session(shop, **body), "local-app", issuer)
+        params = {"state": asked["state"], "installation_id": "77"}
+        return await browser.get("/app-auth/connect", params=params)
+
+    acme, other = ({"organization": {"id": name}} for name in ("acme", "other"))
+    assert (await connect(end_user={"id": "u1"}, **acme)).status_code == 200
+    asked_before = len(httpserver.log)
+
+    foreign = [
+        await connect(end_user={"id": "u2"}),
+        await connect(end_user={"id": "u1"}, **other),
+        await connect(end_user=None, tags={"plan": "pro"}),
+    ]
+
+    assert [answer.status_code for answer in foreign] == [409, 409, 409]
+    assert "installation_already_connected" in foreign[0].text
+    assert len(httpserver.log) == asked_before
+    said = {"local-app": {"connection_config": {"installation_id": "77"}}}
+    assert (await connect(end_user={"id": "u2"}, **acme)).status_code == 200
+    named = await connect(end_user={"id": "u3"}, integrations_config_defaults=said)
+    assert named.status_code == 200
+    assert (await connect(end_user={"id": "u1"})).status_code == 200
+    assert (await connect(end_user={"id": "u4"})).status_code == 409
+
+
 async def test_app_that_was_only_asked_for_is_not_connected(
     shop: httpx.AsyncClient, browser: httpx.AsyncClient, httpserver: HTTPServer
 ) -> None:
-    app = {
-        "type": "APP",
-        "app_id": "app-1",
-        "app_link": "https://github.example/apps/ours",
-        "private_key": APP_KEY,
-    }
-    await make(shop, "local-app", credentials=app)
+    await make(shop, "local-app", credentials=APP)
     asked = await leave(browser, await session(shop), "local-app", issuer_of(httpserver))
 
     answer = await browser.get(
