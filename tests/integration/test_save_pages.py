@@ -396,6 +396,32 @@ async def test_secrets_of_pages_stay_out_of_the_history(stack: Stack, source: So
     assert "hush-hush-key" not in (await handle.fetch_history()).to_json()
 
 
+async def test_secrets_that_the_script_knows_stay_out_of_the_history(
+    stack: Stack, source: Source
+) -> None:
+    script = f"""
+def f(raw):
+    raise ValueError("seen: " + raw["title"])
+
+async def fetch_data(nango):
+    token = (await nango.get_connection())["credentials"]["apiKey"]
+    options = {{"paginate": {CURSOR!r}, "headers": {{"x-token": token}}}}
+    await nango.paginate(endpoint="/issues", **options).save("Issue", map=f)
+"""
+    await stack.deploy(project(script))
+    connection = await stack.connect(source.url, api_key="hush-hush-key")
+    source.records = [{"id": "1", "title": "=hush-hush-key=", "number": 1}]
+    handle = await stack.start_sync(connection)
+
+    with pytest.raises(WorkflowFailureError) as failure:
+        await handle.result()
+
+    assert "seen: =" in str(failure.value.__cause__)
+    history = (await handle.fetch_history()).to_json()
+    assert "save_pages" in history
+    assert "hush-hush-key" not in history
+
+
 async def test_actions_have_no_records_to_save(stack: Stack, source: Source) -> None:
     action = """
 async def run_action(nango, input):

@@ -118,13 +118,8 @@ async def a_call(stack: Stack, connection: Connection) -> SavePagesInput:
     )
 
 
-def attempt(
-    stack: Stack, transport: HttpTransport, call: SavePagesInput, number: int
-) -> asyncio.Task[SavedSlice]:
-    """Begin an attempt of the step, given out half a minute after the one before."""
-    (step,) = (
-        each for each in activities_of(stack.container, transport) if each.__name__ == "save_pages"
-    )
+def environment_of(call: SavePagesInput, number: int) -> ActivityEnvironment:
+    """The surroundings of an attempt that is given out half a minute after the one before."""
     environment = ActivityEnvironment()
     environment.info = replace(
         environment.info,
@@ -132,7 +127,41 @@ def attempt(
         workflow_id=call.context.workflow_id,
         current_attempt_scheduled_time=utcnow() + timedelta(seconds=30 * number),
     )
-    return asyncio.create_task(environment.run(step, call))
+    return environment
+
+
+def attempt(
+    stack: Stack,
+    transport: HttpTransport,
+    call: SavePagesInput,
+    number: int,
+    environment: ActivityEnvironment | None = None,
+) -> asyncio.Task[SavedSlice]:
+    """Begin an attempt of the step."""
+    (step,) = (
+        each for each in activities_of(stack.container, transport) if each.__name__ == "save_pages"
+    )
+    return asyncio.create_task((environment or environment_of(call, number)).run(step, call))
+
+
+async def test_a_worker_that_stops_saves_its_page_and_hands_the_rest_on(
+    stack: Stack, source: Source, transport: HttpTransport
+) -> None:
+    call = await a_call(stack, await stack.connect(source.url))
+    environment = environment_of(call, 1)
+
+    def stop(page: int) -> None:
+        if page == 1:
+            loop.call_soon_threadsafe(environment.worker_shutdown)
+
+    loop = asyncio.get_running_loop()
+    source.before = stop
+    first = await attempt(stack, transport, call, 1, environment)
+    second = await attempt(stack, transport, call, 2)
+
+    assert (first.done, first.pages, first.following) == (False, 1, "2")
+    assert (second.done, second.pages, second.counts["added"]) == (True, 3, 250)
+    assert source.served == {1: 1, 2: 1, 3: 1}
 
 
 async def test_an_attempt_that_was_given_up_but_lives_on_saves_nothing_any_more(
