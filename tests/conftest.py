@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,8 +19,44 @@ from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.client import register_search_attributes
 from perdure.temporal.watchdog import Watchdog
+from tests.support.log_tape import LogTape
+from tests.support.secret_search import SecretSearch, assert_none
+from tests.support.secret_texts import SECRETS, learn_from_product
 from tests.support.source import Source, issues
 from tests.support.stack import Stack, settings_for
+
+TAPE = pytest.StashKey[LogTape]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Write down what was printed, by processes that a test started, too."""
+    report = yield
+    tape = item.config.stash.get(TAPE, None)
+    for title, text in report.sections:
+        if tape is not None and title.startswith(("Captured stdout", "Captured stderr")):
+            tape.write(f"{item.nodeid} {title}", text)
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def secrets_stand_nowhere(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Fail the run if a secret of any test was logged or printed, here or by other processes.
+
+    The fixtures `postgres` and `temporal` see to databases and histories.
+    """
+    tape = pytestconfig.stash[TAPE] = LogTape(tmp_path_factory.mktemp("log") / "tape")
+    tape.start()
+    with pytest.MonkeyPatch.context() as patch:
+        learn_from_product(SECRETS, patch)
+        yield
+    search = SecretSearch(SECRETS)
+    found = search.in_lines(tape.stop())
+    for path in tmp_path_factory.getbasetemp().rglob("*.log"):
+        found |= search.in_lines(path)
+    assert_none(found)
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +66,7 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
     async with embedded_postgres(folder) as url:
         await migrate(url)
         yield url
+        assert_none(await SecretSearch(SECRETS).in_database(url))
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +75,7 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
     folder: Path = tmp_path_factory.mktemp("temporal")
     async with embedded_temporal(folder) as address:
         yield address
+        assert_none(await SecretSearch(SECRETS).in_temporal(address))
 
 
 @pytest.fixture(scope="session")

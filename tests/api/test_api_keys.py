@@ -49,7 +49,7 @@ async def connect(api: httpx.AsyncClient) -> None:
         json={
             "provider": "generic-api-key",
             "unique_key": "tracker",
-            "credentials": {"webhook_secret": "hush-client"},
+            "credentials": {"webhook_secret": "hush-hush-client"},
         },
     )
     answer = await api.post(
@@ -57,7 +57,7 @@ async def connect(api: httpx.AsyncClient) -> None:
         json={
             "provider_config_key": "tracker",
             "connection_id": "acme",
-            "credentials": {"type": "API_KEY", "api_key": "hush-connection"},
+            "credentials": {"type": "API_KEY", "api_key": "hush-hush-connection"},
         },
     )
     assert answer.status_code == 200, answer.text
@@ -144,8 +144,8 @@ async def test_credentials_are_left_out_for_keys_that_may_not_read_them(
 
     assert hidden.status_code == 200
     assert hidden.json()["credentials"] == {"type": "API_KEY"}
-    assert "hush" not in hidden.text
-    assert "hush-connection" in shown.text
+    assert "hush-hush" not in hidden.text
+    assert "hush-hush-connection" in shown.text
 
 
 async def test_client_credentials_need_a_scope_of_their_own(
@@ -159,7 +159,7 @@ async def test_client_credentials_need_a_scope_of_their_own(
         answer = await client.get("/integrations/tracker?include=credentials")
 
     assert error_of(answer) == (403, "forbidden")
-    assert "hush-client" in (await live.get("/integrations/tracker?include=credentials")).text
+    assert "hush-hush-client" in (await live.get("/integrations/tracker?include=credentials")).text
 
 
 async def test_a_key_is_shown_once_and_kept_as_a_hash(

@@ -30,7 +30,7 @@ async def test_acts_are_noted_with_key_subject_and_outcome(
     body = {"name": "ci", "scopes": ["environment:variables:*", "environment:api_keys:list"]}
     made = (await api.post("/environment/api-keys", json=body)).json()
     async with client_of(app, made["api_key"]) as client:
-        await client.put("/environment-variables/TOKEN", json={"value": "hush"})
+        await client.put("/environment-variables/TOKEN", json={"value": "hush-hush"})
         await client.delete("/environment-variables/NOTHING")
         await client.get("/environment-variables")
         await client.patch("/environment", json={"validation": "off"})
@@ -43,7 +43,7 @@ async def test_acts_are_noted_with_key_subject_and_outcome(
         ("ci", "variable.set", "TOKEN", 200, None),
         ("secret key", "api_key.create", "ci", 201, None),
     ]
-    assert "hush" not in (await api.get("/audit")).text
+    assert "hush-hush" not in (await api.get("/audit")).text
     assert (await api.get("/audit")).json()["data"][1]["key_id"] == made["id"]
 
 

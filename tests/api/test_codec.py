@@ -24,7 +24,7 @@ from tests.api.calls import client_of, error_of
 from tests.api.conftest import UI_URL
 from tests.support.stack import Stack
 
-SECRET = {"TOKEN": "hush-value"}
+SECRET = {"TOKEN": "hush-hush-value"}
 
 
 async def payloads_of(container: Container, *values: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ async def test_secret_and_open_payloads_are_shown_in_their_order(
     container: Container, api: httpx.AsyncClient
 ) -> None:
     body = await payloads_of(container, "open", EnvironmentVariables(variables=SECRET), 7)
-    assert b"hush" not in base64.b64decode(body["payloads"][1]["data"])
+    assert b"hush-hush" not in base64.b64decode(body["payloads"][1]["data"])
 
     assert await decoded(api, body) == ["open", {"variables": SECRET}, 7]
 
@@ -154,7 +154,7 @@ async def test_a_session_may_stand_in_the_address(
     with capture_logs() as logs:
         answer = await stranger.post(f"/codec/{session}/decode", json=body)
 
-    assert b"hush-value" in base64.b64decode(answer.json()["payloads"][0]["data"])
+    assert b"hush-hush-value" in base64.b64decode(answer.json()["payloads"][0]["data"])
     assert session not in str(logs)
     for refused in (over, f"{session[:-8]}AAAAAAAA", "made-up"):
         answer = await stranger.post(f"/codec/{refused}/decode", json=body)

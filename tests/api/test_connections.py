@@ -14,7 +14,7 @@ from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
 
-KEY = {"type": "API_KEY", "apiKey": "hush"}
+KEY = {"type": "API_KEY", "apiKey": "hush-hush"}
 
 
 def new_connection(**changes: Any) -> dict[str, Any]:
@@ -56,7 +56,7 @@ async def test_new_connection_is_answered_in_full(pay: httpx.AsyncClient) -> Non
         "errors": [],
         "end_user": {"id": "u1", "email": "u@example.com", "organization": {"id": "o1"}},
         "tags": {"team": "a"},
-        "credentials": {"type": "API_KEY", "apiKey": "hush"},
+        "credentials": {"type": "API_KEY", "apiKey": "hush-hush"},
     }
 
 
@@ -115,9 +115,9 @@ async def test_what_does_not_exist_has_nangos_codes(pay: httpx.AsyncClient) -> N
 @pytest.mark.parametrize(
     ("credentials", "path"),
     [
-        ({"type": "BASIC", "username": "hush"}, ["credentials", "type"]),
-        ({"type": "OAUTH2", "access_token": "hush"}, ["credentials", "type"]),
-        ({"apiKey": "hush"}, ["credentials", "type"]),
+        ({"type": "BASIC", "username": "hush-hush"}, ["credentials", "type"]),
+        ({"type": "OAUTH2", "access_token": "hush-hush"}, ["credentials", "type"]),
+        ({"apiKey": "hush-hush"}, ["credentials", "type"]),
         ({"type": "API_KEY"}, ["credentials", "apiKey"]),
     ],
 )
@@ -128,7 +128,7 @@ async def test_credentials_have_to_fit_the_provider(
 
     assert error_of(answer) == (400, "invalid_body")
     assert [error["path"] for error in answer.json()["error"]["errors"]] == [path]
-    assert "hush" not in answer.text
+    assert "hush-hush" not in answer.text
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ async def test_field_of_the_wrong_form_is_refused(
 ) -> None:
     answer = await pay.post("/connections", json=new_connection(**change))
     assert error_of(answer) == (400, "invalid_body")
-    assert "hush" not in answer.text
+    assert "hush-hush" not in answer.text
 
 
 async def test_text_that_is_no_unicode_is_refused(pay: httpx.AsyncClient) -> None:
@@ -160,7 +160,7 @@ async def test_list_shows_no_credentials_and_can_be_narrowed(pay: httpx.AsyncCli
 
     async def names(**query: Any) -> list[str]:
         answer = await pay.get("/connections", params=query)
-        assert "hush" not in answer.text
+        assert "hush-hush" not in answer.text
         return [found["connection_id"] for found in answer.json()["connections"]]
 
     assert await names() == ["three", "two", "one"]

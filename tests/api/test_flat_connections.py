@@ -44,12 +44,12 @@ async def stored(client: httpx.AsyncClient, answer: httpx.Response, key: str) ->
 @pytest.mark.parametrize(
     ("integration", "flat", "credentials"),
     [
-        ("pay", {"api_key": "hush"}, {"type": "API_KEY", "apiKey": "hush"}),
-        ("pay", {"apiKey": "hush"}, {"type": "API_KEY", "apiKey": "hush"}),
+        ("pay", {"api_key": "hush-hush"}, {"type": "API_KEY", "apiKey": "hush-hush"}),
+        ("pay", {"apiKey": "hush-hush"}, {"type": "API_KEY", "apiKey": "hush-hush"}),
         (
             "shop",
-            {"username": "ada", "password": "hush"},
-            {"type": "BASIC", "username": "ada", "password": "hush"},
+            {"username": "ada", "password": "hush-hush"},
+            {"type": "BASIC", "username": "ada", "password": "hush-hush"},
         ),
         ("open", {}, {"type": "NONE"}),
         (
@@ -104,8 +104,8 @@ async def test_tokens_may_belong_to_a_client_of_their_own(client: httpx.AsyncCli
     [
         ("pay", {"username": "ada"}, ["api_key"]),
         ("shop", {}, ["username"]),
-        ("hub", {"refresh_token": "hush"}, ["access_token", "expires_at"]),
-        ("hub", {"access_token": "hush"}, ["expires_at"]),
+        ("hub", {"refresh_token": "hush-hush"}, ["access_token", "expires_at"]),
+        ("hub", {"access_token": "hush-hush"}, ["expires_at"]),
     ],
 )
 async def test_fields_that_are_missing_are_named(
@@ -117,7 +117,7 @@ async def test_fields_that_are_missing_are_named(
     assert [error["path"] for error in answer.json()["error"]["errors"]] == [
         [name] for name in missing
     ]
-    assert "hush" not in answer.text
+    assert "hush-hush" not in answer.text
 
 
 async def test_body_of_todays_clients_is_taken_too(client: httpx.AsyncClient) -> None:
@@ -125,11 +125,11 @@ async def test_body_of_todays_clients_is_taken_too(client: httpx.AsyncClient) ->
         "provider_config_key": "pay",
         "tags": {"team": "a"},
         "connection_config": {"baseUrl": "http://127.0.0.1:9"},
-        "credentials": {"type": "API_KEY", "api_key": "hush"},
+        "credentials": {"type": "API_KEY", "api_key": "hush-hush"},
     }
 
     answer = await client.post("/connection", json=body)
-    wrong = await client.post("/connection", json=body | {"credentials": "hush"})
+    wrong = await client.post("/connection", json=body | {"credentials": "hush-hush"})
 
     assert answer.json()["tags"] == {"team": "a"}
     assert error_of(wrong) == (400, "invalid_body")
@@ -137,7 +137,7 @@ async def test_body_of_todays_clients_is_taken_too(client: httpx.AsyncClient) ->
 
 
 async def test_list_without_an_s_is_the_same_list(client: httpx.AsyncClient) -> None:
-    await make(client, "pay", api_key="hush", connection_id="acme")
+    await make(client, "pay", api_key="hush-hush", connection_id="acme")
 
     old, new = await client.get("/connection"), await client.get("/connections")
 
@@ -146,4 +146,4 @@ async def test_list_without_an_s_is_the_same_list(client: httpx.AsyncClient) -> 
 
 
 async def test_unknown_integration_is_not_found(client: httpx.AsyncClient) -> None:
-    assert error_of(await make(client, "crm", api_key="hush")) == (404, "not_found")
+    assert error_of(await make(client, "crm", api_key="hush-hush")) == (404, "not_found")

@@ -24,7 +24,7 @@ async def integrate(api: httpx.AsyncClient, provider: str, **more: Any) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def hub_signature(body: bytes, secret: str = "hush") -> dict[str, str]:
+def hub_signature(body: bytes, secret: str = "hush-hush") -> dict[str, str]:
     mac = hmac.digest(secret.encode(), body, "sha256").hex()
     return {"content-type": "application/json", "x-hub-signature-256": f"sha256={mac}"}
 
@@ -39,14 +39,14 @@ async def test_environment_shows_its_public_name(
 
 
 async def test_secret_is_set_and_shown_only_when_asked_for(api: httpx.AsyncClient) -> None:
-    await integrate(api, "github-pat", credentials={"webhook_secret": "hush"})
+    await integrate(api, "github-pat", credentials={"webhook_secret": "hush-hush"})
 
-    assert "hush" not in (await api.get("/integrations")).text
+    assert "hush-hush" not in (await api.get("/integrations")).text
     plain = (await api.get("/integrations/github-pat")).json()["data"]
     assert {"webhook_url", "credentials"}.isdisjoint(plain)
     query = {"include": ["webhook", "credentials"]}
     shown = (await api.get("/integrations/github-pat", params=query)).json()["data"]
-    assert shown["credentials"] == {"webhook_secret": "hush"}
+    assert shown["credentials"] == {"webhook_secret": "hush-hush"}
     assert shown["webhook_url"] is None
 
     change = {"credentials": {"webhook_secret": None}, "forward_webhooks": True}
@@ -94,10 +94,10 @@ async def test_webhook_without_a_secret_says_what_to_do(
 async def test_slack_is_answered_its_challenge(
     api: httpx.AsyncClient, stranger: httpx.AsyncClient, environment: Stack
 ) -> None:
-    await integrate(api, "slack", credentials={"webhook_secret": "hush"})
+    await integrate(api, "slack", credentials={"webhook_secret": "hush-hush"})
     body = json.dumps({"type": "url_verification", "challenge": "3eZbrw1aB"}).encode()
     now = str(int(time.time()))
-    mac = hmac.digest(b"hush", f"v0:{now}:".encode() + body, "sha256").hex()
+    mac = hmac.digest(b"hush-hush", f"v0:{now}:".encode() + body, "sha256").hex()
     headers = {
         "content-type": "application/json",
         "x-slack-request-timestamp": now,
@@ -133,7 +133,7 @@ async def test_notions_token_is_kept_once(
 async def test_each_event_of_a_list_counts_and_a_repetition_does_not(
     api: httpx.AsyncClient, stranger: httpx.AsyncClient, environment: Stack
 ) -> None:
-    await integrate(api, "hubspot", credentials={"webhook_secret": "hush"})
+    await integrate(api, "hubspot", credentials={"webhook_secret": "hush-hush"})
     path = f"/webhook/{environment.environment.name}/hubspot"
 
     async def send(*ids: int) -> list[str]:
@@ -146,7 +146,7 @@ async def test_each_event_of_a_list_counts_and_a_repetition_does_not(
             "content-type": "application/json",
             "x-hubspot-request-timestamp": now,
             "x-hubspot-signature-v3": base64.b64encode(
-                hmac.digest(b"hush", signed, "sha256")
+                hmac.digest(b"hush-hush", signed, "sha256")
             ).decode(),
         }
         answer = await stranger.post(path, content=body, headers=headers)
@@ -169,7 +169,7 @@ async def test_events_are_read_in_pages_by_their_own_environment_only(
     stranger: httpx.AsyncClient,
     environment: Stack,
 ) -> None:
-    await integrate(api, "github-pat", credentials={"webhook_secret": "hush"})
+    await integrate(api, "github-pat", credentials={"webhook_secret": "hush-hush"})
     for number in range(3):
         body = json.dumps({"number": number}).encode()
         path = f"/webhook/{environment.environment.name}/github-pat"
@@ -200,7 +200,7 @@ async def test_webhook_that_is_too_large_is_refused(
     announced: bool,
 ) -> None:
     monkeypatch.setattr("api.routers.incoming_webhooks._MAX_BODY_BYTES", 1000)
-    await integrate(api, "github-pat", credentials={"webhook_secret": "hush"})
+    await integrate(api, "github-pat", credentials={"webhook_secret": "hush-hush"})
     body = b"[" + b"1," * 600 + b"1]"
 
     async def parts() -> Any:
@@ -219,7 +219,7 @@ async def test_webhook_that_is_too_large_is_refused(
 async def test_webhook_is_taken_while_temporal_is_away(
     without_temporal: FastAPI, offline: httpx.AsyncClient, environment: Stack
 ) -> None:
-    await integrate(offline, "github-pat", credentials={"webhook_secret": "hush"})
+    await integrate(offline, "github-pat", credentials={"webhook_secret": "hush-hush"})
     body = b"{}"
 
     async with client_of(without_temporal, None) as client:

@@ -16,6 +16,7 @@ from werkzeug import Response
 
 from tests.api.calls import client_of, error_of
 from tests.support.receiver import Receiver
+from tests.support.secret_texts import SECRETS, URL_COLUMNS
 from tests.support.stack import Stack
 
 DEFAULTS = {
@@ -50,7 +51,7 @@ async def connect(client: httpx.AsyncClient, connection_id: str = "acme", **more
     body = {
         "provider_config_key": "pay",
         "connection_id": connection_id,
-        "credentials": {"type": "API_KEY", "apiKey": "hush"},
+        "credentials": {"type": "API_KEY", "apiKey": "hush-hush"},
         **more,
     }
     answer = await client.post("/connections", json=body)
@@ -89,7 +90,7 @@ async def test_settings_begin_with_defaults_and_change_by_name(api: httpx.AsyncC
     [
         {"primary_url": "app.test/hooks"},
         {"primary_url": "ftp://app.test"},
-        {"primary_url": "https://user:hush@app.test"},
+        {"primary_url": "https://user:hush-hush@app.test"},
         {"secondary_url": ""},
         {"secondary_url": "https://"},
         {"secondary_url": f"https://app.test/{'x' * 2048}"},
@@ -100,7 +101,7 @@ async def test_settings_begin_with_defaults_and_change_by_name(api: httpx.AsyncC
 async def test_unusable_settings_are_refused(api: httpx.AsyncClient, change: Any) -> None:
     answer = await api.patch("/environment/webhooks", json=change)
     assert error_of(answer) == (400, "invalid_body")
-    assert "hush" not in answer.text
+    assert "hush-hush" not in answer.text
     assert (await api.get("/environment/webhooks")).json() == DEFAULTS
 
 
@@ -244,7 +245,8 @@ async def test_delivery_is_shown_with_what_it_says_and_its_attempts(
     telling: httpx.AsyncClient, receiver: Receiver, stranger: httpx.AsyncClient
 ) -> None:
     receiver.before = lambda number: Response("", 500) if number == 1 else None
-    url = f"{receiver.url}?token=hush&page=1"
+    token = SECRETS.shown("hush-hush-receiver", *URL_COLUMNS)
+    url = f"{receiver.url}?token={token}&page=1"
     await telling.patch("/environment/webhooks", json={"primary_url": url})
     await connect(telling)
     (listed,) = await until(telling, "delivered")

@@ -45,7 +45,7 @@ async def on_webhook_payload_received(nango, payload):
 
 async def send(client: httpx.AsyncClient, number: int) -> None:
     body = json.dumps({"id": number}).encode()
-    signature = hmac.digest(b"hush", body, "sha256").hex()
+    signature = hmac.digest(b"hush-hush", body, "sha256").hex()
     answer = await client.post(
         "/webhook/dev/tracker",
         content=body,
@@ -63,7 +63,7 @@ async def test_webhook_that_was_answered_outlives_the_death_of_everything(tmp_pa
     async with dev_server(tmp_path) as dev:
         await dev.deploy(PROJECT)
         await dev.connect("http://127.0.0.1:9")
-        secret = {"credentials": {"webhook_secret": "hush"}}
+        secret = {"credentials": {"webhook_secret": "hush-hush"}}
         await dev.call("PATCH", "/integrations/tracker", json=secret)
         root = psutil.Process(dev.process.pid)
         tree = [root, *root.children(recursive=True)]

@@ -27,7 +27,7 @@ from tests.support.receiver import Receiver
 from tests.support.source import Source
 from tests.support.stack import Stack
 
-SECRET = "hush"
+SECRET = "hush-hush"
 
 
 @pytest.fixture

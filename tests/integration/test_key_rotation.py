@@ -77,15 +77,18 @@ async def fill(container: Container, connections: int = CONNECTIONS) -> Stack:
     stack = await Stack.create(container)
     database, environment = container.database, stack.environment.id
     await database.integrations.create(
-        environment, "tracker", "generic-api-key", credentials={"client_secret": "hush-client"}
+        environment, "tracker", "generic-api-key", credentials={"client_secret": "hush-hush-client"}
     )
     for number in range(connections):
         await database.connections.save(
-            environment, "tracker", f"c{number}", {"type": "API_KEY", "apiKey": f"hush-{number}"}
+            environment,
+            "tracker",
+            f"c{number}",
+            {"type": "API_KEY", "apiKey": f"hush-hush-{number}"},
         )
     integration = await database.integrations.get(environment, "tracker")
     for number in range(30):
-        await database.variables.set(environment, f"V{number}", f"hush-{number}")
+        await database.variables.set(environment, f"V{number}", f"hush-hush-{number}")
         await database.webhook_arrivals.add(
             NewEvent(
                 id=uuid.uuid4(),
@@ -97,7 +100,7 @@ async def fill(container: Container, connections: int = CONNECTIONS) -> Stack:
                 types=("x",),
                 headers={},
                 query={},
-                body=b"hush",
+                body=b"hush-hush",
                 tasks=(),
             )
         )
@@ -105,7 +108,10 @@ async def fill(container: Container, connections: int = CONNECTIONS) -> Stack:
     token, _ = await database.connect_sessions.create(environment, {"tags": {}})
     session = await database.connect_sessions.by_token(token)
     await database.oauth_states.create(
-        "state", session_id=session.id, integration_id=integration.id, flow={"verifier": "hush"}
+        "state",
+        session_id=session.id,
+        integration_id=integration.id,
+        flow={"verifier": "hush-hush"},
     )
     await begin_read(stack)
     (sealed,) = await container.temporal.data_converter.payload_codec.encode(
@@ -117,10 +123,10 @@ async def fill(container: Container, connections: int = CONNECTIONS) -> Stack:
         Schedule(
             action=ScheduleActionStartWorkflow(
                 WorkflowType.MAINTENANCE,
-                "hush-argument",
+                "hush-hush-argument",
                 id="never",
                 task_queue=TaskQueue.ACTIONS,
-                static_summary="hush-summary",
+                static_summary="hush-hush-summary",
             ),
             spec=ScheduleSpec(),
         ),
@@ -192,11 +198,11 @@ async def test_everything_is_readable_with_the_new_key_alone(apart: Settings) ->
         for number in (0, CONNECTIONS - 1):
             connection = await database.connections.get(environment, "tracker", f"c{number}")
             credentials = await database.connections.credentials(connection)
-            assert credentials["apiKey"] == f"hush-{number}"
+            assert credentials["apiKey"] == f"hush-hush-{number}"
         assert await database.integrations.credentials(environment, "tracker") == {
-            "client_secret": "hush-client"
+            "client_secret": "hush-hush-client"
         }
-        assert (await database.variables.all(environment))["V7"] == "hush-7"
+        assert (await database.variables.all(environment))["V7"] == "hush-hush-7"
         assert await database.webhook_settings.signing_key(environment)
         blob = Payload.FromString((await database.blobs.get_many(["large"]))["large"])
         codec = container.temporal.data_converter.payload_codec
@@ -288,7 +294,7 @@ async def test_a_worker_that_is_killed_in_the_middle_costs_nothing(apart: Settin
                 stack.environment.id, "tracker", f"c{number}"
             )
             credentials = await container.database.connections.credentials(connection)
-            assert credentials["apiKey"] == f"hush-{number}"
+            assert credentials["apiKey"] == f"hush-hush-{number}"
 
 
 async def until_some_are_rewritten(container: Container) -> None:

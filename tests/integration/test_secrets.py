@@ -16,6 +16,7 @@ from werkzeug import Response
 
 from perdure.temporal.failures import describe_failure
 from tests.support.project import project
+from tests.support.secret_texts import SECRETS
 from tests.support.source import Source
 from tests.support.stack import Stack
 
@@ -161,7 +162,7 @@ async def test_secrets_are_hidden_in_every_spelling(stack: Stack, source: Source
 async def test_answer_that_repeats_the_credential_is_encrypted(
     stack: Stack, source: Source
 ) -> None:
-    secret = f"sk-test-{uuid.uuid4().hex}"
+    secret = SECRETS.shown(f"sk-test-{uuid.uuid4().hex}", "records.payload")
     await stack.deploy(project(ECHOING))
     source.server.expect_request("/echo").respond_with_json({"your_key": secret})
     connection = await stack.connect(source.url, api_key=secret)

@@ -51,7 +51,7 @@ async def dev(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevServ
         for number in range(CONNECTIONS):
             await server.connect("http://127.0.0.1:9", f"c{number}")
         change = {
-            "credentials": {"webhook_secret": "hush"},
+            "credentials": {"webhook_secret": "hush-hush"},
             "webhook_rules": {
                 "connections": {"match": [{"field": "connection_id", "value": "${body.to}"}]}
             },
@@ -76,7 +76,7 @@ class Sender:
             b"x-hub-signature-256: sha256=%s\r\nx-webhook-id: %s\r\n\r\n%s"
             % (
                 len(body),
-                hmac.digest(b"hush", body, "sha256").hex().encode(),
+                hmac.digest(b"hush-hush", body, "sha256").hex().encode(),
                 delivery.encode(),
                 body,
             )

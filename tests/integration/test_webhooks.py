@@ -24,6 +24,7 @@ from perdure.temporal.payloads import ConnectionInput
 from tests.support.deploys import Deploys
 from tests.support.project import project
 from tests.support.receiver import Receiver
+from tests.support.secret_texts import SECRETS, URL_COLUMNS
 from tests.support.source import Source
 from tests.support.stack import Stack
 
@@ -403,7 +404,7 @@ async def test_history_shows_neither_url_nor_key(
     stack: Stack, source: Source, receiver: Receiver
 ) -> None:
     receiver.before = lambda number: Response("", 503) if number == 1 else None
-    secret = "T0PS3CRET"
+    secret = SECRETS.shown("hush-hush-receiver", *URL_COLUMNS)
     receiver.server.expect_request("/x").respond_with_data("")
     await settings(stack, primary_url=f"{receiver.url}?token={secret}")
     await stack.deploy(project())

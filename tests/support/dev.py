@@ -16,6 +16,9 @@ from typing import Any
 
 import httpx
 
+from tests.support.secret_search import SecretSearch, assert_none
+from tests.support.secret_texts import SECRETS
+
 _READY_SECONDS = 60.0
 
 
@@ -50,7 +53,7 @@ class DevServer:
             "provider_config_key": "tracker",
             "connection_id": connection_id,
             "connection_config": {"baseUrl": url},
-            "credentials": {"type": "API_KEY", "api_key": "k"},
+            "credentials": {"type": "API_KEY", "api_key": f"key-of-{connection_id}"},
         }
         return await self.call("POST", "/connections", json=body)
 
@@ -110,7 +113,11 @@ class DevServer:
 async def dev_server(
     folder: Path, *arguments: str, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[DevServer]:
-    """Run `perdure dev` on free ports until the context ends; `env` is added to ours."""
+    """Run `perdure dev` on free ports until the context ends; `env` is added to ours.
+
+    Raises:
+        AssertionError: A secret stands in clear in its database or in a history.
+    """
     data_dir = folder / "data"
     command = [sys.executable, "-m", "perdure", "dev", "--data-dir", str(data_dir), "--no-watch"]
     ports = ["--port", "0", "--temporal-port", "0", "--ui-port", "0"]
@@ -125,11 +132,17 @@ async def dev_server(
                 assert process.poll() is None, (folder / "dev.log").read_text()
                 await asyncio.sleep(0.1)
         info = json.loads((data_dir / "dev.json").read_text())
-        headers = {"Authorization": f"Bearer {info['secret_key']}"}
+        secret_key = SECRETS.learn(info["secret_key"], "key of a dev stack")
+        headers = {"Authorization": f"Bearer {secret_key}"}
         async with httpx.AsyncClient(
             base_url=info["api_url"], headers=headers, timeout=60
         ) as client:
             yield DevServer(process, data_dir, client)
+        if process.poll() is None:
+            info = json.loads((data_dir / "dev.json").read_text())
+            search = SecretSearch(SECRETS)
+            assert_none(await search.in_database(info["database_url"]))
+            assert_none(await search.in_temporal(info["temporal_address"]))
     finally:
         process.terminate()
         try:

@@ -57,7 +57,7 @@ async def connection(db: Database, environment: Environment) -> Connection:
     """Connection `acme` of integration `github`."""
     await db.integrations.create(environment.id, "github", "github")
     saved, _ = await db.connections.save(
-        environment.id, "github", "acme", {"type": "API_KEY", "apiKey": "hush"}
+        environment.id, "github", "acme", {"type": "API_KEY", "apiKey": "hush-hush"}
     )
     return saved
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -46,14 +47,17 @@ async def test_a_connection_comes_back_without_its_credentials(
 
 
 async def test_the_table_holds_only_ciphertext(db: Database, connection: Connection) -> None:
-    assert await db.connections.credentials(connection) == {"type": "API_KEY", "apiKey": "hush"}
+    assert await db.connections.credentials(connection) == {
+        "type": "API_KEY",
+        "apiKey": "hush-hush",
+    }
 
     row = await db.pool.fetchrow("SELECT * FROM connections WHERE id = $1", connection.key)
 
     assert row is not None
-    assert b"hush" not in row["credentials"]
+    assert b"hush-hush" not in row["credentials"]
     assert b"apiKey" not in row["credentials"]
-    assert "hush" not in str({key: row[key] for key in row.keys() if key != "credentials"})  # noqa: SIM118 - a Record iterates over values
+    assert "hush-hush" not in str({key: row[key] for key in row.keys() if key != "credentials"})  # noqa: SIM118 - a Record iterates over values
 
 
 async def test_credentials_copied_to_another_connection_cannot_be_read(
@@ -127,7 +131,7 @@ async def test_what_is_missing_is_told_apart(db: Database, connection: Connectio
 async def test_a_connection_of_another_environment_is_not_there(
     db: Database, connection: Connection, environment: Environment
 ) -> None:
-    other = await db.environments.ensure(f"{environment.name}-2", f"{environment.name}-2")
+    other = await db.environments.ensure(f"{environment.name}-2", str(uuid4()))
     await db.integrations.create(other.id, "github", "github")
 
     with pytest.raises(NotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from uuid import uuid4
 
 from perdure.db.database import Database
 from perdure.db.environments import Environment
@@ -44,7 +45,7 @@ async def test_holder_takes_it_for_longer(db: Database, environment: Environment
 
 
 async def test_environments_do_not_share_locks(db: Database, environment: Environment) -> None:
-    other = await db.environments.ensure(f"{environment.name}-2", environment.name)
+    other = await db.environments.ensure(f"{environment.name}-2", str(uuid4()))
 
     assert await db.locks.acquire(environment.id, "key", "first", HOUR)
     assert await db.locks.acquire(other.id, "key", "second", HOUR)

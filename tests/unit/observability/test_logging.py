@@ -27,10 +27,10 @@ Capture = pytest.CaptureFixture[str]
 def _logging_of_others() -> Iterator[None]:
     """Leave logging as it was."""
     root = logging.getLogger()
-    level = root.level
+    level, handlers, config = root.level, list(root.handlers), structlog.get_config()
     yield
-    root.handlers, root.level = [], level
-    structlog.reset_defaults()
+    root.handlers, root.level = handlers, level
+    structlog.configure(**config)
     structlog.contextvars.clear_contextvars()
     logging.captureWarnings(capture=False)
 
