@@ -66,8 +66,7 @@ _WEBHOOK_BACKOFF = RetryPolicy(
 # is no reason to wait, however often it happens while one step works.
 _PAGES_BACKOFF = RetryPolicy(
     initial_interval=timedelta(seconds=1),
-    backoff_coefficient=2,
-    maximum_interval=timedelta(seconds=4),
+    backoff_coefficient=1,
 )
 
 _DATABASE_BACKOFF = RetryPolicy(
