@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from api.connect_access import Guest, public_url
 from api.dependencies import Caller, Dependencies, Deps
 from api.errors import not_found_as_404
+from api.schemas.base import ErrorEnvelope
 from api.schemas.connect import (
     NewReconnectSession,
     NewSession,
@@ -25,6 +27,11 @@ from perdure.records.canonical import JsonObject
 __all__ = ["router"]
 
 router = APIRouter(tags=["connect"])
+
+# They ask for no key, and therefore say by themselves what a token that opens nothing leads to.
+_NO_SESSION: dict[int | str, dict[str, Any]] = {
+    401: {"description": "There is no token, or its session has ended.", "model": ErrorEnvelope}
+}
 
 
 @router.post("/connect/sessions", status_code=201)
@@ -64,7 +71,7 @@ async def create_reconnect_session(
     return await _created(request, deps, caller, details, connection.key)
 
 
-@router.get("/connect/session", openapi_extra={"security": []})
+@router.get("/connect/session", openapi_extra={"security": []}, responses=_NO_SESSION)
 async def get_connect_session(guest: Guest) -> SessionDetailAnswer:
     """Return the session that the token opens."""
     details = guest.session.details
@@ -81,7 +88,12 @@ async def get_connect_session(guest: Guest) -> SessionDetailAnswer:
     )
 
 
-@router.delete("/connect/session", status_code=204, openapi_extra={"security": []})
+@router.delete(
+    "/connect/session",
+    status_code=204,
+    openapi_extra={"security": []},
+    responses=_NO_SESSION,
+)
 async def end_connect_session(deps: Deps, guest: Guest) -> None:
     """End the session that the token opens."""
     await deps.database.connect_sessions.delete(guest.session.id)
