@@ -275,7 +275,8 @@ async def test_the_application_is_told_of_dead_credentials(
     )
     await sweep.once()
 
-    (told,) = [one.payload for one in await receiver.until(1)]
+    # A delivery may come twice, if its answer is lost; there is but one.
+    (told,) = {one.delivery: one.payload for one in await receiver.until(1)}.values()
     error = told.pop("error")
     assert told == {
         "from": "nango",
