@@ -7,6 +7,7 @@ only those are recorded, and the others stay as they are.
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import tempfile
 import time
@@ -125,6 +126,11 @@ async def run_action(nango, input):
 """
 
 
+_FOLDERS = re.compile(
+    r"(?<=File \\\")/[^\"]*?(?=(?:perdure|workflows|activities|lib/python[0-9.]+)/)"
+)
+
+
 async def save(name: str, handle: WorkflowHandle) -> None:
     try:
         await handle.result()
@@ -133,7 +139,8 @@ async def save(name: str, handle: WorkflowHandle) -> None:
     if sys.argv[1:] and name not in sys.argv[1:]:
         return
     history = await handle.fetch_history()
-    (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n")
+    # Stack traces name folders of this machine, which is nobody's business.
+    (HISTORIES / f"{name}.json").write_text(_FOLDERS.sub("/app/", history.to_json()) + "\n")
     print(f"{name}: {len(history.events)} events")
 
 
