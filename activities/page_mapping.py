@@ -117,12 +117,17 @@ class PageMapping:
             raise self._failure(error, f"page {number}, element {error.index}") from None
         except _CallbackError as error:
             raise self._failure(error, f"page {number}") from None
+        # What was not masked must not follow as a cause.
         except HelperError as error:
             msg = self.secrets.mask(f"page {number}: {error}")
-            raise InvalidInputError(msg, code=error.code) from error
+            raise InvalidInputError(msg, code=error.code) from None
         except InvalidInputError as error:
-            error.message = self.secrets.mask(f"page {number}: {error.message}")
-            raise
+            raise self.masked(error, number) from None
+
+    def masked(self, error: InvalidInputError, number: int) -> InvalidInputError:
+        """Return an error of a page's records as people may read it."""
+        msg = self.secrets.mask(f"page {number}: {error.message}")
+        return InvalidInputError(msg, code=error.code, errors=error.errors, payload=error.payload)
 
     def _tell(self, page: Page) -> Any:
         on_page = self.functions.on_page
@@ -133,7 +138,7 @@ class PageMapping:
         response = Response(page.status, headers, page.items)
         try:
             return on_page({"next_page_param": following, "response": response})
-        except Exception as error:
+        except BaseException as error:
             raise _CallbackError from error
 
     def _check(self, records: Sequence[Mapping[str, Any]]) -> Sequence[tuple[LogLevel, str]]:

@@ -33,10 +33,11 @@ from activities.records import (
 from activities.step_modules import StepModules
 from perdure.clock import utcnow
 from perdure.db.database import Database
-from perdure.db.record_writes import BatchResult, ModelCounts
+from perdure.db.record_writes import BatchResult, ModelCounts, RecordSet
 from perdure.db.run_cursors import Claim, CursorKey, RunCursor
 from perdure.db.runs import LogLevel, LogLine
 from perdure.errors import InvalidInputError, UpstreamError
+from perdure.ids import ConnectionKey
 from perdure.nango import LoggerLevel
 from perdure.proxy.pagination import Page, PageState, shown_place
 from perdure.scripts.secrets import KnownSecrets
@@ -192,7 +193,7 @@ class _Slice:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._call.seconds
         cursor = await self._database.run_cursors.claim(
-            self._key, self._claim, asked=_fingerprint(self._call)
+            self._key, self._claim, asked=_fingerprint(self._call, await self._track_id())
         )
         state = _state(cursor)
         coming: asyncio.Task[Page] | None = None
@@ -230,6 +231,14 @@ class _Slice:
             echoed=tuple(sorted(self._echoed)),
         )
 
+    async def _track_id(self) -> int:
+        """Return the track in which the script notes what is there; 0 where there is none."""
+        context = self._call.context
+        key = ConnectionKey(context.connection_key)
+        target = RecordSet(key, self._call.model, context.record_variant)
+        track = await self._database.delete_tracks.of_script(target, context.script, context.run_id)
+        return track.id if track else 0
+
     async def _fetch(self, state: PageState | None, number: int) -> Page:
         wanted = {"state": state, "number": number}
         return await self._http.page(self._call.page.model_copy(update=wanted))
@@ -250,8 +259,7 @@ class _Slice:
         try:
             writes = [self._records.prepare(self._call.verb, batch) for batch in batches]
         except InvalidInputError as error:
-            error.message = self._mapping.secrets.mask(f"page {number}: {error.message}")
-            raise
+            raise self._mapping.masked(error, number) from None
         return _PreparedPage(mapped, writes)
 
     async def _commit(
@@ -315,11 +323,19 @@ def _add(total: ModelCounts, counts: ModelCounts) -> None:
     total["unchanged"] += counts["unchanged"]
 
 
-def _fingerprint(call: SavePagesInput) -> str:
-    """Tell reads apart. A function that was mended is the same one by its name."""
+def _fingerprint(call: SavePagesInput, track_id: int) -> str:
+    """Tell reads apart. A function that was mended is the same one by its name.
+
+    A read for another track begins anew: what was saved before that has begun is not seen in it,
+    and would be deleted. What a later release adds to requests does not count as long as nobody
+    uses it.
+    """
     asked: dict[str, Any] = call.model_dump(
         mode="json", include={"verb", "model", "map_item", "where", "on_page"}
     )
-    asked["page"] = call.page.model_dump(mode="json", include={"request", "paginate"})
+    asked["page"] = call.page.model_dump(
+        mode="json", include={"request", "paginate"}, exclude_defaults=True
+    )
+    asked["track"] = track_id
     asked["connection"] = call.page.connection.name
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

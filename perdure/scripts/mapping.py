@@ -48,10 +48,12 @@ def mapped_records(
     for index, item in enumerate(items):
         try:
             found = _as_records(item if map_item is None else map_item(item), index, map_item)
-            records.extend(found if where is None else filter(where, found))
+            # No `filter`: a StopIteration of `where` would end it as if there were no more records.
+            records += found if where is None else [record for record in found if where(record)]
         except HelperError:
             raise
-        except Exception as error:
+        # SystemExit, too: it is the script's error, and would be repeated for a day otherwise.
+        except BaseException as error:
             raise MappingError(index) from error
     return plain_records(records)
 

@@ -350,3 +350,62 @@ async def fetch_data(nango):
     assert set(source.served.values()) == {4}
     logs = await stack.container.database.runs.logs(handle.result_run_id or "")
     assert [line.message for line in logs] == ["500"]
+
+
+TRACKED = """
+from perdure import ActionError, NangoSync
+
+
+def to_issue(raw):
+    return {"id": raw["id"], "title": raw["title"]}
+
+
+async def fetch_data(nango: NangoSync) -> None:
+    await nango.each(["all"], read, concurrency=1)
+
+
+async def read(nango: NangoSync, item: str) -> None:
+    await nango.track_deletes_start("Issue")
+    pages = nango.paginate(
+        endpoint="/issues",
+        paginate={
+            "type": "cursor",
+            "cursor_name_in_request": "cursor",
+            "cursor_path_in_response": "next",
+            "response_path": "items",
+        },
+    )
+    await pages.save("Issue", map=to_issue)
+    await nango.track_deletes_end("Issue")
+    if (await nango.get_metadata()).get("broken"):
+        raise ActionError("broken")
+"""
+
+
+async def test_an_item_that_is_retried_reads_all_for_the_track_it_begins(
+    stack: Stack, source: Source
+) -> None:
+    bundle = await stack.deploy(project(TRACKED))
+    connection = await stack.connect(source.url, metadata={"broken": True})
+    handle = await stack.start_sync(connection)
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    names = (stack.environment.id, connection.integration, ["acme"])
+    await stack.container.database.connections.set_metadata(*names, {"broken": False})
+
+    client = stack.container.temporal
+    await client.execute_workflow(
+        WorkflowType.RETRY,
+        RetryInput(
+            environment_id=stack.environment.id, run_id=handle.result_run_id or "", bundle=bundle
+        ),
+        id=f"retry/{handle.id}",
+        task_queue=TaskQueue.ACTIONS,
+    )
+    await client.get_workflow_handle(handle.id).result()
+
+    live = [r for r in await stack.records(connection) if not r["_nango_metadata"]["deleted_at"]]
+    assert len(live) == 250
+    # What was saved before the track began is not seen in it.
+    assert source.served[1] == 2
+    assert (await stack.run(handle)).counts["Issue"]["deleted"] == 0

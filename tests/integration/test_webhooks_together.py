@@ -200,3 +200,21 @@ async def test_what_is_written_down_by_two_is_written_once(
     assert (again.count, again.counts) == (3, {})
     assert {r["title"] for r in await stack.records(connection)} == {winner}
     assert len(await runs(stack)) == 3
+
+
+CHANGES = """
+async def on_webhook_payload_received(nango, payload):
+    labels = ["first"]
+    record = {"id": str(payload["id"]), "title": "issue", "labels": labels}
+    await nango.batch_save([record], "Issue")
+    labels.append("afterwards")
+"""
+
+
+async def test_what_a_script_changes_afterwards_is_not_saved(
+    stack: Stack,
+    connection: Connection,  # noqa: F811
+) -> None:
+    await handled(stack, CHANGES, *({"id": number} for number in range(5)))
+
+    assert [r["labels"] for r in await stack.records(connection)] == [["first"]] * 5

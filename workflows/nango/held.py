@@ -16,6 +16,8 @@ from temporalio.common import Priority
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
+    from pydantic_core import from_json, to_json
+
     from activities.records import BatchInput, BatchOutcome, BatchVerb
     from activities.runs import LogEntry
     from activities.webhook_batches import HeldWrite
@@ -60,7 +62,8 @@ class HeldSync(DurableSync):
         write = HeldWrite(
             verb=BatchVerb(activity.__name__),
             model=cast(BatchInput, argument).model,
-            records=cast(BatchInput, argument).records,
+            # As a step would have got them now: the script may go on and change what it gave.
+            records=from_json(to_json(cast(BatchInput, argument).records)),
         )
         self.writes.append(write)
         # A batch that turns out to be remarkable is not written: it has a run of its own.
