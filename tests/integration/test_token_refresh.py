@@ -260,8 +260,7 @@ async def test_dead_credentials_fail_the_run_at_once(
 async def test_the_application_is_told_of_dead_credentials(
     stack: Stack, server: AuthorizationServer, httpserver: HTTPServer
 ) -> None:
-    # The sweep also sends what earlier tests have left, to the receivers that those had.
-    receiver, container = Receiver(httpserver, f"/{stack.environment.name}"), stack.container
+    receiver, container = Receiver(httpserver), stack.container
     await container.database.webhook_settings.change(
         stack.environment.id, {"primary_url": receiver.url}
     )

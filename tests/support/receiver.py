@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +43,8 @@ class Receiver:
     """
 
     server: HTTPServer
-    path: str = "/hooks"
+    # Its own: what earlier tests have left is still sent to the receivers that those had.
+    path: str = field(default_factory=lambda: f"/hooks/{uuid.uuid4().hex}")
     asked: list[Received] = field(default_factory=list)
     taken: list[Received] = field(default_factory=list)
     before: Callable[[int], Response | None] = lambda _: None
