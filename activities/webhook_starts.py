@@ -82,6 +82,7 @@ class DeliveryStarter:
                     subject=delivery.subject,
                     host=host,
                     patience=self._patience.total_seconds(),
+                    opening=delivery.opening,
                 ),
                 id=delivery_workflow_id(environment, str(delivery.id)),
                 task_queue=TaskQueue.ACTIONS,

@@ -173,7 +173,9 @@ class WebhookActivities:
     async def give_up_webhook(self, target: DeliveryInput) -> None:
         """Note that a delivery is not tried any more, unless it has ended already."""
         await self._database.deliveries.give_up(
-            UUID(target.delivery_id), "it was ended before the receiver took it"
+            UUID(target.delivery_id),
+            "it was ended before the receiver took it",
+            opening=target.opening,
         )
 
     async def _attempt(self, delivery: Delivery) -> Receipt:

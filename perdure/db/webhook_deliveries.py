@@ -60,7 +60,7 @@ SELECT d.id, d.seq, d.environment_id, d.type, d.subject, d.integration, d.connec
             ELSE CASE WHEN c.id IS NULL THEN d.url ELSE c.webhook_url_override END
        END,
        d.url, d.body, d.status, d.created_at, d.finished_at, d.attempts, d.last_attempt_at,
-       d.last_status, d.last_error, d.headers
+       d.last_status, d.last_error, d.opening, d.headers
   FROM webhook_deliveries d
        LEFT JOIN webhook_settings s ON s.environment_id = d.environment_id
        LEFT JOIN connections c ON c.id = d.connection_key
@@ -77,7 +77,7 @@ SELECT d.id, d.seq, d.environment_id, d.type, d.subject, d.integration, d.connec
             ELSE CASE WHEN c.id IS NULL THEN d.url ELSE c.webhook_url_override END
        END,
        d.url, d.body, d.status, d.created_at, d.finished_at, d.attempts, d.last_attempt_at,
-       d.last_status, d.last_error, d.headers
+       d.last_status, d.last_error, d.opening, d.headers
   FROM webhook_deliveries d
        LEFT JOIN webhook_settings s ON s.environment_id = d.environment_id
        LEFT JOIN connections c ON c.id = d.connection_key
@@ -117,11 +117,11 @@ UPDATE webhook_deliveries
 _FAIL = """
 UPDATE webhook_deliveries
    SET status = 'failed', finished_at = $2, last_error = coalesce(last_error, $3)
- WHERE id = $1 AND status = 'pending'
+ WHERE id = $1 AND status = 'pending' AND opening = coalesce($4, opening)
 """
 
 _REOPEN = """
-UPDATE webhook_deliveries SET status = 'pending', finished_at = NULL
+UPDATE webhook_deliveries SET status = 'pending', finished_at = NULL, opening = opening + 1
  WHERE id = $1 AND environment_id = $2
 """
 
@@ -192,6 +192,7 @@ class Delivery:
         last_attempt_at: When the last one was.
         last_status: Status that the receiver answered with, None where it did not answer.
         last_error: What was wrong, None where nothing was.
+        opening: How often it was sent again on request.
         headers: What goes along with our own headers.
     """
 
@@ -214,6 +215,7 @@ class Delivery:
     last_attempt_at: datetime | None
     last_status: int | None
     last_error: str | None
+    opening: int
     headers: dict[str, str]
 
     @property
@@ -387,15 +389,16 @@ class DeliveryStore:
                 status,
             )
 
-    async def give_up(self, delivery_id: UUID, reason: str) -> None:
+    async def give_up(self, delivery_id: UUID, reason: str, *, opening: int | None = None) -> None:
         """Note that a delivery that is pending is not tried any more.
 
         Args:
             delivery_id: Which delivery.
             reason: What to show where no attempt says more.
+            opening: Only if it was not sent again on request since; None gives it up in any case.
         """
         async with borrowed(self._pool) as conn:
-            await conn.execute(_FAIL, delivery_id, utcnow(), reason)
+            await conn.execute(_FAIL, delivery_id, utcnow(), reason, opening)
 
     async def reopen(self, environment_id: EnvironmentId, delivery_id: UUID) -> None:
         """Have a delivery pending again, whether it was delivered or failed.

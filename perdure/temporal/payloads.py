@@ -418,6 +418,7 @@ class DeliveryInput(Payload):
         subject: What it tells, in a few words for people.
         host: Where it goes.
         patience: Seconds after which a receiver that does not take it is given up.
+        opening: How often it was sent again on request before.
     """
 
     delivery_id: str
@@ -425,6 +426,7 @@ class DeliveryInput(Payload):
     subject: str
     host: str
     patience: float
+    opening: int = 0
 
 
 class DeployResult(Payload):

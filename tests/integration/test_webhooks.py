@@ -519,3 +519,21 @@ async def test_end_of_an_action_is_not_told_where_nobody_wants_to_hear_of_it(
     connection = await stack.connect(source.url)
     await (await stack.start_action(connection, {"text": "x"}, queued=True)).result()
     assert await deliveries(stack) == []
+
+
+async def test_workflow_of_an_earlier_time_does_not_give_up_what_is_sent_again(
+    stack: Stack, source: Source, receiver: Receiver
+) -> None:
+    await settings(stack, primary_url=receiver.url)
+    connection = await stack.connect(source.url)
+    store = stack.container.database.deliveries
+    await tell_of(stack, connection, "creation")
+    (delivery,) = await ended(stack)
+    await store.reopen(stack.environment.id, delivery.id)
+
+    await store.give_up(delivery.id, "too late", opening=delivery.opening)
+
+    (still,) = await deliveries(stack)
+    assert (still.status, still.opening) == (DeliveryStatus.PENDING, delivery.opening + 1)
+    await store.give_up(delivery.id, "the test is over", opening=still.opening)
+    assert [one.status for one in await deliveries(stack)] == [DeliveryStatus.FAILED]
