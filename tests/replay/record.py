@@ -144,21 +144,34 @@ async def save(name: str, handle: WorkflowHandle) -> None:
     print(f"{name}: {len(history.events)} events")
 
 
-async def record_webhook(environment: Stack, connection: Connection) -> None:
-    """Have two webhooks of a connection handled, one of which fails."""
+async def record_webhooks(environment: Stack, connection: Connection) -> None:
+    """Have webhooks of a connection handled: together, and each in its own run."""
     container, name = environment.container, environment.environment.name
-    handler = f"{SAVING}\n    if payload['id'] == 2:\n        raise ValueError('as it asks')"
-    await environment.deploy(handled_by(handler))
+    dispatch = container.temporal.get_workflow_handle(
+        webhook_dispatch_workflow_id(name, connection.key)
+    )
+    await environment.deploy(handled_by(SAVING))
     await rules(environment, signature=None)
-    for number in (1, 2):
-        await take(environment, {"id": number, "title": "a"})
+    await take_two(environment)
+    await sweep(environment)
+    await save("webhook-dispatch-together", dispatch)
+
+    # A script that asks for anything but saving and logging has a run of its own.
+    handler = f"{SAVING}\n    await nango.get_metadata()"
+    handler += "\n    if payload['id'] == 2:\n        raise ValueError('as it asks')"
+    await environment.deploy(handled_by(handler))
+    await take_two(environment)
     tasks = await container.database.webhook_events.due(connection.key, 10)
     await sweep(environment)
-    dispatch = webhook_dispatch_workflow_id(name, connection.key)
-    await save("webhook-dispatch-success", container.temporal.get_workflow_handle(dispatch))
+    await save("webhook-dispatch-success", dispatch)
     for task, outcome in zip(tasks, ("success", "failure"), strict=True):
         workflow_id = webhook_workflow_id(name, task.id)
         await save(f"webhook-{outcome}", container.temporal.get_workflow_handle(workflow_id))
+
+
+async def take_two(environment: Stack) -> None:
+    for number in (1, 2):
+        await take(environment, {"id": number, "title": "a"})
 
 
 async def start_deploy(environment: Stack) -> WorkflowHandle:
@@ -259,7 +272,7 @@ async def main() -> None:
         await environment.deploy(tracked())
         await save("sync-tracked-success", await environment.start_sync(ok))
         await record_pages(environment, ok, source)
-        await record_webhook(environment, ok)
+        await record_webhooks(environment, ok)
         for number in range(60):
             await environment.connect(source.url, connection_id=f"c{number}")
         await save("deploy-success", await start_deploy(environment))
