@@ -23,7 +23,7 @@ from perdure.errors import UnavailableError
 if TYPE_CHECKING:
     from perdure.db.record_writes import RecordSet
 
-__all__ = ["RecordChanges", "announce"]
+__all__ = ["RecordChanges", "announce", "name_of"]
 
 _CHANNEL = "perdure_records"
 _ANNOUNCE = "SELECT pg_notify('perdure_records', $1)"
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 async def announce(conn: DbConnection, target: RecordSet) -> None:
     """Tell followers that records of a set have changed, when the transaction commits."""
-    await conn.execute(_ANNOUNCE, _name(target))
+    await conn.execute(_ANNOUNCE, name_of(target))
 
 
 class RecordChanges:
@@ -55,7 +55,7 @@ class RecordChanges:
     @asynccontextmanager
     async def follow(self, target: RecordSet) -> AsyncIterator[asyncio.Event]:
         """Give an event that is set whenever records of the set may have changed."""
-        name, changed = _name(target), asyncio.Event()
+        name, changed = name_of(target), asyncio.Event()
         self._followers[name].add(changed)
         if self._listener is None or self._listener.done():
             self._listener = asyncio.create_task(self._listen())
@@ -108,5 +108,6 @@ class RecordChanges:
             changed.set()
 
 
-def _name(target: RecordSet) -> str:
+def name_of(target: RecordSet) -> str:
+    """Return the word that tells of a set, for statements that announce what they change."""
     return f"{target.connection_key}/{target.variant}/{target.model}"

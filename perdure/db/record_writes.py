@@ -24,7 +24,7 @@ import asyncpg
 
 from perdure.db.connections import unknown_connection_key
 from perdure.db.pool import DbConnection, Pool, borrowed
-from perdure.db.record_changes import announce
+from perdure.db.record_changes import announce, name_of
 from perdure.ids import BASE_VARIANT, ConnectionKey
 from perdure.records.merge import deep_merge
 from perdure.records.prepare import (
@@ -50,23 +50,32 @@ SELECT pg_advisory_xact_lock(
     hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
 """
 
-# The whole turn in one statement: `moment` reads the clock only after the lock is there, because
-# a transaction's own now() may lie before its predecessor's commit. Whatever is compared here is
-# the row as it is locked, not as the statement's snapshot has it.
+# The whole turn in one statement. What stands there is read by `standing_records` once the lock is
+# there, because the statement's own snapshot may lie before the predecessor's commit, as a
+# transaction's now() may; `moment` hands it the connection for that order's sake. Records that are
+# as they stand there are not even touched: a conflict would lock the row, and that writes to its
+# page. Only payloads that are written are parsed as JSON, and only then is the connection held.
 _SAVE = """
 WITH turn AS MATERIALIZED (
     SELECT pg_advisory_xact_lock(
         hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
 ), moment AS MATERIALIZED (
-    SELECT clock_timestamp() AS at, nextval('record_changes') AS start FROM turn
+    SELECT clock_timestamp() AS at, $1::bigint AS connection_key,
+           coalesce(pg_sequence_last_value('record_changes'), 0) AS start
+      FROM turn
 ), written AS (
     INSERT INTO records AS r (
         connection_key, model, variant, external_id, payload, payload_hash,
         first_seen_at, last_modified_at, change_seq, last_run_id
     )
-    SELECT $1, $2, $3, u.id, u.payload, u.hash,
+    SELECT (SELECT hold_connection($1)), $2, $3,
+           u.id, convert_from(u.payload, 'UTF8')::json, u.hash,
            moment.at, moment.at, nextval('record_changes'), $7
-      FROM moment, unnest($4::text[], $5::json[], $6::bytea[]) AS u (id, payload, hash)
+      FROM moment, LATERAL ROWS FROM (
+               unnest($4::text[]), unnest($5::bytea[]), unnest($6::bytea[]),
+               standing_records(moment.connection_key, $2, $3, $4::text[])
+           ) AS u (id, payload, hash, standing_hash, is_deleted, is_pruned)
+     WHERE u.standing_hash IS NULL OR u.standing_hash <> u.hash OR u.is_deleted OR u.is_pruned
     ON CONFLICT (connection_key, model, variant, external_id) DO UPDATE
        SET payload = excluded.payload,
            payload_hash = excluded.payload_hash,
@@ -88,10 +97,7 @@ WITH turn AS MATERIALIZED (
            deleted_at = NULL,
            pruned_at = NULL,
            last_run_id = excluded.last_run_id
-     WHERE (r.payload_hash <> excluded.payload_hash
-            OR r.deleted_at IS NOT NULL
-            OR r.pruned_at IS NOT NULL)
-       AND ($8::bigint IS NULL OR r.change_seq <= $8 OR r.last_run_id = $7)
+     WHERE $8::bigint IS NULL OR r.change_seq <= $8 OR r.last_run_id = $7
     RETURNING external_id,
               first_seen_at = last_modified_at AS added,
               change_seq > (SELECT start FROM moment) AS changed
@@ -110,7 +116,8 @@ WITH turn AS MATERIALIZED (
     UPDATE delete_tracks SET saw_any = true
      WHERE connection_key = $1 AND model = $2 AND variant = $3 AND sync = $9 AND NOT saw_any
 )
-SELECT external_id, added FROM written WHERE changed
+SELECT external_id, added, (SELECT pg_notify('perdure_records', $10)) AS told
+  FROM written WHERE changed
 """
 
 # Only under the turn: `gone` is what the statement's snapshot has. OFFSET 0, here and below, has
@@ -300,7 +307,9 @@ class RecordWriter:
         """
         if not batch.ids:
             return BatchResult(duplicates=batch.duplicates)
-        async with self._writing(target, conn) as connection:
+        # One statement is a transaction of its own.
+        begin = by.not_after is not None
+        async with self._writing(target, conn, begin=begin) as connection:
             return await _save(connection, target, batch, by)
 
     async def update(
@@ -394,11 +403,11 @@ class RecordWriter:
 
     @asynccontextmanager
     async def _writing(
-        self, target: RecordSet, conn: DbConnection | None
+        self, target: RecordSet, conn: DbConnection | None, *, begin: bool = True
     ) -> AsyncIterator[DbConnection]:
         try:
             async with borrowed(self._pool, conn) as connection:
-                if conn is not None:
+                if conn is not None or not begin:
                     yield connection
                 else:
                     async with connection.transaction():
@@ -410,11 +419,9 @@ class RecordWriter:
 async def _save(
     conn: DbConnection, target: RecordSet, batch: PreparedBatch, by: Writer
 ) -> BatchResult:
-    changed = await conn.fetch(_SAVE, *_arguments(target, batch, by), by.sync)
+    changed = await conn.fetch(_SAVE, *_arguments(target, batch, by), by.sync, name_of(target))
     others = _others(batch, changed)
     ignored = await _protected(conn, target, batch, others, by, deleting=False)
-    if changed:
-        await announce(conn, target)
     return BatchResult(
         added=tuple(row["external_id"] for row in changed if row["added"]),
         updated=tuple(row["external_id"] for row in changed if not row["added"]),

@@ -16,6 +16,9 @@ from perdure.records.prepare import prepare_batch, prepare_deletion, prepare_upd
 
 SYNC = "issues"
 
+# What this session has written and not reported yet.
+ROWS_WRITTEN = "SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables"
+
 
 def run(target: RecordSet, number: int = 1) -> Writer:
     """A run of the sync; its id is not that of any other test's."""
@@ -90,6 +93,27 @@ async def test_what_a_run_did_not_see_is_absent(db: Database, issues: RecordSet)
     assert await absent(db, track) == ["4", "5", "6", "7", "8", "9"]
     # What changed needs no note: its place in the stream says it.
     assert await notes(db, track) == {"0", "1", "2"}
+
+
+async def test_a_run_over_unchanged_records_writes_nothing_but_what_it_saw(
+    db: Database, issues: RecordSet
+) -> None:
+    await begin(db, issues)
+    await save(db, issues, [0])
+
+    batch = prepare_batch([{"id": f"{i}", "n": 1} for i in range(10)])
+    async with db.transaction() as conn:
+        before = dict(await conn.fetch(ROWS_WRITTEN))
+        await db.records.save(issues, batch, by=run(issues), conn=conn)
+        after = dict(await conn.fetch(ROWS_WRITTEN))
+        locked = await conn.fetchval(
+            "SELECT count(*) FROM records WHERE connection_key = $1 AND xmax <> 0",
+            issues.connection_key,
+        )
+
+    written = {name: rows - before.get(name, 0) for name, rows in after.items()}
+    assert {name: rows for name, rows in written.items() if rows} == {"seen_records": 9}
+    assert locked == 0
 
 
 async def test_absent_records_are_deleted_with_their_payload_kept(

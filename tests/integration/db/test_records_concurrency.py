@@ -19,6 +19,18 @@ from perdure.records.prepare import prepare_batch, prepare_deletion
 WRITES = 120
 
 
+WAITING = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock')
+"""
+
+
+async def until_somebody_waits(db: Database) -> None:
+    async with asyncio.timeout(10):
+        while not await db.pool.fetchval(WAITING):
+            await asyncio.sleep(0.01)
+
+
 class Follower:
     """Follows a stream and keeps what it was told."""
 
@@ -102,6 +114,24 @@ async def test_a_record_that_two_writers_save_at_once_is_added_once(
 
     assert sorted(len(result.added) for result in results) == [0] * 7 + [50]
     assert sorted(len(result.unchanged) for result in results) == [0] + [50] * 7
+
+
+async def test_whoever_waits_for_the_turn_compares_with_what_stands_then(
+    db: Database, issues: RecordSet
+) -> None:
+    before = prepare_batch([{"id": "a", "n": 1}])
+    await db.records.save(issues, before)
+
+    async with db.transaction() as conn:
+        await db.records.save(issues, prepare_batch([{"id": "a", "n": 2}]), conn=conn)
+        waiting = asyncio.create_task(db.records.save(issues, before))
+        await until_somebody_waits(db)
+        assert not waiting.done()
+    result = await waiting
+
+    assert result.updated == ("a",)
+    page = await db.records.list(issues)
+    assert json.loads(page.records[0])["n"] == 1
 
 
 async def test_writers_of_different_models_do_not_wait_for_each_other(

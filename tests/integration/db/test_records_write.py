@@ -81,6 +81,21 @@ async def test_an_unchanged_record_is_not_reported_as_updated_nor_rewritten(
     assert after == before
 
 
+async def test_saving_what_stands_there_writes_nothing_at_all(
+    db: Database, issues: RecordSet
+) -> None:
+    batch = prepare_batch([{"id": f"r{number}"} for number in range(100)])
+    await db.records.save(issues, batch)
+
+    async with db.transaction() as conn:
+        result = await db.records.save(issues, batch, conn=conn)
+        # Whoever writes or locks a row has a transaction id.
+        has_written = await conn.fetchval("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
+
+    assert len(result.unchanged) == 100
+    assert not has_written
+
+
 async def test_another_order_of_keys_is_no_change(db: Database, issues: RecordSet) -> None:
     await save(db, issues, {"id": "a", "x": 1, "y": {"p": 1, "q": 2}})
 
