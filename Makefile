@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-slow lint format lock clean
+.PHONY: help setup dev demo test test-slow bench-quick lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ test: $(READY) ## Run everything CI runs
 
 test-slow: $(READY) ## Run the proofs that take minutes
 	@$(BIN)/pytest -m slow
+
+bench-quick: $(READY) ## Compare with a bare loop and a bare workflow, in less than a minute
+	@$(BIN)/python -m bench quick
 
 lint: $(READY) ## Style, types and import contracts
 	@$(BIN)/ruff check --quiet .

@@ -1,0 +1,77 @@
+"""The short benchmark: less than a minute, and one line at its end."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.comparison import BARE, LOOP, SAVE, Comparison, measure_calls
+from bench.engine import running_engine
+from bench.measurements import Group, median_of, quick_line, ratio_to
+from bench.programs import running
+
+__all__ = ["quick"]
+
+_ROUNDS = 3
+_CALLS = 40
+_WARM_UP = 1_000
+_PAGE = 100
+_LEAST, _MOST = 2_000, 20_000
+_ROUNDS_END_S = 40.0
+"""Seconds after the start by which the rounds are to be over; then come actions and the end."""
+
+
+async def quick(began: float) -> None:
+    """Measure, and print the line that `docs/performance.md` explains.
+
+    How many records are read depends on how fast the first ones were: the time is what is given.
+
+    Args:
+        began: When the program was started, on the monotonic clock.
+    """
+    with tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder:
+        async with running_engine(Path(folder)) as engine, running("bench.fake_api") as source:
+            url, process = source
+            comparison = Comparison(engine, url, process.pid)
+            peers = (BARE, SAVE, LOOP)
+            before = time.monotonic()
+            await comparison.round(peers, records=_WARM_UP, page=_PAGE, number=0)
+            reading = sum(one.seconds for one in comparison.found)
+            besides = time.monotonic() - before - reading
+            comparison.found.clear()
+
+            a_round = (_ROUNDS_END_S - (time.monotonic() - began)) / _ROUNDS - besides
+            affordable = int(a_round / reading * _WARM_UP) // _PAGE * _PAGE
+            records = min(max(affordable, _LEAST), _MOST)
+            for number in range(_ROUNDS):
+                round_began = time.monotonic()
+                await comparison.round(peers, records=records, page=_PAGE, number=number)
+                now = time.monotonic()
+                if now - began + (now - round_began) > _ROUNDS_END_S + 3:
+                    print(f"slow here: {number + 1} rounds instead of {_ROUNDS}", file=sys.stderr)
+                    break
+            arguments = ("--address", engine.dev.temporal_address)
+            namespace = ("--namespace", engine.dev.temporal_namespace)
+            async with running("bench.hello", *arguments, *namespace):
+                calls = await measure_calls(engine, url, calls=_CALLS, rounds=0)
+
+    bare, save, loop = (Group(peer, records, _PAGE, "first") for peer in peers)
+    one = {name: statistics.median(took) for name, took in calls["one_by_one_ms"].items()}
+    print(
+        f"{records:,} records, medians: "
+        f"bare {median_of(comparison.found, bare, lambda m: m.records_per_s):,.0f}, "
+        f"save {median_of(comparison.found, save, lambda m: m.records_per_s):,.0f}, "
+        f"loop {median_of(comparison.found, loop, lambda m: m.records_per_s):,.0f} records/s; "
+        f"action {one['action']:.1f} ms, bare workflow {one['bare']:.1f} ms"
+    )
+    print(
+        quick_line(
+            save=ratio_to(comparison.found, save, bare),
+            loop=ratio_to(comparison.found, loop, bare),
+            action=one["action"] / one["bare"],
+            rss_growth_mb=median_of(comparison.found, save, lambda m: m.rss_growth_mb),
+        )
+    )
