@@ -50,6 +50,7 @@ async def create_pool(
             command_timeout=_COMMAND_TIMEOUT,
             server_settings={"application_name": application_name},
             init=_set_codecs,
+            reset=_leave_as_it_is,
         )
 
 
@@ -76,6 +77,13 @@ async def _set_codecs(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_to_text, decoder=json.loads, format="text"
     )
+
+
+async def _leave_as_it_is(_: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Spare a round trip at the end of each use: nobody here leaves a session other than it was.
+
+    Settings and locks end with their transaction, and what listens has connections of its own.
+    """
 
 
 def _same(data: bytes) -> bytes:
