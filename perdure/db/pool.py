@@ -27,6 +27,10 @@ _CONNECT_TIMEOUT = 10.0
 _ACQUIRE_TIMEOUT = 30.0
 _COMMAND_TIMEOUT = 60.0
 
+# Compiling a statement pays where it runs for seconds; ours have milliseconds, and a batch whose
+# size Postgres misjudges would pay for it each time.
+_SETTINGS = {"jit": "off"}
+
 
 async def create_pool(
     database_url: str, size: int = 10, *, application_name: str = "perdure"
@@ -48,7 +52,7 @@ async def create_pool(
             max_size=size,
             timeout=_CONNECT_TIMEOUT,
             command_timeout=_COMMAND_TIMEOUT,
-            server_settings={"application_name": application_name},
+            server_settings={"application_name": application_name} | _SETTINGS,
             init=_set_codecs,
             reset=_leave_as_it_is,
         )

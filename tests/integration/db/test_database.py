@@ -85,6 +85,25 @@ async def test_a_lost_connection_is_replaced(postgres: str, keyring: KeyRing, db
         await database.ping()
 
 
+async def test_sessions_do_not_compile_their_statements(postgres: str, keyring: KeyRing) -> None:
+    async with Database.open(postgres, keyring=keyring) as database:
+        for _ in range(2):
+            assert await database.pool.fetchval("SHOW jit") == "off"
+
+
+async def test_a_transaction_that_was_left_open_ends_with_its_turn(
+    postgres: str, keyring: KeyRing
+) -> None:
+    async with Database.open(postgres, keyring=keyring, pool_size=2) as database:
+        async with database.pool.acquire() as conn:
+            await conn.execute("BEGIN")
+            await conn.execute("SELECT pg_advisory_xact_lock(1)")
+
+        async with database.pool.acquire() as other, database.pool.acquire() as another:
+            for conn in (other, another):
+                assert await conn.fetchval("SELECT pg_try_advisory_xact_lock(1)")
+
+
 async def test_a_fault_of_ours_is_not_taken_for_an_outage(db: Database) -> None:
     async def ask(query: str, *arguments: object) -> None:
         async with db.transaction() as conn:
