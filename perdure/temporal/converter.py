@@ -56,12 +56,16 @@ class _JSONConverter(PydanticJSONPlainPayloadConverter):
         return payload
 
 
+_json_converter = _JSONConverter()
+
+
 class _PayloadConverter(CompositePayloadConverter):
+    """The SDK makes several of these in each workflow task; what pydantic builds is shared."""
+
     def __init__(self) -> None:
-        json_converter = _JSONConverter()
         super().__init__(
             *(
-                json_converter if isinstance(converter, JSONPlainPayloadConverter) else converter
+                _json_converter if isinstance(converter, JSONPlainPayloadConverter) else converter
                 for converter in DefaultPayloadConverter.default_encoding_payload_converters
             )
         )

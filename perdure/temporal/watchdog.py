@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from temporalio.converter import StorageDriverStoreContext, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
@@ -27,6 +28,7 @@ _DEADLOCK_SECONDS = 1.9  # the SDK gives up at 2.0
 _STUCK_SECONDS = 20.0
 _POLL_SECONDS = 0.1
 _ALLOWED_FAILURES = 3
+_NO_TARGET = StorageDriverStoreContext(target=None)
 
 LocateScript = Callable[[FrameType], str | None]
 """Returns `file:line` of the script for a frame, None where it is not a script's."""
@@ -201,6 +203,9 @@ class _WatchedInstance(WorkflowInstance):
         self._watchdog = watchdog
         self._workflow_id = workflow_id
         self._run_id = run_id
+        self._context = WorkflowSerializationContext(
+            namespace=instance.get_info().namespace, workflow_id=workflow_id
+        )
 
     def activate(self, act: Any) -> Any:
         # Neither a replay nor an eviction says that the run makes progress.
@@ -221,11 +226,15 @@ class _WatchedInstance(WorkflowInstance):
         finally:
             self._watchdog.leave(token)
 
+    # The SDK asks several times for each payload, and the sandbox takes its time to answer. Our
+    # codec wants to know whose payload it is, our storage nothing.
     def get_serialization_context(self, command_info: Any) -> Any:
-        return self._instance.get_serialization_context(command_info)
+        del command_info
+        return self._context
 
     def get_external_store_context(self, command_info: Any) -> Any:
-        return self._instance.get_external_store_context(command_info)
+        del command_info
+        return _NO_TARGET
 
     def get_info(self) -> Any:
         return self._instance.get_info()
