@@ -8,6 +8,8 @@ Guarantees, per set of records (one connection, model and variant):
   a set is the only one who touches its rows, so no two writers ever wait for each other's rows.
 - A record whose hash is the one that stands there is not rewritten and does not move.
 - `record_counts` moves with the records, in the same statement.
+- No record is written for a connection that is gone, and none outlives its connection: who writes
+  holds the connection until the transaction ends.
 - What a write finds unchanged is noted for the delete tracks that are open, in the same statement;
   what it changes needs no note, since its place in the stream says it.
 """
@@ -139,9 +141,10 @@ WITH moment AS MATERIALIZED (
         connection_key, model, variant, external_id, payload, payload_hash,
         first_seen_at, last_modified_at, deleted_at, change_seq, last_run_id
     )
-    SELECT $1, $2, $3, u.id, u.payload, u.hash,
+    SELECT (SELECT hold_connection($1)), $2, $3,
+           u.id, convert_from(u.payload, 'UTF8')::json, u.hash,
            moment.at, moment.at, coalesce(u.deleted_at, moment.at), nextval('record_changes'), $7
-      FROM moment, unnest($4::text[], $5::json[], $6::bytea[], $9::timestamptz[])
+      FROM moment, unnest($4::text[], $5::bytea[], $6::bytea[], $9::timestamptz[])
                    AS u (id, payload, hash, deleted_at)
     ON CONFLICT (connection_key, model, variant, external_id) DO UPDATE
        SET last_modified_at =

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
 
@@ -15,6 +16,19 @@ from perdure.db.environments import Environment
 from perdure.db.records import RecordSet
 
 NewDatabase = Callable[[], Awaitable[str]]
+
+
+_WAITING = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock')
+"""
+
+
+async def until_somebody_waits(db: Database) -> None:
+    """Wait until somebody waits for somebody else's lock."""
+    async with asyncio.timeout(10):
+        while not await db.pool.fetchval(_WAITING):
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

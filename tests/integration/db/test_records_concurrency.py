@@ -16,19 +16,9 @@ from perdure.errors import UnavailableError
 from perdure.records.cursor import decode_cursor
 from perdure.records.prepare import prepare_batch, prepare_deletion
 
+from .conftest import until_somebody_waits
+
 WRITES = 120
-
-
-WAITING = """
-SELECT EXISTS (SELECT FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event_type = 'Lock')
-"""
-
-
-async def until_somebody_waits(db: Database) -> None:
-    async with asyncio.timeout(10):
-        while not await db.pool.fetchval(WAITING):
-            await asyncio.sleep(0.01)
 
 
 class Follower:
