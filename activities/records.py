@@ -12,7 +12,7 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
-from perdure.db.record_writes import BatchResult, RecordSet, Writer
+from perdure.db.record_writes import BatchResult, CursorMove, MovedCursor, RecordSet, Writer
 from perdure.ids import ConnectionKey
 from perdure.records.prepare import prepare_batch, prepare_deletion, prepare_update
 from perdure.temporal.names import WorkflowType
@@ -88,12 +88,15 @@ class PreparedWrite:
         target: Where its records belong.
         ids: Their ids.
         write: Writes it by the connection it is given.
+        write_page: Writes it and moves the cursor of its read in one statement, None where there
+            is more to do.
     """
 
     verb: BatchVerb
     target: RecordSet
     ids: Sequence[str]
     write: Callable[[DbConnection], Awaitable[BatchResult]]
+    write_page: Callable[[CursorMove], Awaitable[tuple[BatchResult, MovedCursor]]] | None = None
 
 
 class RecordActivities:
@@ -151,11 +154,15 @@ class RecordActivities:
         match verb:
             case BatchVerb.SAVE:
                 saved = prepare_batch(batch.records)
+                takes_more = batch.context.dry_run or by.not_after is not None or saved.duplicates
                 return PreparedWrite(
                     verb,
                     target,
                     saved.ids,
                     lambda conn: records.save(target, saved, by=by, conn=conn),
+                    None
+                    if takes_more
+                    else lambda move: records.save_page(target, saved, move, by=by),
                 )
             case BatchVerb.UPDATE:
                 merged = prepare_update(batch.records)

@@ -266,8 +266,15 @@ class _Slice:
         self, prepared: _PreparedPage, state: PageState | None, number: int
     ) -> RunCursor:
         """Write a page and move the cursor behind it, or do neither."""
-        counts = ModelCounts(added=0, updated=0, deleted=0, unchanged=0)
+        place = None if state is None else state.model_dump_json().encode()
         lines = list(prepared.page.warnings)
+        if len(prepared.writes) == 1 and not lines:
+            (write,) = prepared.writes
+            if write.write_page is not None:
+                move = self._database.run_cursors.move(self._key, self._claim, state=place)
+                _, moved = await write.write_page(move)
+                return RunCursor(place, state is None, moved.pages, 0, moved.counts)
+        counts = ModelCounts(added=0, updated=0, deleted=0, unchanged=0)
         async with self._database.transaction() as conn:
             for write in prepared.writes:
                 result = await self._records.perform(self._call.context, write, conn)
@@ -276,7 +283,7 @@ class _Slice:
             cursor = await self._database.run_cursors.advance(
                 self._key,
                 self._claim,
-                state=None if state is None else state.model_dump_json().encode(),
+                state=place,
                 model=self._call.model,
                 counts=counts,
                 conn=conn,

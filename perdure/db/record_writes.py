@@ -12,6 +12,8 @@ Guarantees, per set of records (one connection, model and variant):
   holds the connection until the transaction ends.
 - What a write finds unchanged is noted for the delete tracks that are open, in the same statement;
   what it changes needs no note, since its place in the stream says it.
+- The cursor of a read past the script moves with the records of its page, and its run counts them,
+  in the same statement.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypedDict
 
 import asyncpg
@@ -27,6 +30,7 @@ import asyncpg
 from perdure.db.connections import unknown_connection_key
 from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.db.record_changes import announce, name_of
+from perdure.db.refusals import refusals
 from perdure.ids import BASE_VARIANT, ConnectionKey
 from perdure.records.merge import deep_merge
 from perdure.records.prepare import (
@@ -39,7 +43,9 @@ from perdure.records.prepare import (
 __all__ = [
     "NOBODY",
     "BatchResult",
+    "CursorMove",
     "ModelCounts",
+    "MovedCursor",
     "RecordSet",
     "RecordWriter",
     "Writer",
@@ -117,10 +123,46 @@ WITH turn AS MATERIALIZED (
 ), saw AS (
     UPDATE delete_tracks SET saw_any = true
      WHERE connection_key = $1 AND model = $2 AND variant = $3 AND sync = $9 AND NOT saw_any
+), done AS MATERIALIZED (
+    SELECT coalesce(array_agg(external_id) FILTER (WHERE added), '{}') AS added,
+           coalesce(array_agg(external_id) FILTER (WHERE NOT added), '{}') AS updated
+      FROM written WHERE changed
+), counts AS MATERIALIZED (
+    SELECT cardinality(added) AS added, cardinality(updated) AS updated,
+           cardinality($4::text[]) - cardinality(added) - cardinality(updated) AS unchanged
+      FROM done
+), moved AS (
+    UPDATE run_cursors AS c
+       SET state = $15, done = $15::bytea IS NULL, pages = c.pages + 1, tries = 0,
+           added = c.added + counts.added, updated = c.updated + counts.updated,
+           unchanged = c.unchanged + counts.unchanged
+      FROM counts
+     WHERE c.run_id = $7 AND c.workflow_id = $11::text AND c.number = $12::integer
+       AND c.claimed_at = $13::timestamptz AND c.attempt = $14::integer
+    RETURNING c.pages, c.added, c.updated, c.deleted, c.unchanged
+), told_run AS (
+    UPDATE runs AS r
+       SET counts = r.counts || jsonb_build_object($2::text, jsonb_build_object(
+           'added',     coalesce((r.counts #>> ARRAY[$2, 'added'])::bigint, 0) + counts.added,
+           'updated',   coalesce((r.counts #>> ARRAY[$2, 'updated'])::bigint, 0) + counts.updated,
+           'deleted',   coalesce((r.counts #>> ARRAY[$2, 'deleted'])::bigint, 0),
+           'unchanged', coalesce((r.counts #>> ARRAY[$2, 'unchanged'])::bigint, 0)
+                        + counts.unchanged))
+      FROM counts
+     WHERE r.id = $7 AND $11 IS NOT NULL AND r.finished_at IS NULL
+    RETURNING r.id
 )
-SELECT external_id, added, (SELECT pg_notify('perdure_records', $10)) AS told
-  FROM written WHERE changed
+SELECT done.added, done.updated,
+       CASE WHEN cardinality(done.added) + cardinality(done.updated) > 0
+            THEN pg_notify('perdure_records', $10) END AS told,
+       CASE WHEN $11 IS NULL THEN NULL
+            WHEN NOT EXISTS (SELECT FROM moved) THEN refuse_write('PD002')
+            WHEN NOT EXISTS (SELECT FROM told_run) THEN refuse_write('PD001') END AS refused,
+       moved.pages, moved.added AS all_added, moved.updated AS all_updated,
+       moved.deleted AS all_deleted, moved.unchanged AS all_unchanged
+  FROM done LEFT JOIN moved ON true
 """
+
 
 # Only under the turn: `gone` is what the statement's snapshot has. OFFSET 0, here and below, has
 # each record looked up by its key: of sets that have just been written Postgres knows no
@@ -235,6 +277,38 @@ NOBODY = Writer()
 
 
 @dataclass(frozen=True, slots=True)
+class CursorMove:
+    """A cursor of the writer's run that moves with a write.
+
+    Attributes:
+        workflow_id: See `perdure.db.run_cursors.CursorKey`.
+        number: As well.
+        claimed_at: See `perdure.db.run_cursors.Claim`.
+        attempt: As well.
+        state: Where it moves to, encrypted; None is the end.
+    """
+
+    workflow_id: str
+    number: int
+    claimed_at: datetime
+    attempt: int
+    state: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class MovedCursor:
+    """Where a cursor is after a write.
+
+    Attributes:
+        pages: How many pages are saved.
+        counts: What became of their records.
+    """
+
+    pages: int
+    counts: ModelCounts
+
+
+@dataclass(frozen=True, slots=True)
 class BatchResult:
     """What a write did, by id.
 
@@ -315,6 +389,33 @@ class RecordWriter:
         async with self._writing(target, conn, begin=begin) as connection:
             return await _save(connection, target, batch, by)
 
+    async def save_page(
+        self, target: RecordSet, batch: PreparedBatch, move: CursorMove, *, by: Writer
+    ) -> tuple[BatchResult, MovedCursor]:
+        """Save the records of a page and move its read's cursor behind it, in one round trip.
+
+        Args:
+            target: Where the records belong.
+            batch: As `save`.
+            move: The cursor.
+            by: The run whose cursor it is; what it saves is counted. It has no `not_after`.
+
+        Raises:
+            UnavailableError: `attempt_superseded`, a newer attempt has the read; or as `save`.
+            ConflictError: `run_ended`.
+            NotFoundError: As `save`.
+        """
+        with refusals(by.run_id):
+            async with self._writing(target, None, begin=False) as connection:
+                row = await _save_row(connection, target, batch, by, move)
+        counts = ModelCounts(
+            added=row["all_added"],
+            updated=row["all_updated"],
+            deleted=row["all_deleted"],
+            unchanged=row["all_unchanged"],
+        )
+        return _result(batch, row), MovedCursor(row["pages"], counts)
+
     async def update(
         self,
         target: RecordSet,
@@ -390,7 +491,7 @@ class RecordWriter:
             rows = await connection.fetch(
                 _DELETE, *_arguments(target, batch, by), deletion.deleted_at
             )
-            others = _others(batch, rows)
+            others = _others(batch, [row["external_id"] for row in rows])
             ignored = await _protected(connection, target, batch, others, by, deleting=True)
             if rows:
                 await announce(connection, target)
@@ -422,14 +523,41 @@ class RecordWriter:
 async def _save(
     conn: DbConnection, target: RecordSet, batch: PreparedBatch, by: Writer
 ) -> BatchResult:
-    changed = await conn.fetch(_SAVE, *_arguments(target, batch, by), by.sync, name_of(target))
-    others = _others(batch, changed)
-    ignored = await _protected(conn, target, batch, others, by, deleting=False)
+    result = _result(batch, await _save_row(conn, target, batch, by))
+    ignored = await _protected(conn, target, batch, result.unchanged, by, deleting=False)
+    if not ignored:
+        return result
+    unchanged = tuple(record_id for record_id in result.unchanged if record_id not in ignored)
+    return replace(result, unchanged=unchanged, ignored=ignored)
+
+
+async def _save_row(
+    conn: DbConnection,
+    target: RecordSet,
+    batch: PreparedBatch,
+    by: Writer,
+    move: CursorMove | None = None,
+) -> asyncpg.Record:
+    rows = await conn.fetch(
+        _SAVE,
+        *_arguments(target, batch, by),
+        by.sync,
+        name_of(target),
+        *(
+            (None,) * 5
+            if move is None
+            else (move.workflow_id, move.number, move.claimed_at, move.attempt, move.state)
+        ),
+    )
+    return rows[0]
+
+
+def _result(batch: PreparedBatch, row: asyncpg.Record) -> BatchResult:
+    added, updated = tuple(row["added"]), tuple(row["updated"])
     return BatchResult(
-        added=tuple(row["external_id"] for row in changed if row["added"]),
-        updated=tuple(row["external_id"] for row in changed if not row["added"]),
-        unchanged=tuple(record_id for record_id in others if record_id not in ignored),
-        ignored=ignored,
+        added=added,
+        updated=updated,
+        unchanged=_others(batch, (*added, *updated)),
         duplicates=batch.duplicates,
     )
 
@@ -472,6 +600,9 @@ def _arguments(target: RecordSet, batch: PreparedBatch, by: Writer) -> tuple[obj
     )
 
 
-def _others(batch: PreparedBatch, rows: Sequence[asyncpg.Record]) -> tuple[str, ...]:
-    named = {row["external_id"] for row in rows}
-    return tuple(record_id for record_id in batch.ids if record_id not in named)
+def _others(batch: PreparedBatch, named: Sequence[str]) -> tuple[str, ...]:
+    """Return the ids of a batch that are not among the named."""
+    if len(named) == len(batch.ids):
+        return ()
+    known = frozenset(named)
+    return tuple(record_id for record_id in batch.ids if record_id not in known)

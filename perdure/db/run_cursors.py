@@ -14,8 +14,8 @@ import asyncpg
 
 from perdure.crypto.keyring import KeyRing
 from perdure.db.pool import DbConnection, Pool, borrowed
-from perdure.db.record_writes import ModelCounts
-from perdure.errors import ConflictError, UnavailableError
+from perdure.db.record_writes import CursorMove, ModelCounts
+from perdure.db.refusals import attempt_superseded, run_ended
 
 __all__ = ["Claim", "CursorKey", "RunCursor", "RunCursorStore", "cursor_aad"]
 
@@ -145,8 +145,20 @@ class RunCursorStore:
                 claim.attempt,
             )
         if row is None:
-            raise _superseded()
+            raise attempt_superseded()
         return self._cursor(key, row)
+
+    def move(self, key: CursorKey, claim: Claim, *, state: bytes | None) -> CursorMove:
+        """Return what moves a read behind a page in the statement that saves the page.
+
+        Args:
+            key: The read.
+            claim: The attempt that saves the page.
+            state: Where the next page begins, None after the last.
+        """
+        return CursorMove(
+            key.workflow_id, key.number, claim.at, claim.attempt, self._sealed(key, state)
+        )
 
     async def advance(
         self,
@@ -158,7 +170,7 @@ class RunCursorStore:
         counts: ModelCounts,
         conn: DbConnection,
     ) -> RunCursor:
-        """Move a read behind a page, and add to what its run did.
+        """Move a read behind a page whose records this transaction writes, and count them.
 
         Args:
             key: The read.
@@ -172,9 +184,6 @@ class RunCursorStore:
             UnavailableError: `attempt_superseded`, a newer attempt has the read.
             ConflictError: `run_ended`.
         """
-        sealed = None
-        if state is not None:
-            sealed = self._keyring.encrypt(state, aad=cursor_aad(key))
         row = await conn.fetchrow(
             _ADVANCE,
             key.run_id,
@@ -182,7 +191,7 @@ class RunCursorStore:
             key.number,
             claim.at,
             claim.attempt,
-            sealed,
+            self._sealed(key, state),
             model,
             counts["added"],
             counts["updated"],
@@ -190,11 +199,13 @@ class RunCursorStore:
             counts["unchanged"],
         )
         if row is None:
-            raise _superseded()
+            raise attempt_superseded()
         if not row["run_goes_on"]:
-            msg = f"The run {key.run_id} has ended; what a step of it still meant to write was not."
-            raise ConflictError(msg, code="run_ended")
+            raise run_ended(key.run_id)
         return self._cursor(key, row)
+
+    def _sealed(self, key: CursorKey, state: bytes | None) -> bytes | None:
+        return None if state is None else self._keyring.encrypt(state, aad=cursor_aad(key))
 
     def _cursor(self, key: CursorKey, row: asyncpg.Record) -> RunCursor:
         state = row["state"]
@@ -212,9 +223,3 @@ class RunCursorStore:
 def cursor_aad(key: CursorKey) -> bytes:
     """Return what a ciphertext belongs to."""
     return f"perdure/run-cursor/{key.run_id}/{key.workflow_id}/{key.number}".encode()
-
-
-def _superseded() -> UnavailableError:
-    # Should clocks disagree, the next attempt is the newer one again.
-    msg = "A newer attempt of this step goes on with it."
-    return UnavailableError(msg, code="attempt_superseded")

@@ -17,7 +17,8 @@ import asyncpg
 
 from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.db.records import ModelCounts
-from perdure.errors import ConflictError, NotFoundError
+from perdure.db.refusals import run_ended
+from perdure.errors import NotFoundError
 from perdure.ids import BASE_VARIANT, ConnectionKey, EnvironmentId
 from perdure.records.canonical import JsonObject, to_json
 
@@ -526,8 +527,7 @@ class RunStore:
                 counts["unchanged"],
             )
         if tag != "UPDATE 1":
-            msg = f"The run {run_id} has ended; what a step of it still meant to write was not."
-            raise ConflictError(msg, code="run_ended")
+            raise run_ended(run_id)
 
     async def get(
         self, environment_id: EnvironmentId, run_id: str, *, conn: DbConnection | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -10,10 +11,11 @@ import pytest
 
 from perdure.db.database import Database
 from perdure.db.environments import Environment
-from perdure.db.record_writes import ModelCounts
+from perdure.db.record_writes import ModelCounts, RecordSet, Writer
 from perdure.db.run_cursors import Claim, CursorKey, RunCursor
 from perdure.db.runs import RunStart, RunStatus
 from perdure.errors import ConflictError, UnavailableError
+from perdure.records.prepare import prepare_batch
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST, SECOND = Claim(START, 1), Claim(START + timedelta(seconds=20), 2)
@@ -125,3 +127,71 @@ async def test_where_a_read_is_stands_encrypted(db: Database, key: CursorKey) ->
     assert row is not None
     assert b"hush" not in row["state"]
     assert "hush" not in str({k: v for k, v in row.items() if k != "state"})
+
+
+async def save_page(
+    db: Database, target: RecordSet, key: CursorKey, claim: Claim, *ids: str
+) -> RunCursor:
+    """Save records and move the cursor behind them, in one statement."""
+    batch = prepare_batch([{"id": each} for each in ids])
+    move = db.run_cursors.move(key, claim, state=b"next")
+    _, moved = await db.records.save_page(target, batch, move, by=Writer(key.run_id, "issues"))
+    return RunCursor(b"next", False, moved.pages, 0, moved.counts)
+
+
+async def test_records_cursor_and_counts_move_in_one_statement(
+    db: Database, key: CursorKey, issues: RecordSet
+) -> None:
+    await db.run_cursors.claim(key, FIRST, asked="issues")
+    await save_page(db, issues, key, FIRST, "1", "2")
+    moved = await save_page(db, issues, key, FIRST, "2", "3")
+
+    assert (moved.pages, moved.counts["added"], moved.counts["unchanged"]) == (2, 3, 1)
+    assert await db.run_cursors.claim(key, SECOND, asked="issues") == replace(moved, tries=1)
+    run = await db.runs.of_workflow(key.workflow_id)
+    assert run is not None
+    assert run.counts == {"Issue": moved.counts}
+
+
+async def test_a_page_of_an_older_attempt_is_undone_with_its_records(
+    db: Database, key: CursorKey, issues: RecordSet
+) -> None:
+    await db.run_cursors.claim(key, FIRST, asked="issues")
+    await db.run_cursors.claim(key, SECOND, asked="issues")
+
+    with pytest.raises(UnavailableError) as late:
+        await save_page(db, issues, key, FIRST, "1")
+
+    assert late.value.code == "attempt_superseded"
+    assert not (await db.records.list(issues)).records
+    assert await counted(db, key) == 0
+
+
+async def test_a_page_of_a_run_that_has_ended_is_undone_with_its_records(
+    db: Database, key: CursorKey, issues: RecordSet
+) -> None:
+    await db.run_cursors.claim(key, FIRST, asked="issues")
+    await db.runs.finish(key.run_id, RunStatus.CANCELLED, finished_at=START)
+
+    with pytest.raises(ConflictError) as late:
+        await save_page(db, issues, key, FIRST, "1")
+
+    assert late.value.code == "run_ended"
+    assert not (await db.records.list(issues)).records
+
+
+async def test_reads_of_one_run_that_save_at_the_same_time_are_all_counted(
+    db: Database, key: CursorKey, issues: RecordSet
+) -> None:
+    keys = [replace(key, number=number) for number in range(1, 6)]
+    for each in keys:
+        await db.run_cursors.claim(each, FIRST, asked="issues")
+
+    async def read(each: CursorKey) -> None:
+        variant = replace(issues, variant=f"part-{each.number}")
+        for page in range(10):
+            await save_page(db, variant, each, FIRST, f"{page}-a", f"{page}-b")
+
+    await asyncio.gather(*map(read, keys))
+
+    assert await counted(db, key) == 100
