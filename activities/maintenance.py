@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from temporalio import activity
 
@@ -16,7 +17,7 @@ from perdure.db.database import Database
 from perdure.db.record_pruning import UntouchedSet
 from perdure.db.records import RecordSet
 from perdure.db.runs import Run
-from perdure.ids import action_workflow_id
+from perdure.ids import EnvironmentId, action_workflow_id
 from perdure.temporal.payloads import Payload
 
 __all__ = ["MaintenanceActivities", "Retention", "Sweep", "Swept"]
@@ -25,6 +26,10 @@ _SETS_AT_ONCE = 100
 _CONCURRENCY = 8
 # A run that just began, or just ended, is about to say so itself.
 _YOUNG = timedelta(minutes=1)
+
+
+class _Drop(Protocol):
+    async def __call__(self, before: datetime, /, *, limit: int) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,18 @@ class Retention:
             is handled again.
         keys: Idempotency keys of actions that have ended, from when they came first; a call that
             is repeated later is another call.
+        runs: Runs that have ended, with their logs.
+        audit: What was done with which key.
+        deliveries: Webhooks to the application that were delivered or given up.
     """
 
     payloads: timedelta | None
     idle_records: timedelta | None
     webhooks: timedelta | None = None
     keys: timedelta | None = None
+    runs: timedelta | None = None
+    audit: timedelta | None = None
+    deliveries: timedelta | None = None
 
 
 class Sweep(Payload):
@@ -139,15 +150,9 @@ class MaintenanceActivities:
     @activity.defn
     async def drop_old_webhooks(self, sweep: Sweep) -> Swept:
         """Remove what providers have sent longer ago than is kept, and has been handled."""
-        if self._retention.webhooks is None:
-            return Swept()
-        before, count = utcnow() - self._retention.webhooks, 0
-        async with heartbeating():
-            while dropped := await self._database.webhook_events.drop_older(
-                before, limit=sweep.batch
-            ):
-                count += dropped
-        return Swept(count=count)
+        return await self._drop_all(
+            self._database.webhook_events.drop_older, self._retention.webhooks, sweep
+        )
 
     @activity.defn
     async def drop_old_keys(self, sweep: Sweep) -> Swept:
@@ -164,6 +169,50 @@ class MaintenanceActivities:
                 await actions.drop_keys(ended)
                 count, after = count + len(ended), keys[-1]
         return Swept(count=count)
+
+    @activity.defn
+    async def drop_old_runs(self, sweep: Sweep) -> Swept:
+        """Remove runs that ended longer ago than is kept, with all that is theirs."""
+        if self._retention.runs is None:
+            return Swept()
+        before, count = utcnow() - self._retention.runs, 0
+        async with heartbeating():
+            for environment in await self._database.environments.all():
+                count += await self._drop_runs(environment.id, before, sweep)
+        return Swept(count=count)
+
+    @activity.defn
+    async def drop_old_audit(self, sweep: Sweep) -> Swept:
+        """Forget what was done longer ago than is kept."""
+        return await self._drop_all(self._database.audit.drop_older, self._retention.audit, sweep)
+
+    @activity.defn
+    async def drop_old_deliveries(self, sweep: Sweep) -> Swept:
+        """Remove webhooks to the application that ended longer ago than is kept."""
+        return await self._drop_all(
+            self._database.deliveries.drop_ended, self._retention.deliveries, sweep
+        )
+
+    async def _drop_all(self, drop: _Drop, kept: timedelta | None, sweep: Sweep) -> Swept:
+        if kept is None:
+            return Swept()
+        before, count = utcnow() - kept, 0
+        async with heartbeating():
+            while dropped := await drop(before, limit=sweep.batch):
+                count += dropped
+        return Swept(count=count)
+
+    async def _drop_runs(self, environment: EnvironmentId, before: datetime, sweep: Sweep) -> int:
+        runs, count, after = self._database.run_retention, 0, None
+        while True:
+            old = await runs.old(environment, before, after=after, limit=sweep.runs)
+            if old.last is None:
+                return count
+            # Long logs first, a portion at a time.
+            while await runs.drop_logs(old.due, before, limit=sweep.batch):
+                pass
+            count += await runs.drop(old.due, before)
+            after = old.last
 
     async def _is_idle(self, untouched: UntouchedSet, before: datetime) -> bool:
         """Say whether no sync that saves these records ran; its next run is to fetch all anew."""

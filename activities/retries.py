@@ -30,6 +30,7 @@ from perdure.db.runs import LogLine, Run
 from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 from perdure.scripts.bundle import ScriptKind
+from perdure.temporal.external_storage import claimed_keys
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import ActionInput, Payload
 from perdure.temporal.reset_point import failure_place, reset_point, until_task
@@ -176,6 +177,11 @@ class RetryActivities:
 
     async def _go_on(self, run: Run, ended: _Ended, bundle: str | None) -> RetriedRun:
         is_queued = await self._reopen(run, ended, bundle)
+        # The new execution has a new beginning, and what it did before in its history.
+        named = set[str]().union(
+            *(claimed_keys(event.SerializeToString()) for event in ended.history.events)
+        )
+        await self._database.blobs.renew(named, utcnow())
         await self._note(run, ended, bundle)
         answer = await self._client.workflow_service.reset_workflow_execution(
             ResetWorkflowExecutionRequest(

@@ -123,6 +123,34 @@ class Settings(BaseSettings):
         gt=0,
         description="How long credentials are not refreshed again after that failed.",
     )
+    # How long things are kept that nobody needs any more.
+    runs_days: float = Field(
+        default=90,
+        gt=0,
+        description=(
+            "How long runs that have ended are kept, with their logs. The last run of each sync "
+            "stays."
+        ),
+    )
+    payloads_days: float = Field(
+        default=1,
+        gt=0,
+        description=(
+            "How long payloads that are too large for a history are kept at least; they stay for "
+            "as long as Temporal keeps a history that may name them."
+        ),
+    )
+    audit_days: float = Field(
+        default=365, gt=0, description="How long it is known what was done with which key."
+    )
+    webhook_deliveries_days: float = Field(
+        default=30,
+        gt=0,
+        description=(
+            "How long webhooks to the application are kept, with their bodies, once they were "
+            "delivered or given up."
+        ),
+    )
     webhook_events_days: float = Field(
         default=7,
         gt=0,

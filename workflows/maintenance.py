@@ -8,6 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.connection_setups import AwaitedSetups, ConnectionSetupActivities
     from activities.credential_refreshes import CredentialActivities, IdleCredentials
     from activities.maintenance import MaintenanceActivities, Sweep
+    from activities.payload_sweep import PayloadSweep
     from activities.webhooks import ForgottenDeliveries, WebhookActivities
     from perdure.temporal import policies
     from perdure.temporal.names import WorkflowType
@@ -20,8 +21,7 @@ __all__ = ["Maintain"]
 class Maintain:
     """Settles what nobody settled, and gives up what need not be kept.
 
-    See `PERDURE_RECORDS_*`, `PERDURE_WEBHOOK_EVENTS_DAYS` and `PERDURE_ACTION_KEYS_DAYS` of the
-    settings.
+    See `PERDURE_RECORDS_*` and the settings that end in `_DAYS`.
     """
 
     @workflow.run
@@ -81,6 +81,9 @@ class Maintain:
                 summary="keep credentials alive that nobody uses",
                 policy=policies.SCHEDULES,
             )
+        runs = audit = deliveries = payloads = 0
+        if workflow.patched("retention"):
+            runs, audit, deliveries, payloads = await self._drop_what_is_over(sweep)
         return {
             "settled_runs": settled.count,
             "pruned_records": pruned.count,
@@ -90,4 +93,35 @@ class Maintain:
             "dropped_webhook_events": forgotten.count,
             "dropped_action_keys": keys.count,
             "refreshed_credentials": refreshed,
+            "dropped_runs": runs,
+            "dropped_audit_events": audit,
+            "dropped_webhook_deliveries": deliveries,
+            "dropped_payloads": payloads,
         }
+
+    async def _drop_what_is_over(self, sweep: Sweep) -> tuple[int, int, int, int]:
+        runs = await run_step(
+            MaintenanceActivities.drop_old_runs,
+            sweep,
+            summary="remove runs that ended long ago, with their logs",
+            policy=policies.SCHEDULES,
+        )
+        audit = await run_step(
+            MaintenanceActivities.drop_old_audit,
+            sweep,
+            summary="forget what was done long ago",
+            policy=policies.SCHEDULES,
+        )
+        deliveries = await run_step(
+            MaintenanceActivities.drop_old_deliveries,
+            sweep,
+            summary="remove webhooks that were delivered long ago",
+            policy=policies.SCHEDULES,
+        )
+        payloads = await run_step(
+            PayloadSweep.drop_unused_payloads,
+            sweep,
+            summary="remove large payloads that no history names any more",
+            policy=policies.SCHEDULES,
+        )
+        return runs.count, audit.count, deliveries.count, payloads.count

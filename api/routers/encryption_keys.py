@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -25,6 +24,7 @@ from api.schemas.encryption_keys import (
 from api.temporal import RPC_TIMEOUT, settled, start_workflow, temporal_answers
 from perdure.db.key_rotations import KeyRotation
 from perdure.errors import ConflictError, UnavailableError
+from perdure.temporal.client import history_retention
 from perdure.temporal.names import WorkflowType, search_attributes
 
 __all__ = ["router"]
@@ -136,14 +136,12 @@ def _keys(
 
 async def _histories(client: Client, rotated_at: datetime) -> HistoriesView:
     older = f"StartTime < '{rotated_at.isoformat()}' AND WorkflowId != '{_WORKFLOW_ID}'"
-    request = DescribeNamespaceRequest(namespace=client.namespace)
     async with temporal_answers():
         every = await client.count_workflows(older, rpc_timeout=RPC_TIMEOUT)
         running = await client.count_workflows(
             f"{older} AND ExecutionStatus = 'Running'", rpc_timeout=RPC_TIMEOUT
         )
-        described = await client.workflow_service.describe_namespace(request, timeout=RPC_TIMEOUT)
-    kept: timedelta = described.config.workflow_execution_retention_ttl.ToTimedelta()
+        kept = await history_retention(client)
     return HistoriesView(
         older=every.count,
         running=running.count,

@@ -36,6 +36,7 @@ from activities.key_rotation import KeyRotationActivities
 from activities.locks import LockActivities
 from activities.maintenance import MaintenanceActivities, Retention
 from activities.maintenance_schedule import ensure_maintenance
+from activities.payload_sweep import PayloadSweep
 from activities.reconciliation import Reconciler
 from activities.record_reads import RecordReadActivities
 from activities.records import RecordActivities
@@ -166,6 +167,9 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         _retention(container.settings),
         RunSettling(database, bundles, container.temporal),
     )
+    payloads = PayloadSweep(
+        database.blobs, container.temporal, timedelta(days=container.settings.payloads_days)
+    )
     queue = ActionQueueActivities(database, container.temporal)
     retries = RetryActivities(
         database, bundles, container.temporal, partial(replayer_of, container)
@@ -237,6 +241,10 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         maintenance.drop_idle_records,
         maintenance.drop_old_webhooks,
         maintenance.drop_old_keys,
+        maintenance.drop_old_runs,
+        maintenance.drop_old_audit,
+        maintenance.drop_old_deliveries,
+        payloads.drop_unused_payloads,
         CredentialActivities(database, keeper).refresh_idle_credentials,
         RecordReadActivities(database).read_records,
         webhooks.tell_of_connection,
@@ -271,6 +279,9 @@ def _retention(settings: Settings) -> Retention:
         idle_records=timedelta(days=drop) if drop else None,
         webhooks=timedelta(days=settings.webhook_events_days),
         keys=timedelta(days=settings.action_keys_days),
+        runs=timedelta(days=settings.runs_days),
+        audit=timedelta(days=settings.audit_days),
+        deliveries=timedelta(days=settings.webhook_deliveries_days),
     )
 
 

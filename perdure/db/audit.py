@@ -36,6 +36,15 @@ SELECT id, at, environment, key_id, key_name, act, subject, request_id, status, 
  LIMIT $4
 """
 
+# Ids grow with time: where none of the first is old, none is.
+_DROP_OLD = """
+DELETE FROM audit_events
+ WHERE id IN (
+     SELECT first.id
+       FROM (SELECT id, at FROM audit_events ORDER BY id LIMIT $2) first
+      WHERE first.at < $1)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
@@ -127,3 +136,9 @@ class AuditStore:
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_LIST, environment_id, act, before, limit)
         return [AuditEvent(*row.values()) for row in rows]
+
+    async def drop_older(self, moment: datetime, *, limit: int) -> int:
+        """Remove acts that began before a moment; returns how many."""
+        async with borrowed(self._pool) as conn:
+            tag = await conn.execute(_DROP_OLD, moment, limit)
+        return int(tag.rpartition(" ")[2])

@@ -1,20 +1,57 @@
-"""Large Temporal payloads, kept under the hash of their content."""
+"""Large Temporal payloads, kept under the hash of their content.
+
+Histories hold only the keys, and several may hold the same one. When a blob was last used is known
+to the day: a blob that was stored or read at some moment says that it was used then, or less than
+a day before. So one that says nothing of the sort for long can be named by no history that began
+since, and is removed once there are no older ones; see `activities.payload_sweep`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
-from perdure.db.pool import Pool, borrowed
+from perdure.db.pool import DbConnection, Pool, borrowed
 
 __all__ = ["BlobStore"]
 
+# Storing what is there already is a use, too. The row is locked even where it stays as it is: it is
+# not removed between this and the commit.
 _PUT = """
-INSERT INTO payload_blobs (key, data)
+INSERT INTO payload_blobs AS b (key, data)
 SELECT key, data FROM unnest($1::text[], $2::bytea[]) AS u (key, data)
-ON CONFLICT (key) DO NOTHING
+ON CONFLICT (key) DO UPDATE SET used_at = now() WHERE b.used_at < now() - interval '1 day'
 """
 
-_GET = "SELECT key, data FROM payload_blobs WHERE key = ANY ($1::text[])"
+_GET = """
+SELECT key, data, used_at < now() - interval '1 day' AS is_stale
+  FROM payload_blobs
+ WHERE key = ANY ($1::text[])
+"""
+
+_RENEW = """
+WITH named AS (
+    SELECT key
+      FROM payload_blobs
+     WHERE key = ANY ($1::text[]) AND used_at < $2::timestamptz - interval '1 day'
+     ORDER BY key
+       FOR NO KEY UPDATE)
+UPDATE payload_blobs b SET used_at = $2 FROM named WHERE b.key = named.key
+"""
+
+_OLDEST = "SELECT min(used_at) FROM payload_blobs"
+
+# Whoever uses one at this moment has it locked, or finds it gone and stores it again.
+_DROP = """
+WITH old AS MATERIALIZED (
+    SELECT key
+      FROM payload_blobs
+     WHERE used_at < $1
+     ORDER BY used_at
+     LIMIT $2
+       FOR UPDATE SKIP LOCKED)
+DELETE FROM payload_blobs b USING old WHERE b.key = old.key
+"""
 
 
 class BlobStore:
@@ -24,21 +61,53 @@ class BlobStore:
         self._pool = pool
 
     async def put_many(self, blobs: Mapping[str, bytes]) -> None:
-        """Store each blob under its key; one that is there already is left alone.
+        """Store each blob under its key; of one that is there already, note that it is used.
 
         Raises:
             UnavailableError: Nothing was stored.
         """
-        # Sorted, so that two writers of the same blobs never wait for each other in a circle.
-        keys = sorted(blobs)
         async with borrowed(self._pool) as conn:
-            await conn.execute(_PUT, keys, [blobs[key] for key in keys])
+            await _put(conn, blobs)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return the blobs that exist.
+        """Return the blobs that exist, and note that they are used.
 
         Raises:
             UnavailableError: Postgres does not answer.
         """
         async with borrowed(self._pool) as conn:
-            return {row["key"]: row["data"] for row in await conn.fetch(_GET, keys)}
+            rows = await conn.fetch(_GET, keys)
+            stale = {row["key"]: row["data"] for row in rows if row["is_stale"]}
+            if stale:
+                # Also where somebody has removed one meanwhile: what was read is there afterwards.
+                await _put(conn, stale)
+        return {row["key"]: row["data"] for row in rows}
+
+    async def renew(self, keys: Collection[str], used_at: datetime) -> None:
+        """Note that blobs are used.
+
+        Args:
+            keys: Their keys; those that do not exist are left out.
+            used_at: When.
+        """
+        if keys:
+            async with borrowed(self._pool) as conn:
+                await conn.execute(_RENEW, list(keys), used_at)
+
+    async def oldest(self) -> datetime | None:
+        """Return when the blob that was not used for longest was used last, None without any."""
+        async with borrowed(self._pool) as conn:
+            used_at: datetime | None = await conn.fetchval(_OLDEST)
+        return used_at
+
+    async def drop_unused(self, before: datetime, *, limit: int) -> int:
+        """Remove blobs that were not used since a moment; returns how many."""
+        async with borrowed(self._pool) as conn:
+            tag = await conn.execute(_DROP, before, limit)
+        return int(tag.rpartition(" ")[2])
+
+
+async def _put(conn: DbConnection, blobs: Mapping[str, bytes]) -> None:
+    # Sorted, so that two writers of the same blobs never wait for each other in a circle.
+    keys = sorted(blobs)
+    await conn.execute(_PUT, keys, [blobs[key] for key in keys])

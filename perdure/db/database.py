@@ -32,6 +32,7 @@ from perdure.db.record_sets import RecordSetStore
 from perdure.db.records import RecordStore
 from perdure.db.resyncs import ResyncStore
 from perdure.db.run_cursors import RunCursorStore
+from perdure.db.run_retention import RunRetention
 from perdure.db.runs import RunStore
 from perdure.db.script_overrides import ScriptOverrideStore
 from perdure.db.syncs import SyncStore
@@ -58,6 +59,7 @@ class Database:
     syncs: SyncStore
     resyncs: ResyncStore
     runs: RunStore
+    run_retention: RunRetention
     run_cursors: RunCursorStore
     records: RecordStore
     record_sets: RecordSetStore
@@ -120,6 +122,7 @@ class Database:
                 syncs=SyncStore(pool),
                 resyncs=ResyncStore(pool),
                 runs=RunStore(pool),
+                run_retention=RunRetention(pool),
                 run_cursors=RunCursorStore(pool, keyring),
                 records=records,
                 record_sets=RecordSetStore(pool),

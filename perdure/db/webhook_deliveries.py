@@ -135,6 +135,18 @@ SELECT at, status, error
  ORDER BY id
 """
 
+# One that is sent again at this moment is pending, whoever gets to it first.
+_DROP_ENDED = """
+WITH old AS MATERIALIZED (
+    SELECT id
+      FROM webhook_deliveries
+     WHERE finished_at < $1
+     ORDER BY finished_at
+     LIMIT $2
+       FOR UPDATE SKIP LOCKED)
+DELETE FROM webhook_deliveries d USING old WHERE d.id = old.id
+"""
+
 
 class DeliveryStatus(StrEnum):
     """How a delivery stands."""
@@ -415,6 +427,12 @@ class DeliveryStore:
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_ATTEMPTS, delivery_id, limit)
         return [DeliveryAttempt(*row.values()) for row in rows]
+
+    async def drop_ended(self, before: datetime, *, limit: int) -> int:
+        """Remove deliveries that ended before a moment, with their attempts; returns how many."""
+        async with borrowed(self._pool) as conn:
+            tag = await conn.execute(_DROP_ENDED, before, limit)
+        return int(tag.rpartition(" ")[2])
 
 
 def _delivery(row: asyncpg.Record) -> Delivery:

@@ -9,6 +9,7 @@ from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
     ListSearchAttributesRequest,
 )
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -16,7 +17,7 @@ from perdure.errors import StartupError, UnavailableError
 from perdure.temporal.names import SEARCH_ATTRIBUTES
 from perdure.temporal.plugin import PerdurePlugin
 
-__all__ = ["connect", "register_search_attributes", "unavailable"]
+__all__ = ["connect", "history_retention", "register_search_attributes", "unavailable"]
 
 _RPC_TIMEOUT = timedelta(seconds=10)
 
@@ -73,6 +74,19 @@ async def register_search_attributes(client: Client) -> list[str]:
             if error.status is not RPCStatusCode.ALREADY_EXISTS:
                 raise
     return missing
+
+
+async def history_retention(client: Client) -> timedelta:
+    """Return how long Temporal keeps a history after its end.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    described = await client.workflow_service.describe_namespace(
+        DescribeNamespaceRequest(namespace=client.namespace), timeout=_RPC_TIMEOUT
+    )
+    kept: timedelta = described.config.workflow_execution_retention_ttl.ToTimedelta()
+    return kept
 
 
 _UNREACHABLE = frozenset(

@@ -17,6 +17,7 @@ from activities.credential_refreshes import CredentialActivities
 from activities.hooks import Hooks
 from activities.maintenance import MaintenanceActivities, Retention, Sweep
 from activities.maintenance_schedule import ensure_maintenance
+from activities.payload_sweep import PayloadSweep
 from activities.run_settling import RunSettling
 from activities.webhook_starts import DeliveryStarter
 from activities.webhooks import WebhookActivities
@@ -65,6 +66,7 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
     setups = ConnectionSetupActivities(
         container.database, hooks, container.catalog, container.temporal
     )
+    payloads = PayloadSweep(container.database.blobs, container.temporal, 30 * DAY)
     queue = f"maintenance-{uuid.uuid4()}"
     async with HttpTransport(AddressGuard()) as transport:
         webhooks = WebhookActivities(
@@ -83,6 +85,10 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
                 steps.drop_idle_records,
                 steps.drop_old_webhooks,
                 steps.drop_old_keys,
+                steps.drop_old_runs,
+                steps.drop_old_audit,
+                steps.drop_old_deliveries,
+                payloads.drop_unused_payloads,
                 webhooks.start_forgotten_deliveries,
                 setups.start_awaited_setups,
                 CredentialActivities(container.database, container.keeper).refresh_idle_credentials,
@@ -361,3 +367,57 @@ async def test_old_webhooks_are_removed_once_they_were_handled(
     assert done["dropped_webhook_events"] >= 1
     left = await events.list(stack.environment.id)
     assert [event.status for event in left] == ["pending", "ignored"]
+
+
+async def test_runs_webhooks_and_the_audit_are_kept_for_a_while(
+    stack: Stack, source: Source, httpserver: HTTPServer
+) -> None:
+    database, environment = stack.container.database, stack.environment
+    settings = {"primary_url": Receiver(httpserver).url, "on_sync_completion_always": True}
+    await database.webhook_settings.change(environment.id, settings)
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    for _ in range(3):
+        await stack.run_sync(connection)
+    runs = [run.id for run in await database.runs.list(environment.id, limit=10)]
+    acts = [
+        await database.audit.begin(
+            environment.id,
+            environment.name,
+            key_id=None,
+            key_name="secret key",
+            act="api_key.create",
+            subject="ci",
+            request_id=str(number),
+        )
+        for number in range(2)
+    ]
+    told = await database.deliveries.list(environment.id)
+    async with database.transaction() as conn:
+        for table, column, ids in (
+            ("runs", "started_at", runs),
+            ("runs", "finished_at", runs),
+            ("webhook_deliveries", "finished_at", [told[0].id]),
+            ("audit_events", "at", acts[:1]),
+        ):
+            await conn.execute(
+                f"UPDATE {table} SET {column} = {column} - $2::interval WHERE id = ANY ($1)",
+                ids,
+                400 * DAY,
+            )
+
+    done = await maintain(
+        stack,
+        Retention(
+            payloads=None, idle_records=None, runs=90 * DAY, audit=365 * DAY, deliveries=30 * DAY
+        ),
+    )
+
+    assert (done["dropped_runs"], done["dropped_webhook_deliveries"]) >= (2, 1)
+    assert done["dropped_audit_events"] >= 1
+    left = await database.runs.list(environment.id, limit=10)
+    assert [run.id for run in left] == runs[:1], "the sync's last one stays"
+    assert [d.id for d in await database.deliveries.list(environment.id)] == [
+        delivery.id for delivery in told[1:]
+    ]
+    assert [act.id for act in await database.audit.list(environment.id)] == acts[1:]

@@ -1,0 +1,131 @@
+"""Large payloads outside of histories: what a process takes for stored, and what histories name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import (
+    StorageDriverClaim,
+    StorageDriverRetrieveContext,
+    StorageDriverStoreContext,
+)
+
+from perdure.crypto.keyring import KeyRing, new_key
+from perdure.temporal.converter import data_converter
+from perdure.temporal.external_storage import (
+    CLAIM_KEY,
+    THRESHOLD_BYTES,
+    PostgresStorageDriver,
+    claimed_keys,
+)
+from perdure.temporal.payloads import SyncInput, SyncResult
+
+STORING = StorageDriverStoreContext()
+LARGE = Payload(metadata={"encoding": b"json/plain"}, data=b'"' + b"x" * 50_000 + b'"')
+
+
+class Blobs(dict[str, bytes]):
+    """Blobs in memory."""
+
+    async def put_many(self, blobs: Mapping[str, bytes]) -> None:
+        self.update(blobs)
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: self[key] for key in keys if key in self}
+
+
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def test_a_payload_that_was_removed_meanwhile_is_stored_again() -> None:
+    blobs, clock = Blobs(), Clock()
+    driver = PostgresStorageDriver(blobs, clock)
+    (claim,) = await driver.store(STORING, [LARGE])
+    blobs.clear()
+
+    clock.seconds += 60
+    await driver.store(STORING, [LARGE])
+    assert not blobs, "what was stored a minute ago is there"
+
+    clock.seconds += 3_600
+    await driver.store(STORING, [LARGE])
+    assert set(blobs) == {claim.claim_data[CLAIM_KEY]}
+
+
+async def test_what_was_read_long_ago_is_asked_for_again() -> None:
+    blobs, clock = Blobs(), Clock()
+    driver = PostgresStorageDriver(blobs, clock)
+    claims = await driver.store(STORING, [LARGE])
+    reading = StorageDriverRetrieveContext()
+    assert await driver.retrieve(reading, claims) == [LARGE]
+
+    blobs.clear()
+    assert await driver.retrieve(reading, claims) == [LARGE]
+    clock.seconds += 3_600
+    with pytest.raises(KeyError):
+        await driver.retrieve(reading, claims)
+
+
+async def test_the_cache_holds_what_was_used_last() -> None:
+    blobs = Blobs()
+    driver = PostgresStorageDriver(blobs, Clock())
+    payloads = [Payload(data=bytes([number]) * 9_000_000) for number in range(10)]
+    claims: list[StorageDriverClaim] = []
+    for payload in [*payloads, payloads[0]]:
+        claims += await driver.store(STORING, [payload])
+    blobs.clear()
+
+    reading = StorageDriverRetrieveContext()
+    assert await driver.retrieve(reading, claims[-3:]) == [*payloads[-2:], payloads[0]]
+    with pytest.raises(KeyError):
+        await driver.retrieve(reading, claims[1:2])
+
+
+@pytest.mark.parametrize("encrypt", ["secrets", "all"])
+async def test_names_of_payloads_are_found_in_what_temporal_is_given(
+    encrypt: Literal["secrets", "all"],
+) -> None:
+    blobs = Blobs()
+    driver = PostgresStorageDriver(blobs, Clock())
+    converter = data_converter(KeyRing.parse(new_key()), driver, encrypt=encrypt)
+    values: list[Any] = ["small", "a" * 50_000, {"rows": ["b" * 50_000]}]
+
+    encoded = await converter.encode(values)
+
+    named = set[str]().union(*(claimed_keys(one.SerializeToString()) for one in encoded))
+    assert len(blobs) == 2
+    assert named == set(blobs)
+
+
+async def test_what_a_schedule_hands_on_stays_in_the_history() -> None:
+    """It would be named by the schedule alone, for however long that pauses."""
+    blobs = Blobs()
+    converter = data_converter(
+        KeyRing.parse(new_key()), PostgresStorageDriver(blobs, Clock()), encrypt="all"
+    )
+    longest = "\N{CJK UNIFIED IDEOGRAPH-4E00}" * 255
+    given = SyncInput(
+        environment=longest,
+        environment_id=1,
+        integration=longest,
+        connection_id=longest,
+        connection_key=1,
+        sync=longest,
+        variant=longest,
+    )
+    counts = {"added": 10**9, "updated": 10**9, "deleted": 10**9, "unchanged": 10**9}
+    result = SyncResult.model_validate({"counts": {f"Model{n:03}": counts for n in range(100)}})
+
+    encoded = await converter.encode([given, result])
+
+    assert not blobs
+    assert max(one.ByteSize() for one in encoded) < THRESHOLD_BYTES
