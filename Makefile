@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_VENV := .venv-bench
+BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-slow bench-quick lint format lock clean
+.PHONY: help setup dev demo test test-slow bench bench-quick bench-lock lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +38,15 @@ test: $(READY) ## Run everything CI runs
 test-slow: $(READY) ## Run the proofs that take minutes
 	@$(BIN)/pytest -m slow
 
+$(BENCH_READY): $(READY) bench/requirements.lock
+	@echo "Setting up $(BENCH_VENV) ..."
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(BENCH_VENV)
+	@$(BIN)/uv pip install --quiet --python $(BENCH_VENV)/bin/python -r bench/requirements.lock
+	@touch $@
+
+bench: $(READY) $(BENCH_READY) ## Measure everything side by side (half an hour; BENCH="--only 10k actions" for parts)
+	@$(BIN)/python -m bench full $(BENCH)
+
 bench-quick: $(READY) ## Compare with a bare loop and a bare workflow, in less than a minute
 	@$(BIN)/python -m bench quick
 
@@ -50,8 +61,11 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
+bench-lock: $(BIN)/uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header -o bench/requirements.lock bench/requirements.in
+
 lock: $(BIN)/uv ## Resolve requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url --no-annotate --no-header -o requirements.lock pyproject.toml
 
 clean: ## Remove the virtual environment and caches
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

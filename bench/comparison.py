@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.engine import Digest, Engine
 from bench.measurements import Group, Measurement
-from bench.programs import ProgramError, result_of
+from bench.programs import ROOT, ProgramError, result_of
 from bench.usage import Memory, cpu_seconds
 
-__all__ = ["BARE", "LOOP", "SAVE", "Calls", "Comparison", "measure_calls"]
+__all__ = ["BARE", "DLT", "DLT_PYTHON", "LOOP", "SAVE", "Calls", "Comparison", "measure_calls"]
 
 BARE = "bare"
 SAVE = "save"
 LOOP = "loop"
+DLT = "dlt"
+DLT_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+"""Of the virtual environment that has what only the benchmark needs."""
+
 _SYNCS = {SAVE: "issues-save", LOOP: "issues-loop"}
 
 Calls = dict[str, dict[str, list[Any]]]
@@ -41,25 +45,33 @@ class Comparison:
     _turns: int = 0
 
     async def round(
-        self, peers: Sequence[str], *, records: int, page: int, number: int, again: bool = False
+        self, wanted: Mapping[str, int], *, page: int, number: int, again: bool = False
     ) -> None:
         """Run each peer once from an empty table, and a second time where that is wanted.
 
         Who begins changes with the round.
 
+        Args:
+            wanted: How many records each peer reads.
+            page: Records of a page.
+            number: Of the round.
+            again: Whether to run the peers again over what they have just saved.
+
         Raises:
             ProgramError: A peer failed, or saved something else than another one.
         """
+        peers = tuple(wanted)
         begins = number % len(peers)
-        digests: dict[str, Digest] = {}
+        digests: dict[tuple[str, str, int], Digest] = {}
         for peer in (*peers[begins:], *peers[:begins]):
             self._turns += 1
             await self.engine.empty()
-            await self._connect(peer, records, page)
-            for phase in ("first", "again") if again else ("first",):
-                await self._measure(Group(peer, records, page, phase), number)
-                digests[f"{peer}, {phase}"] = await self._digest(peer)
-        _check(digests, records)
+            await self._connect(peer, wanted[peer], page)
+            for phase in ("first", "again") if again and peer != DLT else ("first",):
+                await self._measure(Group(peer, wanted[peer], page, phase), number)
+                if peer != DLT:  # it counts its own rows
+                    digests[peer, phase, wanted[peer]] = await self._digest(peer)
+        _check(digests)
 
     async def _connect(self, peer: str, records: int, page: int) -> None:
         if peer in _SYNCS:
@@ -94,11 +106,17 @@ class Comparison:
         _tell(measured)
 
     async def _peer(self, group: Group) -> tuple[dict[str, Any], Memory]:
-        return await result_of(
-            "bench.bare",
-            *("--url", self.source_url, "--key", str(self._turns)),
+        arguments = (
+            *("--url", self.source_url),
             *("--limit", str(group.page), "--total", str(group.records)),
-            environment={"BENCH_DATABASE_URL": self.engine.dev.database_url},
+        )
+        environment = {"BENCH_DATABASE_URL": self.engine.dev.database_url}
+        if group.peer == DLT:
+            return await result_of(
+                "bench.dlt_peer", *arguments, environment=environment, python=str(DLT_PYTHON)
+            )
+        return await result_of(
+            "bench.bare", *arguments, "--key", str(self._turns), environment=environment
         )
 
     async def _digest(self, peer: str) -> Digest:
@@ -125,13 +143,12 @@ async def measure_calls(engine: Engine, source_url: str, *, calls: int, rounds: 
     return found
 
 
-def _check(digests: dict[str, Digest], records: int) -> None:
-    """See that all saved the same, and all of it."""
-    expected = next(iter(digests.values()))
-    for who, digest in digests.items():
-        if digest != expected or digest[0] != records:
-            msg = f"{records:,} records were to be saved, with the same content by all: {digests}"
-            raise ProgramError(f"{who} saved something else; {msg}")
+def _check(digests: Mapping[tuple[str, str, int], Digest]) -> None:
+    """See that all who read the same saved the same, and all of it."""
+    expected: dict[int, Digest] = {}
+    for (peer, phase, records), digest in digests.items():
+        if digest[0] != records or digest != expected.setdefault(records, digest):
+            raise ProgramError(f"{peer} ({phase}) did not save what was read: {digests}")
 
 
 def _tell(measured: Measurement) -> None:

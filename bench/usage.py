@@ -13,7 +13,7 @@ import psutil
 
 __all__ = ["Memory", "cpu_seconds", "watched_memory"]
 
-_EVERY = 0.1
+_EVERY = 0.2
 _MIB = 1 << 20
 
 
