@@ -98,9 +98,11 @@ async def full(pieces: Sequence[str]) -> None:
                 results.put(name, comparison.found, about=about, calls=calls)
                 results.write(RESULTS)
     show(results)
+    print(f"written: {RESULTS}", file=sys.stderr)
+    if not results.rows():
+        return
     plot = (str(DLT_PYTHON), "-m", "bench.plot", str(RESULTS))
     subprocess.run(plot, check=True, cwd=ROOT)
-    print(f"written: {RESULTS}", file=sys.stderr)
 
 
 async def _calls(engine: Engine, url: str) -> Any:

@@ -29,6 +29,8 @@ def _draw(told: dict[str, Any], path: Path) -> None:
     rows = [row for row in told["medians"] if row["phase"] == "first"]
     for peer, name in _NAMES.items():
         ours = [row for row in rows if row["peer"] == peer and row["page"] == 100]
+        if not ours:
+            continue
         cost.plot(
             [row["records"] for row in ours],
             [row["client_cpu_s"] + row["temporal_cpu_s"] + row["postgres_cpu_s"] for row in ours],
@@ -50,6 +52,8 @@ def _draw(told: dict[str, Any], path: Path) -> None:
             if row["peer"] == peer and row["records"] == 100_000
         }
         drawn = [(at, found[page]) for at, page in enumerate(pages) if found.get(page)]
+        if not drawn:
+            continue
         bars = speed.bar(
             [at + (place - 1.5) * width for at, _ in drawn],
             [ratio for _, ratio in drawn],

@@ -34,12 +34,14 @@ _COLUMNS = (
 def show(results: Results) -> None:
     """Print everything that was measured."""
     console = Console(width=170)
+    rows = results.rows()
     table = Table(title="Reads", header_style="bold")
     for key, title, _ in _COLUMNS:
         table.add_column(title, justify="left" if key in {"peer", "phase"} else "right")
-    for row in results.rows():
+    for row in rows:
         table.add_row(*(_cell(row, key, form) for key, _, form in _COLUMNS))
-    console.print(table)
+    if rows:
+        console.print(table)
     _show_source(console, results)
     _show_actions(console, results)
     for target in results.targets():
