@@ -22,6 +22,7 @@ def _draw(told: dict[str, Any], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
+    mpl.rcParams["svg.fonttype"] = "none"  # text stays text
     mpl.rcParams["svg.hashsalt"] = "perdure"  # the same figures give the same file
     from matplotlib import pyplot
 
