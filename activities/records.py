@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,9 +13,18 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
-from perdure.db.record_writes import BatchResult, CursorMove, MovedCursor, RecordSet, Writer
+from perdure.db.record_writes import (
+    BatchResult,
+    CursorMove,
+    ModelCounts,
+    MovedCursor,
+    RecordSet,
+    Writer,
+)
+from perdure.errors import InvalidInputError
 from perdure.ids import ConnectionKey
 from perdure.records.prepare import prepare_batch, prepare_deletion, prepare_update
+from perdure.temporal.bulk import BulkPayload, decoded
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import Payload, RunContext
 
@@ -25,6 +35,7 @@ __all__ = [
     "BatchVerb",
     "PreparedWrite",
     "RecordActivities",
+    "add_counts",
     "duplicates_text",
     "ignored_text",
 ]
@@ -44,24 +55,51 @@ class BatchVerb(StrEnum):
     DELETE = "batch_delete"
 
 
-class BatchInput(Payload):
-    """Records of one model.
+class BatchInput(BulkPayload):
+    """Records of one model, in `bulk` lists of them that a script has saved one after the other.
 
     Attributes:
+        records: What a worker of an earlier time has put here.
         sealed: Whether a record carries a secret of the connection.
         not_after: Records that others changed after this place in the stream are left alone,
             None where they are not.
+        number: Which batch of the workflow it is, counted from 1; 0 where nobody counts.
     """
 
     context: RunContext
     model: str
-    records: list[Any]
+    records: list[Any] = []
     sealed: bool = False
     not_after: int | None = None
+    number: int = 0
 
     def holds_secret(self) -> bool:
         """See base class."""
         return self.sealed
+
+    def statements(self) -> Iterator[list[Any]]:
+        """Yield the records, as many at a time as one statement writes.
+
+        What a script has saved at once stays together: of records of the same id the first counts.
+
+        Raises:
+            InvalidInputError: `invalid_record`, one is nested too deeply.
+        """
+        if not self.bulk:
+            yield self.records
+            return
+        together: list[Any] = []
+        for data in self.bulk:
+            try:
+                part = decoded(data)
+            except ValueError as error:
+                msg = f"A record of {self.model} cannot be read: {error}"
+                raise InvalidInputError(msg, code="invalid_record") from None
+            if together and len(together) + len(part) > RECORDS_PER_BATCH:
+                yield together
+                together = []
+            together += part
+        yield together
 
 
 class BatchOutcome(Payload):
@@ -204,13 +242,24 @@ class RecordActivities:
 
     async def _step(self, verb: BatchVerb, batch: BatchInput) -> BatchOutcome:
         context = batch.context
-        prepared = self.prepare(verb, batch)
+        prepared = [
+            # Not validated again: the script's worker wrote these records as what they are.
+            self.prepare(verb, batch.model_copy(update={"records": records, "bulk": ()}))
+            for records in batch.statements()
+        ]
         async with heartbeating(), self._database.transaction() as conn:
-            result = await self.perform(context, prepared, conn)
+            results = [await self.perform(context, one, conn) for one in prepared]
+            counts = ModelCounts(added=0, updated=0, deleted=0, unchanged=0)
+            for result in results:
+                add_counts(counts, result.counts)
             await self._database.runs.add_counts(
-                context.run_id, batch.model, result.counts, conn=conn
+                context.run_id, batch.model, counts, once=_name(verb, batch), conn=conn
             )
-        return _outcome(result)
+        return BatchOutcome(
+            counts=dict(counts),
+            duplicates=tuple(id_ for result in results for id_ in result.duplicates),
+            ignored=sum(len(result.ignored) for result in results),
+        )
 
 
 def duplicates_text(model: str, duplicates: tuple[str, ...]) -> str:
@@ -246,9 +295,20 @@ def _writer(batch: BatchInput) -> Writer:
     )
 
 
-def _outcome(result: BatchResult) -> BatchOutcome:
-    return BatchOutcome(
-        counts=dict(result.counts),
-        duplicates=result.duplicates,
-        ignored=len(result.ignored),
-    )
+def _name(verb: BatchVerb, batch: BatchInput) -> str | None:
+    """Tell batches of a run apart; one that a retried run writes again has the same name."""
+    if not batch.number:
+        return None
+    name = hashlib.blake2b(digest_size=9)
+    whose = (activity.info().workflow_id, batch.number, verb, batch.model)
+    for part in ("\0".join(map(str, whose)).encode(), *batch.bulk):
+        name.update(part)
+    return name.hexdigest()
+
+
+def add_counts(total: ModelCounts, counts: ModelCounts) -> None:
+    """Add what was done to records to what was done before."""
+    total["added"] += counts["added"]
+    total["updated"] += counts["updated"]
+    total["deleted"] += counts["deleted"]
+    total["unchanged"] += counts["unchanged"]

@@ -20,12 +20,13 @@ from temporalio.common import RawValue
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from perdure.proxy.redaction import MASK, Redactor, is_sensitive_name
+from perdure.temporal.bulk import BULK_ENCODING
 from perdure.temporal.codec import SECRET_MARK
 from perdure.temporal.script_override import SCRIPT_MARK
 
 __all__ = ["HistoryTooLargeError", "open_history"]
 
-_JSON = b"json/plain"
+_JSON = frozenset({b"json/plain", BULK_ENCODING})
 # Where secrets stand in what steps return; see `ConnectionView`, `TokenView`, `HttpResponse`.
 _HOLDERS = frozenset({"credentials", "token", "echoed", "secrets"})
 _PUBLIC = frozenset({"type", "username"})
@@ -101,9 +102,9 @@ def _payloads(message: Message) -> Iterator[Payload]:
 
 def _mask(payloads: list[Payload]) -> None:
     values = {
-        index: json.loads(payload.data)
+        index: [json.loads(line) for line in _lines(payload)]
         for index, payload in enumerate(payloads)
-        if payload.metadata.get("encoding") == _JSON and SCRIPT_MARK not in payload.metadata
+        if payload.metadata.get("encoding") in _JSON and SCRIPT_MARK not in payload.metadata
     }
     marked = {index for index in values if SECRET_MARK in payloads[index].metadata}
     redactor = Redactor(text for index in marked for text in _secrets(values[index]))
@@ -111,9 +112,13 @@ def _mask(payloads: list[Payload]) -> None:
         hides = _hide_by_name if index in marked else None
         masked = _masked(value, redactor, hides)
         if masked != value:
-            payloads[index].data = json.dumps(masked, ensure_ascii=False).encode(
-                "utf-8", "surrogatepass"
-            )
+            lines = (json.dumps(line, ensure_ascii=False) for line in masked)
+            payloads[index].data = "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _lines(payload: Payload) -> list[bytes]:
+    is_bulk = payload.metadata.get("encoding") == BULK_ENCODING
+    return payload.data.split(b"\n") if is_bulk else [payload.data]
 
 
 def _secrets(value: Any) -> Iterator[str]:

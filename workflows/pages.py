@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import ValidationError
@@ -11,15 +11,12 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.http import FetchedPage
     from perdure.nango import HelperError, Pages, RequestOptions, Response, SavedPages
-    from perdure.proxy.pagination import PageState
     from perdure.proxy.requests import HttpRequest, HttpResponse
 
-__all__ = ["DurablePages", "FetchPage", "SavePages", "as_request", "as_response"]
+__all__ = ["DurablePages", "ReadPages", "SavePages", "as_request", "as_response"]
 
-FetchPage: TypeAlias = Callable[
-    [HttpRequest, Mapping[str, Any], PageState | None, int], Awaitable[FetchedPage]
-]
-"""Fetches the page of a state; the last argument is its number, counted from 1."""
+ReadPages: TypeAlias = Callable[[HttpRequest, Mapping[str, Any]], AsyncIterator[FetchedPage]]
+"""Fetches the pages of a request, given options of its pagination."""
 
 
 class SavePages(Protocol):
@@ -45,12 +42,12 @@ class DurablePages(Pages):
 
     def __init__(
         self,
-        fetch: FetchPage,
+        read: ReadPages,
         save: SavePages,
         request: HttpRequest,
         paginate: Mapping[str, Any],
     ) -> None:
-        self._fetch = fetch
+        self._read = read
         self._save = save
         self._request = request
         self._paginate = dict(paginate)
@@ -98,17 +95,12 @@ class DurablePages(Pages):
 
     async def __aiter__(self) -> AsyncIterator[list[Any]]:
         """Yield each page as a list."""
-        state: PageState | None = None
-        number = 0
-        while number == 0 or state is not None:
-            number += 1
-            page = await self._fetch(self._request, self._paginate, state, number)
+        async for page in self._read(self._request, self._paginate):
             if page.deliver:
                 yield page.items
-            state = page.next
             if self._on_page is not None:
                 response = Response(page.status, page.headers, page.items)
-                following = state.next_page_param if state else None
+                following = page.next.next_page_param if page.next else None
                 await self._on_page({"next_page_param": following, "response": response})
 
 

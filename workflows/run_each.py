@@ -88,6 +88,7 @@ class RunEach:
             name = list(inspect.signature(function).parameters)[1]
             value = type_of(function, name).validate_python(item.item)
             result, size = as_json(await function(nango, value))
+            await nango.settle()
             if size > _LARGEST_RESULT:
                 msg = (
                     f"{call.function} returned {size / 1024:,.0f} KiB; at most "

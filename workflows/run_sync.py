@@ -157,6 +157,7 @@ class RunSync:
                     code="invalid_sync_input",
                 )
             returned = await fetch_data(nango)
+            await nango.settle()
         if returned is not None:
             await nango.warn("fetch_data returned a value; a sync's result is ignored")
 

@@ -123,6 +123,7 @@ class RunWebhook:
             nango.validation = Validation(context, script, nango.warn)
             handler = load_entry_point(script, WEBHOOK_HANDLER)
             await handler(nango, payload)
+            await nango.settle()
 
     async def _finish(
         self,

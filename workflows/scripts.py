@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter
@@ -22,11 +23,25 @@ with workflow.unsafe.imports_passed_through():
     from perdure.scripts.execution import load_for_workflow
     from perdure.scripts.failures import is_control_flow, script_failure
     from perdure.scripts.secrets import KnownSecrets
+    from perdure.temporal.converter import ScriptError
     from perdure.temporal.payloads import ScriptFiles
+    from workflows.late_failures import heard_at
 
-__all__ = ["EntryPoint", "as_json", "load_entry_point", "script_border", "type_of"]
+__all__ = [
+    "EntryPoint",
+    "as_json",
+    "failure_observer",
+    "load_entry_point",
+    "script_border",
+    "type_of",
+]
 
 EntryPoint: TypeAlias = Callable[..., Awaitable[Any]]
+
+failure_observer: ContextVar[Callable[[ScriptError], None] | None] = ContextVar(
+    "failure_observer", default=None
+)
+"""Told of a script's failure at once; the run itself first writes what was handed over before."""
 
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
@@ -47,10 +62,13 @@ def script_border(script: ScriptFiles, secrets: KnownSecrets) -> Iterator[None]:
     except BaseException as error:
         if is_control_flow(error):
             raise
-        length = workflow.info().get_current_history_length()
-        raise script_failure(
-            error, _bundle(script), script.path, secrets, failed_at=length
-        ) from None
+        failure = script_failure(
+            error, _bundle(script), script.path, secrets, failed_at=heard_at(error)
+        )
+        observe = failure_observer.get()
+        if observe is not None:
+            observe(failure)
+        raise failure from None
 
 
 def load_entry_point(script: ScriptFiles, name: str) -> EntryPoint:

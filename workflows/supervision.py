@@ -99,6 +99,7 @@ async def to_the_end(ending: Coroutine[Any, Any, T]) -> T:
 
 
 async def _drained(nango: HelperSteps) -> None:
+    nango.drop_ahead()
     # A step that is still under way could write after the script has begun anew.
     await workflow.wait_condition(lambda: not nango.steps_under_way)
     try:

@@ -7,10 +7,9 @@ same up to where the run failed, and what it does there.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
@@ -38,13 +37,15 @@ from perdure.ids import BundleHash
 from perdure.scripts import guard
 from perdure.scripts.bundle import MODELS_FILE, Bundle
 from perdure.scripts.failures import is_control_flow
-from perdure.scripts.loader import bundle_file, is_script_file, needed_files, show_sources
-from perdure.temporal.converter import data_converter
+from perdure.scripts.loader import is_script_file, needed_files, show_sources
+from perdure.temporal.converter import ScriptError, data_converter
 from perdure.temporal.failures import describe_failure
 from perdure.temporal.payloads import ScriptFiles
 from perdure.temporal.plugin import PerdurePlugin
 from perdure.temporal.reset_point import failure_place, reset_point, until_task
 from perdure.temporal.script_override import SCRIPT_MARK
+from workflows.script_place import place_of_step
+from workflows.scripts import failure_observer
 
 __all__ = ["Replay", "Step", "replay", "script_traceback"]
 
@@ -236,13 +237,20 @@ class _Observer(Interceptor):
         del input
         found = self._found
 
+        def note(failure: ScriptError) -> None:
+            found.error = describe_failure(failure)
+
         class Inbound(WorkflowInboundInterceptor):
             def init(self, outbound: WorkflowOutboundInterceptor) -> None:
                 super().init(_Outbound(outbound, found))
 
             async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002 - the SDK's own name
+                failure_observer.set(note)
                 try:
-                    return await super().execute_workflow(input)
+                    result = await super().execute_workflow(input)
+                    # An action that was run again, and then succeeded.
+                    found.error = None
+                    return result
                 except BaseException as error:
                     if not is_control_flow(error):
                         found.error, found.exception = describe_failure(error), error
@@ -268,22 +276,12 @@ class _Outbound(WorkflowOutboundInterceptor):
         self,
         input: StartChildWorkflowInput,  # noqa: A002 - the SDK's own name
     ) -> ChildWorkflowHandle[Any, Any]:
-        self._found.steps.append(Step(input.workflow, input.static_summary or "", _place()))
+        self._found.steps.append(Step(input.workflow, input.static_summary or "", place_of_step()))
         return await super().start_child_workflow(input)
 
     def _note(self, asked: StartActivityInput | StartLocalActivityInput) -> None:
-        self._found.steps.append(Step(asked.activity, asked.summary or "", _place()))
+        self._found.steps.append(Step(asked.activity, asked.summary or "", place_of_step()))
         what = asked.args[0] if asked.args else None
         if isinstance(what, FinishRunInput | FinishWebhook) and what.error:
             # A run that notes its end fails only after that; it is about to here.
             self._found.error = what.error
-
-
-def _place() -> str | None:
-    """Return where in the script the step was asked for."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if is_script_file(frame.f_code.co_filename):
-            return f"{bundle_file(frame.f_code.co_filename)}:{frame.f_lineno}"
-        frame = frame.f_back
-    return None

@@ -36,6 +36,7 @@ from activities.key_rotation import KeyRotationActivities
 from activities.locks import LockActivities
 from activities.maintenance import MaintenanceActivities, Retention
 from activities.maintenance_schedule import ensure_maintenance
+from activities.page_slices import PageSliceActivities
 from activities.payload_sweep import PayloadSweep
 from activities.reconciliation import Reconciler
 from activities.record_reads import RecordReadActivities
@@ -182,6 +183,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         http.proxy,
         http.may_be_repeated,
         http.fetch_page,
+        PageSliceActivities(http).fetch_pages,
         records.batch_save,
         records.batch_update,
         records.batch_delete,

@@ -27,6 +27,7 @@ from perdure.errors import FieldError, InvalidInputError
 __all__ = [
     "IDEMPOTENT",
     "METHODS",
+    "READS",
     "CursorPaginate",
     "HeaderMap",
     "HttpRequest",
@@ -51,6 +52,9 @@ Params: TypeAlias = str | dict[str, Scalar | list[Scalar]]
 
 IDEMPOTENT: frozenset[str] = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods whose requests may be made twice."""
+
+READS: frozenset[str] = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods whose requests change nothing."""
 
 
 def upper_case(value: object) -> object:
@@ -143,7 +147,7 @@ class HttpRequest(_Payload):
 
     @model_validator(mode="after")
     def _body_fits_method(self) -> Self:
-        if self.data is not None and self.method in {"GET", "HEAD", "OPTIONS"}:
+        if self.data is not None and self.method in READS:
             raise ValueError(f"a {self.method} request takes no data; send it as params")
         return self
 

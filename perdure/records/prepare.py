@@ -177,13 +177,16 @@ def check_deletions(records: Sequence[object]) -> list[datetime | None]:
     return moments
 
 
-def check_ids(records: Sequence[object]) -> None:
+def check_ids(records: Sequence[object]) -> list[str]:
     """Check the ids of records before the first of several batches is written.
+
+    Returns:
+        The ids as they will be stored, in the order of the records.
 
     Raises:
         InvalidInputError: `missing_id` or `invalid_id`, as `prepare_batch`.
     """
-    _identified(records)
+    return [record_id for record_id, _ in _identified(records)]
 
 
 def _firsts(

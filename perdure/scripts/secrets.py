@@ -48,7 +48,11 @@ class KnownSecrets:
         """Say whether a value carries a known secret anywhere."""
         if not self._texts:
             return False
-        return self._redactor.finds(to_json(value, fallback=repr).decode())
+        return self.within_json(to_json(value, fallback=repr))
+
+    def within_json(self, data: bytes) -> bool:
+        """Say whether JSON carries a known secret anywhere."""
+        return bool(self._texts) and self._redactor.finds(data.decode())
 
     def mask(self, text: str) -> str:
         """Hide known secrets in a text."""

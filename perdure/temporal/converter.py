@@ -21,6 +21,7 @@ from temporalio.converter import (
 from temporalio.exceptions import ApplicationError
 
 from perdure.crypto.keyring import KeyRing
+from perdure.temporal.bulk import BulkConverter
 from perdure.temporal.codec import SECRET_MARK, EncryptionCodec
 from perdure.temporal.external_storage import external_storage
 from perdure.temporal.payloads import Payload, ScriptFiles
@@ -64,10 +65,11 @@ class _PayloadConverter(CompositePayloadConverter):
 
     def __init__(self) -> None:
         super().__init__(
+            BulkConverter(),
             *(
                 _json_converter if isinstance(converter, JSONPlainPayloadConverter) else converter
                 for converter in DefaultPayloadConverter.default_encoding_payload_converters
-            )
+            ),
         )
 
 

@@ -11,6 +11,7 @@ from temporalio.converter import PayloadCodec
 
 from perdure.crypto.keyring import DecryptionError
 from perdure.records.canonical import to_json
+from perdure.temporal.bulk import as_plain_json
 from perdure.temporal.external_storage import CLAIM_KEY, BlobStore
 
 __all__ = ["readable"]
@@ -60,4 +61,4 @@ async def _decrypted(payload: Payload, codec: PayloadCodec) -> Payload:
         (clear,) = await codec.decode([payload])
     except DecryptionError as error:
         return Payload(metadata={"encoding": b"json/plain"}, data=to_json(error.message))
-    return clear
+    return as_plain_json(clear)

@@ -112,7 +112,8 @@ async def test_a_mended_script_fits_and_says_what_it_does_next(
 
     assert (found.mismatch, found.error, found.is_part) == (None, None, True)
     assert [(s.name, s.place) for s in found.following] == [
-        ("batch_save", "tracker/syncs/issues.py:7")
+        # With what was saved in the same turn.
+        ("batch_save", "tracker/syncs/issues.py:6")
     ]
 
 
@@ -178,7 +179,8 @@ async def test_an_action_replays(live: httpx.AsyncClient, stack: Stack, source: 
 async def test_a_webhook_replays_and_says_whether_a_mended_script_fits(
     live: httpx.AsyncClient, stack: Stack, source: Source
 ) -> None:
-    failing = f"{SAVING}    raise ValueError('no such thing')\n"
+    asking = f"{SAVING}    await nango.get_metadata()\n"
+    failing = f"{asking}    raise ValueError('no such thing')\n"
     await stack.connect(source.url)
     await stack.deploy(handled_by(failing))
     await rules(stack, signature=None)
@@ -190,7 +192,7 @@ async def test_a_webhook_replays_and_says_whether_a_mended_script_fits(
     document = (await live.get(f"/runs/{runs[0]['id']}/history")).json()
 
     found = await replay(document)
-    mended = await replay(document, local=compiled(handled_by()))
+    mended = await replay(document, local=compiled(handled_by(asking)))
     again = await replay(document, local=compiled(handled_by(failing)))
 
     assert (found.mismatch, len(found.steps)) == (None, found.recorded)

@@ -56,7 +56,7 @@ class CheckpointSteps(HelperSteps):
             return self._kept and dict(self._kept)
         async with self._one_at_a_time:
             found = await self._lookup(
-                CheckpointActivities.get_checkpoint, self._context, "checkpoint"
+                CheckpointActivities.get_checkpoint, self._context, "checkpoint", observes=False
             )
             self._version = found.version
             self.resumes = self.resumes or found.is_earlier

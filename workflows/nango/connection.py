@@ -62,7 +62,10 @@ class ConnectionSteps(HelperSteps):
             refresh_github_app_jwt_token=refresh_github_app_jwt_token,
         )
         view = await self._lookup(
-            ConnectionActivities.get_connection, ask, f"connection {ref.connection_id}"
+            ConnectionActivities.get_connection,
+            ask,
+            f"connection {ref.connection_id}",
+            observes=False,
         )
         self.secrets.learn(_secret_parts(view.credentials))
         found = dict(view.connection, credentials=view.credentials)
@@ -74,7 +77,7 @@ class ConnectionSteps(HelperSteps):
         """See base class."""
         ref = self._ref_of(None, None)
         found = await self._lookup(
-            ConnectionActivities.get_token, ref, f"token of {ref.connection_id}"
+            ConnectionActivities.get_token, ref, f"token of {ref.connection_id}", observes=False
         )
         token = found.token
         self.secrets.learn(token if isinstance(token, str) else _secret_parts(token))
@@ -86,7 +89,10 @@ class ConnectionSteps(HelperSteps):
             return dict(self._own_metadata)
         ref = self._ref_of(None, None)
         found = await self._lookup(
-            ConnectionActivities.get_metadata, ref, f"metadata of {ref.connection_id}"
+            ConnectionActivities.get_metadata,
+            ref,
+            f"metadata of {ref.connection_id}",
+            observes=False,
         )
         return dict(found.metadata)
 
@@ -130,7 +136,10 @@ class ConnectionSteps(HelperSteps):
             include=tuple(name for name in _INCLUDED if name in wanted),
         )
         found = await self._lookup(
-            IntegrationActivities.get_integration, ref, f"integration {ref.integration}"
+            IntegrationActivities.get_integration,
+            ref,
+            f"integration {ref.integration}",
+            observes=False,
         )
         credentials = found.integration.get("credentials") or {}
         self.secrets.learn({k: v for k, v in credentials.items() if k != "type"})

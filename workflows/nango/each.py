@@ -67,6 +67,8 @@ class EachSteps(HelperSteps):
         self._calls += 1
         if not values:
             return []
+        # Items may read what was saved before them.
+        await self.settle()
         await self._unhalted()
         call = EachCall(
             context=self._context.model_copy(

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from perdure.nango import HelperError, Response
     from perdure.proxy.plain import FetchRequest
     from perdure.proxy.redaction import is_sensitive_name
-    from perdure.proxy.requests import IDEMPOTENT
+    from perdure.proxy.requests import IDEMPOTENT, READS
     from perdure.temporal import policies
     from workflows.helper_errors import raise_fetch_error
     from workflows.nango.steps import HelperSteps
@@ -49,6 +49,7 @@ class FetchSteps(HelperSteps):
                 policies.http_until(self._limit, seconds)
                 if request.method in IDEMPOTENT
                 else policies.http_once(seconds),
+                observes=request.method not in READS,
             )
         except ActivityError as error:
             raise_fetch_error(error)

@@ -56,6 +56,8 @@ class HeldSync(DurableSync):
         argument: ArgumentT,
         summary: str,  # noqa: ARG002 - as the base class has it
         policy: ActivityConfig = policies.BOOKKEEPING,  # noqa: ARG002
+        *,
+        observes: bool = True,  # noqa: ARG002
     ) -> ResultT:
         if self.needs_own_run or not isinstance(argument, BatchInput):
             await self._unhalted()
@@ -68,6 +70,10 @@ class HeldSync(DurableSync):
         self.writes.append(write)
         # A batch that turns out to be remarkable is not written: it has a run of its own.
         return cast(ResultT, BatchOutcome(counts={}))
+
+    def _has(self, change: str) -> bool:  # noqa: ARG002 - as the base class has it
+        # Every batch is held back as it is; there is nothing to be fetched.
+        return False
 
     async def _unhalted(self) -> None:
         # Not an error, which a script could catch.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal, TypeVar, Unpack
 from uuid import UUID, uuid5
 
@@ -15,6 +17,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.connections import ConnectionRef
     from activities.http import FetchedPage, FetchPageInput, HttpActivities, ProxyAnswer, ProxyInput
+    from activities.page_slices import FetchedPages, FetchPagesInput, PageSliceActivities
     from perdure.nango import (
         HelperError,
         Pages,
@@ -25,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from perdure.proxy.pagination import PageState, shown_place
     from perdure.proxy.redaction import is_sensitive_name
-    from perdure.proxy.requests import IDEMPOTENT, HttpRequest
+    from perdure.proxy.requests import IDEMPOTENT, READS, HttpRequest
     from perdure.temporal import policies
     from perdure.temporal.failures import leaf_failure
     from perdure.temporal.payloads import RunContext, RunState
@@ -34,11 +37,15 @@ with workflow.unsafe.imports_passed_through():
         raise_http_error,
         wait_before_repeating,
     )
+    from workflows.nango.pages_ahead import PagesAhead
     from workflows.nango.steps import HelperSteps
     from workflows.pages import DurablePages, as_request, as_response
     from workflows.steps import shortened
 
 __all__ = ["HttpSteps"]
+
+# Names of changes in histories; they can never change.
+_AHEAD = "pages-fetched-ahead"
 
 _WRITES = UUID("0f1c7e52-6a0b-4bb5-9f2c-8f0c9b0f4a11")
 _TOLD_APART_BY = {
@@ -63,6 +70,7 @@ class HttpSteps(HelperSteps):
         self._writes_before = 0
         self._same_writes: Counter[str] = Counter()
         self._writes_made = 0
+        self._ahead: list[asyncio.Task[FetchedPages]] = []
 
     def state(self) -> RunState:
         """See base class."""
@@ -114,7 +122,7 @@ class HttpSteps(HelperSteps):
     ) -> Pages:
         """See base class."""
         request = as_request(endpoint, method, options)
-        return DurablePages(self.fetch_page, self.save_pages, request, paginate or {})
+        return DurablePages(self.read_pages, self.save_pages, request, paginate or {})
 
     async def save_pages(
         self,
@@ -136,15 +144,76 @@ class HttpSteps(HelperSteps):
         msg = f"`nango.paginate(...).{verb}` works in syncs only, since only syncs have records."
         raise HelperError(msg, code="records_outside_sync")
 
-    async def fetch_page(
+    async def read_pages(
+        self, request: HttpRequest, paginate: Mapping[str, Any]
+    ) -> AsyncIterator[FetchedPage]:
+        """Yield the pages of a request."""
+        self.has_requested = True
+        if not self._has(_AHEAD):
+            async for page in self._read_one_by_one(request, paginate):
+                yield page
+            return
+        fetch = partial(self._fetch_pages, request, paginate)
+        async for page in PagesAhead(fetch, self._ahead).read():
+            self.progress.page(shown_place(page.next))
+            yield page
+
+    def drop_ahead(self) -> None:
+        """See base class."""
+        for slice_ in self._ahead:
+            slice_.cancel()
+
+    async def close(self) -> None:
+        """See base class."""
+        self.drop_ahead()
+        await super().close()
+
+    async def _fetch_pages(
+        self,
+        request: HttpRequest,
+        paginate: Mapping[str, Any],
+        state: PageState | None,
+        number: int,
+        most: int,
+    ) -> FetchedPages:
+        """Fetch pages; the step is repeatable whatever the method, since it only reads."""
+        call = FetchPagesInput(
+            connection=self._ref(request),
+            request=request,
+            paginate=dict(paginate),
+            state=state,
+            sealed=self._is_secret(request) or self.secrets.within(state),
+            kept_for=self._context.requests_kept_for,
+            number=number,
+            pages=most,
+        )
+        which = f"page {number}" if most == 1 else f"pages from {number} on"
+        summary = f"{request.method} {request.endpoint} · {which}"
+        pages = await self._repeatable(
+            PageSliceActivities.fetch_pages, call, summary, request, working=call.seconds
+        )
+        for head in pages.heads:
+            self.secrets.learn(head.echoed)
+        return pages
+
+    async def _read_one_by_one(
+        self, request: HttpRequest, paginate: Mapping[str, Any]
+    ) -> AsyncIterator[FetchedPage]:
+        state: PageState | None = None
+        number = 0
+        while number == 0 or state is not None:
+            number += 1
+            page = await self._fetch_page(request, paginate, state, number)
+            yield page
+            state = page.next
+
+    async def _fetch_page(
         self,
         request: HttpRequest,
         paginate: Mapping[str, Any],
         state: PageState | None,
         number: int,
     ) -> FetchedPage:
-        """Fetch one page; the step is repeatable whatever the method, since it only reads."""
-        self.has_requested = True
         call = FetchPageInput(
             connection=self._ref(request),
             request=request,
@@ -169,7 +238,7 @@ class HttpSteps(HelperSteps):
         if retries is not None and attempt > retries:
             return False
         summary = f"ask whether {call.request.method} {call.request.endpoint} may be repeated"
-        return await self._lookup(HttpActivities.may_be_repeated, call, summary)
+        return await self._lookup(HttpActivities.may_be_repeated, call, summary, observes=False)
 
     def _write_key(self, request: HttpRequest) -> str:
         """Return the idempotency key of a write.
@@ -203,11 +272,22 @@ class HttpSteps(HelperSteps):
         call: ArgumentT,
         summary: str,
         request: HttpRequest,
+        *,
+        working: float = 0,
     ) -> ResultT:
-        """Let Temporal repeat a request until it succeeds or the limit is over."""
-        policy = policies.http_until(self._limit, request.timeout_s)
+        """Let Temporal repeat a request until it succeeds or the limit is over.
+
+        Args:
+            activity: Makes it.
+            call: Its argument.
+            summary: What it does, for people.
+            request: The request.
+            working: Seconds for which the step makes further requests.
+        """
+        policy = policies.http_until(self._limit, request.timeout_s + working)
+        observes = request.method not in READS and not isinstance(call, FetchPageInput)
         try:
-            return await self._step(activity, call, summary, policy)
+            return await self._step(activity, call, summary, policy, observes=observes)
         except ActivityError as error:
             raise_http_error(error)
 

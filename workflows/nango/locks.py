@@ -52,7 +52,9 @@ class LockSteps(HelperSteps):
             self._own_locks.add(key)
             return True
         self._took_locks = True
-        return await self._lookup(LockActivities.try_acquire_lock, wanted, f"take the lock {key}")
+        return await self._lookup(
+            LockActivities.try_acquire_lock, wanted, f"take the lock {key}", observes=False
+        )
 
     async def release_lock(self, *, key: str) -> bool:
         """See base class."""

@@ -87,6 +87,7 @@ class PipelineSteps(RecordSteps, HttpSteps):
             not_after=self._not_after.get(model),
             log_level=self._log_level,
         )
+        await self.settle()
         with self._writing():
             return await self._slices(call)
 

@@ -1,10 +1,15 @@
-"""The records cache as scripts see it."""
+"""The records cache as scripts see it.
+
+What a script saves is checked when it says so and written behind it. Where it could not be written,
+the next call of the helper says why, and the run fails even if there is none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import Priority
@@ -16,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         RECORDS_PER_BATCH,
         BatchInput,
         BatchOutcome,
+        BatchVerb,
         RecordActivities,
         duplicates_text,
         ignored_text,
@@ -25,12 +31,24 @@ with workflow.unsafe.imports_passed_through():
     from perdure.records.prepare import check_deletions, check_ids
     from perdure.scripts.mapping import plain_records
     from perdure.temporal import policies
+    from perdure.temporal.bulk import encoded
     from perdure.temporal.payloads import RunContext, RunState
     from workflows.helper_errors import raise_helper_error
+    from workflows.late_failures import note_heard
     from workflows.nango.steps import HelperSteps
+    from workflows.nango.written_behind import Batch, Chunk, WriteBehind, WriteTo
 
 __all__ = ["RecordSteps"]
 
+CheckedT = TypeVar("CheckedT")
+
+# Names a change in histories; it can never change.
+_BEHIND = "records-written-behind"
+_STEPS = {
+    BatchVerb.SAVE: RecordActivities.batch_save,
+    BatchVerb.UPDATE: RecordActivities.batch_update,
+    BatchVerb.DELETE: RecordActivities.batch_delete,
+}
 _STRATEGIES = ("override", "ignore_if_modified_after")
 # All that matters of a record that is to be deleted.
 _DELETION = ("id", "deletedAt")
@@ -48,6 +66,7 @@ class RecordSteps(HelperSteps, NangoSync):
         self._not_after: dict[str, int | None] = {}
         self._settled: set[str] = set()
         self._written: set[str] = set()
+        self._behind = WriteBehind(self._write_batch, self._tell_unwritten)
 
     def state(self) -> RunState:
         """See base class."""
@@ -58,6 +77,16 @@ class RecordSteps(HelperSteps, NangoSync):
         super().resume(state)
         self._not_after = dict(state.not_after)
         self._settled = set(state.not_after)
+
+    async def settle(self) -> None:
+        """See base class."""
+        await self._behind.settled()
+        self._raise_unwritten()
+
+    async def close(self) -> None:
+        """See base class."""
+        await self._behind.settled()
+        await super().close()
 
     async def set_merging_strategy(self, merging: MergingStrategy, model: str) -> None:
         """See base class."""
@@ -92,27 +121,27 @@ class RecordSteps(HelperSteps, NangoSync):
         """See base class."""
         self._check_model(model)
         plain = plain_records(records)
-        _check(check_ids, plain)
+        ids = _checked(check_ids, plain)
         if self.validation is not None:
             await self.validation.check_records(model, plain)
-        await self._batches(RecordActivities.batch_save, "save", plain, model)
+        await self._hand_over(BatchVerb.SAVE, plain, ids, model)
         return True
 
     async def batch_update(self, records: Sequence[Record], model: str) -> bool:
         """See base class."""
         self._check_model(model)
         plain = plain_records(records)
-        _check(check_ids, plain)
-        await self._batches(RecordActivities.batch_update, "update", plain, model)
+        ids = _checked(check_ids, plain)
+        await self._hand_over(BatchVerb.UPDATE, plain, ids, model)
         return True
 
     async def batch_delete(self, records: Sequence[Record], model: str) -> bool:
         """See base class."""
         self._check_model(model)
         plain = plain_records(records)
-        _check(check_deletions, plain)
+        _checked(check_deletions, plain)
         named = [{key: record[key] for key in _DELETION if key in record} for record in plain]
-        await self._batches(RecordActivities.batch_delete, "delete", named, model)
+        await self._hand_over(BatchVerb.DELETE, named, _checked(check_ids, plain), model)
         return True
 
     def _check_model(self, model: str) -> None:
@@ -121,14 +150,68 @@ class RecordSteps(HelperSteps, NangoSync):
             msg = f"{model!r} is not an output model of {self._context.script!r}; it has: {known}"
             raise HelperError(msg, code="unknown_model")
 
-    async def _batches(
-        self,
-        activity: Callable[[Any, BatchInput], Awaitable[BatchOutcome]],
-        verb: str,
-        records: Sequence[dict[str, Any]],
-        model: str,
+    async def _all_written(self) -> None:
+        await super()._all_written()
+        await self.settle()
+
+    def _raise_unwritten(self) -> None:
+        if self._behind.failure is not None:
+            raise self._behind.failure.with_traceback(None)
+
+    async def _hand_over(
+        self, verb: BatchVerb, records: Sequence[dict[str, Any]], ids: Sequence[str], model: str
     ) -> None:
         self._written.add(model)
+        if not self._has(_BEHIND):
+            await self._write_at_once(verb, records, model)
+            return
+        to = WriteTo(verb, model, self._not_after.get(model))
+        for start in range(0, len(records), RECORDS_PER_BATCH):
+            end = start + RECORDS_PER_BATCH
+            # As the records are now: the script may go on and change them.
+            chunk = Chunk(encoded(records[start:end]), ids[start:end])
+            self._raise_unwritten()
+            # A call that never waits would keep the script's other tasks from their turn.
+            await asyncio.sleep(0)
+            while self._halted or not self._behind.takes(to, chunk):
+                await workflow.wait_condition(
+                    lambda: not self._halted and self._behind.takes(to, chunk)  # noqa: B023 - awaited here
+                )
+            self._raise_unwritten()
+            self._behind.add(to, chunk)
+
+    async def _write_batch(self, batch: Batch) -> None:
+        to, parts = batch.to, tuple(chunk.data for chunk in batch.chunks)
+        step = BatchInput(
+            context=self._context,
+            model=to.model,
+            sealed=any(map(self.secrets.within_json, parts)),
+            not_after=to.not_after,
+            bulk=parts,
+            number=batch.number,
+        )
+        count = sum(len(chunk.ids) for chunk in batch.chunks)
+        summary = f"{_word(to.verb)} {count:,} {to.model}"
+        try:
+            with self._under_way():
+                # Not one of the script's steps: it goes on where those are halted.
+                result = await self._engine_step(_STEPS[to.verb], step, summary, policies.RECORDS)
+        except ActivityError as error:
+            raise_helper_error(error)
+        await self._note(to.verb, to.model, result)
+
+    def _tell_unwritten(self, error: HelperError, batch: Batch, dropped: int) -> None:
+        note_heard(error)
+        more = f", nor {dropped:,} that were handed over after them" if dropped else ""
+        self._write_line(
+            f"{_word(batch.to.verb)}: {len(batch.ids):,} records of {batch.to.model} could not be "
+            f"written{more}: {error}",
+            "error",
+        )
+
+    async def _write_at_once(
+        self, verb: BatchVerb, records: Sequence[dict[str, Any]], model: str
+    ) -> None:
         for start in range(0, len(records), RECORDS_PER_BATCH):
             batch = list(records[start : start + RECORDS_PER_BATCH])
             step = BatchInput(
@@ -141,19 +224,30 @@ class RecordSteps(HelperSteps, NangoSync):
             try:
                 with self._writing():
                     result = await self._step(
-                        activity, step, f"{verb} {len(batch):,} {model}", policies.RECORDS
+                        _STEPS[verb],
+                        step,
+                        f"{_word(verb)} {len(batch):,} {model}",
+                        policies.RECORDS,
+                        observes=False,
                     )
             except ActivityError as error:
                 raise_helper_error(error)
-            self.progress.records(model, result.counts)
-            if result.duplicates:
-                await self.log(duplicates_text(model, result.duplicates), level="warn")
-            if result.ignored:
-                await self.log(ignored_text(verb, model, result.ignored), level="debug")
+            await self._note(verb, model, result)
+
+    async def _note(self, verb: BatchVerb, model: str, result: BatchOutcome) -> None:
+        self.progress.records(model, result.counts)
+        if result.duplicates:
+            await self.log(duplicates_text(model, result.duplicates), level="warn")
+        if result.ignored:
+            await self.log(ignored_text(_word(verb), model, result.ignored), level="debug")
 
 
-def _check(check: Callable[[Sequence[object]], object], records: Sequence[object]) -> None:
+def _word(verb: BatchVerb) -> str:
+    return verb.removeprefix("batch_")
+
+
+def _checked(check: Callable[[Sequence[object]], CheckedT], records: Sequence[object]) -> CheckedT:
     try:
-        check(records)
+        return check(records)
     except InvalidInputError as error:
         raise HelperError(error.message, code=error.code) from error

@@ -103,6 +103,9 @@ class HelperSteps(NangoAction):
         """Let no further step of the script begin; those under way go on."""
         self._halted = True
 
+    def drop_ahead(self) -> None:
+        """Give up what was asked for ahead of the script, which will not come for it."""
+
     def go_on(self) -> None:
         """Let steps begin again, those that waited first."""
         self._halted = False
@@ -110,6 +113,13 @@ class HelperSteps(NangoAction):
     async def close(self) -> None:
         """Wait for what is written behind."""
         await self._log.close()
+
+    async def settle(self) -> None:
+        """Wait until what the script has handed over is written.
+
+        Raises:
+            HelperError: It could not be written.
+        """
 
     async def warn(self, message: str) -> None:
         """Write a warning of the engine's own to the run's log."""
@@ -139,9 +149,11 @@ class HelperSteps(NangoAction):
         activity: Callable[[Any, ArgumentT], Awaitable[ResultT]],
         argument: ArgumentT,
         summary: str,
+        *,
+        observes: bool = True,
     ) -> ResultT:
         try:
-            return await self._step(activity, argument, summary)
+            return await self._step(activity, argument, summary, observes=observes)
         except ActivityError as error:
             raise_helper_error(error)
 
@@ -162,7 +174,22 @@ class HelperSteps(NangoAction):
         argument: ArgumentT,
         summary: str,
         policy: ActivityConfig = policies.BOOKKEEPING,
+        *,
+        observes: bool = True,
     ) -> ResultT:
+        """Take a step of the script.
+
+        Args:
+            activity: What is done.
+            argument: Its argument.
+            summary: What it does, for people.
+            policy: One of `perdure.temporal.policies`.
+            observes: Whether the step, or somebody who hears of it, may look at records: then all
+                that the script wrote before is written first.
+        """
+        if observes:
+            await self.settle()
+        self._raise_unwritten()
         await self._unhalted()
         with self._under_way():
             return await self._engine_step(activity, argument, summary, policy)
@@ -183,6 +210,13 @@ class HelperSteps(NangoAction):
             policy=policy,
             priority=self._priority,
         )
+
+    def _raise_unwritten(self) -> None:
+        """Raise why records that the script has handed over could not be written."""
+
+    def _has(self, change: str) -> bool:
+        """Say whether a change of the engine applies: not to runs that began before it."""
+        return workflow.patched(change)
 
     async def _unhalted(self) -> None:
         if self._halted:

@@ -1,0 +1,95 @@
+"""Bulk data that travels as it was encoded: once, and decoded where it is needed.
+
+Records and pages are most of what a run moves. A payload that carries them is a line of JSON about
+them, followed by a line of JSON for each part. Whoever passes it on copies bytes; nobody builds
+objects of what he only hands over, or validates it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from pydantic import Field
+from pydantic_core import from_json, to_json
+from temporalio.api.common.v1 import Payload as PayloadProto
+from temporalio.converter import EncodingPayloadConverter
+
+from perdure.temporal.codec import SECRET_MARK
+from perdure.temporal.payloads import Payload
+
+__all__ = ["BULK_ENCODING", "BulkConverter", "BulkPayload", "as_plain_json", "decoded", "encoded"]
+
+BULK_ENCODING = b"json/perdure-lines"
+"""Encoding of payloads of several lines. It can never change."""
+
+# What the two encoders write differently is left to the slower one, so that the same value always
+# has the same form, and the same hash.
+_SAME_AS_PYDANTIC = (
+    orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+
+
+class BulkPayload(Payload):
+    """An argument or a result that carries bulk data.
+
+    Attributes:
+        bulk: Its parts, each as JSON without line breaks.
+    """
+
+    bulk: tuple[bytes, ...] = Field(default=(), exclude=True)
+
+
+class BulkConverter(EncodingPayloadConverter):
+    """Writes and reads values that have bulk data; all others are left to other converters."""
+
+    @property
+    def encoding(self) -> str:
+        """See base class."""
+        return BULK_ENCODING.decode()
+
+    def to_payload(self, value: Any) -> PayloadProto | None:
+        """See base class."""
+        if not isinstance(value, BulkPayload) or not value.bulk:
+            return None
+        metadata = {"encoding": BULK_ENCODING}
+        if value.holds_secret():
+            metadata[SECRET_MARK] = b"true"
+        data = b"\n".join((value.model_dump_json().encode(), *value.bulk))
+        return PayloadProto(metadata=metadata, data=data)
+
+    def from_payload(self, payload: PayloadProto, type_hint: type | None = None) -> Any:
+        """See base class."""
+        if not (isinstance(type_hint, type) and issubclass(type_hint, BulkPayload)):
+            msg = f"a payload with bulk data was to be read as {type_hint!r}"
+            raise RuntimeError(msg)
+        head, *bulk = payload.data.split(b"\n")
+        return type_hint.model_validate_json(head).model_copy(update={"bulk": tuple(bulk)})
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as JSON without line breaks, in the form in which pydantic writes it.
+
+    Raises:
+        PydanticSerializationError: It is no JSON.
+    """
+    try:
+        return orjson.dumps(value, option=_SAME_AS_PYDANTIC)
+    except TypeError:
+        return to_json(value)
+
+
+def decoded(data: bytes) -> Any:
+    """Return the value of JSON; integers keep all of their digits."""
+    return from_json(data)
+
+
+def as_plain_json(payload: PayloadProto) -> PayloadProto:
+    """Return a payload for people, who read JSON only: one with bulk data becomes a list."""
+    if payload.metadata.get("encoding") != BULK_ENCODING:
+        return payload
+    lines: Sequence[bytes] = payload.data.split(b"\n")
+    return PayloadProto(metadata={"encoding": b"json/plain"}, data=b"[" + b",".join(lines) + b"]")

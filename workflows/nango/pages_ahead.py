@@ -1,0 +1,118 @@
+"""Pages that are fetched ahead of the script, as fast as it takes them.
+
+The first page comes alone, so that a script that looks at no other one has caused one request. From
+then on slices of pages are asked for, each while the script works through the one before, and each
+as long as the script's pace allows: it is never given more at a time than it works through in a
+moment, since a workflow must not be busy for long without a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.http import FetchedPage
+    from activities.page_slices import FetchedPages
+    from perdure.nango import HelperError, HttpError
+    from perdure.proxy.pagination import PageState
+    from workflows.late_failures import note_heard
+
+__all__ = ["FetchSlice", "PagesAhead"]
+
+FetchSlice: TypeAlias = Callable[[PageState | None, int, int], Awaitable[FetchedPages]]
+"""Fetches pages from a state on; the numbers are that of the first one, and how many at most."""
+
+_MOST_PAGES = 50
+_MOMENT = 0.4
+"""Seconds that the script may spend on a slice; a workflow task is given up after two."""
+
+
+class PagesAhead:
+    """Reads pages.
+
+    Args:
+        fetch: Fetches a slice.
+        under_way: Where slices are noted that are being fetched, for whoever gives them up.
+    """
+
+    def __init__(self, fetch: FetchSlice, under_way: list[asyncio.Task[FetchedPages]]) -> None:
+        self._fetch = fetch
+        self._under_way = under_way
+        self._size = 1
+
+    async def read(self) -> AsyncIterator[FetchedPage]:
+        """Yield one page after the other."""
+        state: PageState | None = None
+        number = 1
+        coming: asyncio.Task[FetchedPages] | None = None
+        while True:
+            pages = await (coming or self._fetch(state, number, self._size))
+            coming = None
+            state = pages.heads[-1].next
+            following = number + len(pages.heads)
+            if number > 1 and state is not None:
+                coming = self._ask(state, following)
+            began = _Moment()
+            for index in range(len(pages.heads)):
+                yield _page(pages, index)
+            if state is None:
+                return
+            self._adapt(len(pages.heads), began.seconds)
+            number = following
+
+    def _ask(self, state: PageState | None, number: int) -> asyncio.Task[FetchedPages]:
+        task = asyncio.create_task(self._heard(state, number, self._size))
+        self._under_way.append(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[FetchedPages]) -> None:
+        self._under_way.remove(task)
+        if not task.cancelled():
+            # Who breaks out of the loop never hears how it went.
+            task.exception()
+
+    async def _heard(self, state: PageState | None, number: int, size: int) -> FetchedPages:
+        try:
+            return await self._fetch(state, number, size)
+        except (HelperError, HttpError) as error:
+            note_heard(error)
+            raise
+
+    def _adapt(self, pages: int, seconds: float) -> None:
+        affordable = _MOST_PAGES if seconds <= 0 else int(_MOMENT * pages / seconds)
+        self._size = max(1, min(2 * self._size, affordable, _MOST_PAGES))
+
+
+class _Moment:
+    """A moment that time is measured from.
+
+    The run's own clock stands still while the script computes; that of the machine says nothing of
+    what a script waited for when a history is replayed. How many pages are asked for is nothing
+    that a replay compares.
+    """
+
+    def __init__(self) -> None:
+        self._workflow, self._machine = workflow.time(), time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return max(workflow.time() - self._workflow, time.perf_counter() - self._machine)
+
+
+def _page(pages: FetchedPages, index: int) -> FetchedPage:
+    head = pages.heads[index]
+    # It was validated when it was fetched.
+    return FetchedPage.model_construct(
+        items=pages.items(index),
+        next=head.next,
+        status=head.status,
+        headers=head.headers,
+        deliver=head.deliver,
+        echoed=head.echoed,
+    )
