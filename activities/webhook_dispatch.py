@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
+from functools import partial
+from uuid import UUID
 
 import structlog
 from temporalio.client import Client
@@ -14,7 +17,7 @@ from activities.webhook_starts import DeliveryStarter
 from perdure.clock import utcnow
 from perdure.db.database import Database
 from perdure.db.webhook_events import OpenConnection
-from perdure.errors import PerdureError
+from perdure.errors import PerdureError, UnavailableError
 from perdure.ids import webhook_dispatch_workflow_id
 from perdure.temporal.client import unavailable
 from perdure.temporal.names import LOOK_AGAIN, TaskQueue, WorkflowType, search_attributes
@@ -116,16 +119,46 @@ class WebhookSweep:
             idle: What is younger is left to whoever took it.
         """
         found = await self._database.webhook_events.open_connections(idle, _CONNECTIONS_AT_ONCE)
-        limit = asyncio.Semaphore(_CONCURRENCY)
-
-        async def ensure(connection: OpenConnection) -> None:
-            async with limit:
-                await self._dispatcher.ensure(connection)
-
-        await asyncio.gather(*map(ensure, found))
+        await _each(partial(self._dispatcher.ensure, connection) for connection in found)
         untried = await self._database.deliveries.unstarted(
             utcnow() - idle, after_seq=0, limit=_DELIVERIES_AT_ONCE
         )
-        for _, delivery_id, environment in untried:
-            deliveries = await self._database.deliveries.by_ids([delivery_id])
-            await self._starter.start(environment, deliveries)
+        await _each(
+            partial(self._deliver, delivery_id, environment)
+            for _, delivery_id, environment in untried
+        )
+
+    async def _deliver(self, delivery_id: UUID, environment: str) -> None:
+        deliveries = await self._database.deliveries.by_ids([delivery_id])
+        await self._starter.start(environment, deliveries)
+
+
+async def _each(starts: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Start what can be started: what is wrong with one says nothing of the others.
+
+    Raises:
+        UnavailableError: Postgres went away; the rest was left.
+        RPCError: The same of Temporal.
+        RuntimeError: Likewise.
+    """
+    limit, away = asyncio.Semaphore(_CONCURRENCY), list[Exception]()
+
+    async def begin(start: Callable[[], Awaitable[None]]) -> None:
+        async with limit:
+            if away:
+                return
+            try:
+                await start()
+            except UnavailableError as error:
+                away.append(error)
+            except PerdureError as error:
+                log.warning("webhook_not_started", code=error.code)
+            except (RPCError, RuntimeError) as error:
+                if unavailable(error) is not None:
+                    away.append(error)
+                else:
+                    log.error("webhook_not_started", exc_info=error)
+
+    await asyncio.gather(*map(begin, starts))
+    if away:
+        raise away[0]

@@ -138,5 +138,8 @@ async def _last_of_page_before(
     try:
         return await deps.database.runs.get(caller.id, cursor)
     except NotFoundError as error:
-        msg = "This cursor was never given out; leave it out to read from the start."
+        msg = (
+            "This cursor was never given out, or the run it stands for is not kept any more; leave "
+            "it out to read from the start."
+        )
         raise InvalidInputError(msg, code="invalid_cursor") from error

@@ -7,6 +7,7 @@ A run takes its log along, its cursors, and what it showed where it was dry. Kep
 - an action that was called with an idempotency key, for as long as the key is known: the same call
   would be another action otherwise;
 - a script of a connection that is just being set up or deleted, which would run once more;
+- the run that refused a connection's credentials, which the connection tells of;
 - a run whose deletions wait for somebody's word.
 """
 
@@ -49,10 +50,12 @@ SELECT id, started_at,
        AND NOT EXISTS (
            SELECT FROM action_keys k
             WHERE k.environment_id = old.environment_id AND k.id = old.action_id)
-       AND NOT (kind = 'on-event' AND EXISTS (
+       AND NOT EXISTS (
            SELECT FROM connections c
             WHERE c.id = old.connection_key
-              AND (c.set_up_version < c.credentials_version OR c.deleting_since IS NOT NULL)))
+              AND (c.auth_error_run_id = old.id
+                   OR old.kind = 'on-event' AND (c.set_up_version < c.credentials_version
+                                                 OR c.deleting_since IS NOT NULL)))
        AND NOT EXISTS (SELECT FROM delete_tracks t WHERE t.held_by = old.id) AS is_due
   FROM old
  ORDER BY started_at, id

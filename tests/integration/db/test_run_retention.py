@@ -153,6 +153,18 @@ async def test_scripts_of_a_connection_that_is_being_set_up_stay(
     assert await ran.dropped() == {run}
 
 
+async def test_the_run_that_refused_credentials_stays_as_long_as_they_are_refused(
+    db: Database, ran: Ran, connection: Connection
+) -> None:
+    run = await ran.ago(200, kind="on-event", script="validate")
+    query = "UPDATE connections SET auth_error_run_id = $2 WHERE id = $1"
+    await db.pool.execute(query, connection.key, run)
+    assert await ran.dropped() == set()
+
+    await db.pool.execute(query, connection.key, None)
+    assert await ran.dropped() == {run}
+
+
 async def test_a_run_whose_deletions_wait_for_a_word_stays(
     db: Database, ran: Ran, connection: Connection
 ) -> None:
