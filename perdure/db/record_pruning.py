@@ -52,11 +52,15 @@ WITH turn AS MATERIALIZED (
 SELECT count(*) AS count, max(change_seq) AS last FROM pruned
 """
 
+# In the order of the stream: of whether there is any, Postgres might convince itself by going
+# through the whole table.
 _HAS_MORE = """
-SELECT EXISTS (
-    SELECT FROM records
-     WHERE connection_key = $1 AND model = $2 AND variant = $3
-       AND change_seq > 0 AND change_seq > $4 AND change_seq <= $5 AND pruned_at IS NULL)
+SELECT count(*) > 0
+  FROM (SELECT FROM records
+         WHERE connection_key = $1 AND model = $2 AND variant = $3
+           AND change_seq > 0 AND change_seq > $4 AND change_seq <= $5 AND pruned_at IS NULL
+         ORDER BY change_seq
+         LIMIT 1) AS next
 """
 
 # The oldest record after the watermark tells whether a set has anything to prune.

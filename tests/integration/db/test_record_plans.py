@@ -1,0 +1,123 @@
+"""Reading a page goes by an index, whatever lies before it, and whether statistics are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from perdure.crypto.keyring import KeyRing
+from perdure.db import record_pruning, record_sets, record_writes, records
+from perdure.db.database import Database
+from perdure.db.migrate import migrate
+from perdure.db.records import RecordSet
+from perdure.records.prepare import prepare_batch, prepare_deletion
+
+from .conftest import NewDatabase
+
+SIZE = 20_000
+PAGE = 101
+
+
+@pytest.fixture(scope="module", params=["without statistics", "with statistics"])
+async def filled(
+    request: pytest.FixtureRequest, new_database: NewDatabase, keyring: KeyRing
+) -> AsyncIterator[tuple[Database, RecordSet]]:
+    """A set of many records, some of them deleted, beside a small one."""
+    url = await new_database()
+    await migrate(url)
+    async with Database.open(url, keyring=keyring) as database:
+        await database.pool.execute("ALTER TABLE records SET (autovacuum_enabled = off)")
+        environment = await database.environments.ensure("dev", str(uuid4()))
+        await database.integrations.create(environment.id, "github", "github")
+        connection, _ = await database.connections.save(environment.id, "github", "acme", {"k": 1})
+        target = RecordSet(connection.key, "Issue")
+        for start in range(0, SIZE, 5_000):
+            batch = [{"id": str(number)} for number in range(start, start + 5_000)]
+            await database.records.save(target, prepare_batch(batch))
+        await database.records.save(
+            RecordSet(connection.key, "Label"), prepare_batch([{"id": "a"}])
+        )
+        gone = [{"id": str(number)} for number in range(0, SIZE, 50)]
+        await database.records.delete(target, prepare_deletion(gone))
+        if request.param == "with statistics":
+            await database.pool.execute("ANALYZE records")
+        yield database, target
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+async def executed(db: Database, statement: str, *arguments: object) -> list[dict[str, Any]]:
+    text = await db.pool.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments)
+    return list(nodes(json.loads(text)[0]["Plan"]))
+
+
+def indexes(plan: list[dict[str, Any]]) -> list[str]:
+    return [node["Index Name"] for node in plan if "Index Name" in node]
+
+
+@pytest.mark.parametrize("place", [0, SIZE // 2, SIZE - 10])
+async def test_a_page_is_read_by_the_index_of_the_stream(
+    filled: tuple[Database, RecordSet], place: int
+) -> None:
+    db, target = filled
+    key = (target.connection_key, target.model, target.variant)
+
+    plan = await executed(db, records._LIST, *key, place, None, True, True, True, PAGE)
+
+    assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
+    assert indexes(plan) == ["records_stream"]
+    assert plan[1]["Actual Rows"] == PAGE
+
+
+async def test_what_is_deleted_is_read_without_what_is_not(
+    filled: tuple[Database, RecordSet],
+) -> None:
+    db, target = filled
+    key = (target.connection_key, target.model, target.variant)
+
+    plan = await executed(db, records._LIST_DELETED, *key, 0, None, PAGE)
+
+    assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
+    assert indexes(plan) == ["records_deleted"]
+    assert plan[1].get("Rows Removed by Filter", 0) == 0
+
+
+async def test_sets_are_found_and_counted_without_going_through_them(
+    filled: tuple[Database, RecordSet],
+) -> None:
+    db, target = filled
+    key = (target.connection_key, target.model, target.variant)
+
+    sets = await executed(db, record_sets._SETS, [target.connection_key])
+    count = await executed(db, records._COUNT, *key)
+    more = await executed(db, record_pruning._HAS_MORE, *key, 0, 2**63 - 1)
+
+    for plan in (sets, count, more):
+        assert "Seq Scan" not in {
+            n["Node Type"] for n in plan if n.get("Relation Name") == "records"
+        }
+        assert sum(n["Actual Rows"] * n["Actual Loops"] for n in plan if "Index Name" in n) < 10
+
+
+async def test_a_batch_looks_at_no_other_giventhan_its_own(
+    filled: tuple[Database, RecordSet],
+) -> None:
+    db, target = filled
+    key = (target.connection_key, target.model, target.variant)
+    batch = prepare_batch([{"id": str(number)} for number in range(1, 40)])
+
+    given = (batch.ids, batch.payloads, batch.hashes)
+    by_nobody = (None, None, "", "", None, None, None, None, None)
+    plan = await executed(db, record_writes._SAVE, *key, *given, *by_nobody)
+
+    read = [node for node in plan if node.get("Relation Name") == "records"]
+    assert [node["Node Type"] for node in read] == ["ModifyTable"]
+    assert read[0]["Tuples Inserted"] == read[0]["Conflicting Tuples"] == 0
