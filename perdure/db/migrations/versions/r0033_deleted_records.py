@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0032"
-down_revision = "0031"
+revision = "0033"
+down_revision = "0032"
 
 # What an attempt that broke off has left is of no use, and in the way of the next one.
 _DROP = "DROP INDEX CONCURRENTLY IF EXISTS records_deleted"
