@@ -9,7 +9,7 @@ COPY activities activities
 COPY api api
 COPY perdure perdure
 RUN uv venv /opt/perdure \
- && uv pip install --python /opt/perdure/bin/python -c requirements.lock .
+ && uv pip install --compile-bytecode --python /opt/perdure/bin/python -c requirements.lock .
 
 FROM python:3.12-slim
 RUN useradd --system --create-home --uid 10001 perdure

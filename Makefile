@@ -19,7 +19,7 @@ $(BIN)/uv:
 
 $(READY): $(BIN)/uv pyproject.toml requirements.lock
 	@echo "Setting up $(VENV) ..."
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 

@@ -14,17 +14,27 @@ from perdure.records.prepare import check_deletions, check_ids
 from perdure.scripts.bundle import Bundle
 from perdure.scripts.execution import model_validator
 from perdure.scripts.failures import script_failure
+from perdure.scripts.interruption import ScriptBlocked
 from perdure.scripts.mapping import MappingError, mapped_records
 from perdure.scripts.secrets import KnownSecrets
 from perdure.scripts.validation import ModelValidator, record_name
 from perdure.temporal.converter import ScriptError
 from perdure.temporal.payloads import Payload, RunContext
 
-__all__ = ["FunctionRef", "MappedPage", "PageFunctions", "PageMapping", "page_mapping"]
+__all__ = [
+    "FunctionRef",
+    "MappedPage",
+    "PageFunctions",
+    "PageMapping",
+    "blocked",
+    "page_mapping",
+]
 
 # All that matters of a record that is to be deleted.
 _DELETION = ("id", "deletedAt")
 _COOKIES = "set-cookie"
+# As of a script that blocks its workflow.
+_BLOCKED = "script_blocked"
 
 
 class FunctionRef(Payload):
@@ -117,6 +127,8 @@ class PageMapping:
             raise self._failure(error, f"page {number}, element {error.index}") from None
         except _CallbackError as error:
             raise self._failure(error, f"page {number}") from None
+        except ScriptBlocked as error:
+            raise self._failure(error, f"page {number}") from None
         # What was not masked must not follow as a cause.
         except HelperError as error:
             msg = self.secrets.mask(f"page {number}: {error}")
@@ -158,13 +170,14 @@ class PageMapping:
             raise HelperError(found, code="invalid_sync_record")
         return (("warn", f"invalid_sync_record: {found}"),)
 
-    def _failure(self, error: Exception, where: str) -> ScriptError:
+    def _failure(self, error: BaseException, where: str) -> ScriptError:
         cause = error.__cause__ or error
         failure = script_failure(cause, self.bundle, self.path, self.secrets)
+        code = _BLOCKED if isinstance(cause, ScriptBlocked) else failure.type
         return ScriptError(
             f"{failure.message} ({where})",
             *failure.details,
-            type=failure.type or "script_internal_error",
+            type=code or "script_internal_error",
             script_traceback=failure.script_traceback,
         )
 
@@ -210,6 +223,20 @@ def page_mapping(
         validator=None if context.validation == "off" else model_validator(bundle),
         secrets=secrets,
     )
+
+
+def blocked(where: str | None, path: str, about: str) -> ScriptError:
+    """Return the error of functions that do not come back, however they are interrupted.
+
+    Args:
+        where: `file:line` of the script that they are at, None where nobody knows.
+        path: The file that is named then.
+        about: What they were to do.
+    """
+    file, _, line = (where or f"{path}:1").rpartition(":")
+    msg = f"{file}:{line}: it does not come to an end ({about})"
+    facts = {"file": file, "line": int(line)}
+    return ScriptError(msg, facts, type=_BLOCKED, script_traceback="")
 
 
 class _CallbackError(Exception):

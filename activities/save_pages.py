@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +19,13 @@ from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.http import FetchPageInput, HttpActivities
-from activities.page_mapping import FunctionRef, MappedPage, PageMapping, page_mapping
+from activities.page_mapping import (
+    FunctionRef,
+    MappedPage,
+    PageMapping,
+    blocked,
+    page_mapping,
+)
 from activities.records import (
     RECORDS_PER_BATCH,
     BatchInput,
@@ -40,12 +45,15 @@ from perdure.errors import InvalidInputError, UpstreamError
 from perdure.ids import ConnectionKey
 from perdure.nango import LoggerLevel
 from perdure.proxy.pagination import Page, PageState, shown_place
+from perdure.scripts.interruption import StillRunning
 from perdure.scripts.secrets import KnownSecrets
 from perdure.temporal import policies
 from perdure.temporal.payloads import Payload, RunContext
 
 __all__ = ["SavePagesActivities", "SavePagesInput", "SavedSlice"]
 
+# How many seconds the functions of a script may take for one page.
+_PAGE_LIMIT = 60.0
 _GRAVITY = {"debug": 0, "info": 1, "warn": 2, "error": 3, "off": 4}
 
 
@@ -86,6 +94,11 @@ class SavePagesInput(Payload):
     def functions(self) -> tuple[FunctionRef | None, FunctionRef | None, FunctionRef | None]:
         """`map`, `where` and `on_page`."""
         return self.map_item, self.where, self.on_page
+
+    @property
+    def path(self) -> str:
+        """File of the first of them."""
+        return next((ref.path for ref in self.functions if ref is not None), "")
 
     def holds_secret(self) -> bool:
         """See base class."""
@@ -147,21 +160,25 @@ class SavePagesActivities:
             UnavailableError: The database is away, or a newer attempt of the step is under way.
         """
         async with heartbeating():
-            secrets = KnownSecrets(call.secrets)
-            bundle = await self.modules.bundle(call.bundle)
-            mapping = await self.modules.in_thread(
-                partial(
-                    page_mapping,
-                    bundle,
-                    call.functions,
-                    partial(self.modules.function, bundle),
-                    context=call.context,
-                    verb=call.verb,
-                    model=call.model,
-                    secrets=secrets,
-                )
-            )
+            mapping = await self._mapping(call)
             return await _Slice(self, call, mapping).run()
+
+    async def _mapping(self, call: SavePagesInput) -> PageMapping:
+        bundle = await self.modules.bundle(call.bundle)
+        found = partial(
+            page_mapping,
+            bundle,
+            call.functions,
+            partial(self.modules.function, bundle),
+            context=call.context,
+            verb=call.verb,
+            model=call.model,
+            secrets=KnownSecrets(call.secrets),
+        )
+        try:
+            return await self.modules.within(_PAGE_LIMIT, found)
+        except StillRunning as error:
+            raise blocked(error.where, call.path, "the file is loaded") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,48 +205,78 @@ class _Slice:
         self._key = CursorKey(call.context.run_id, info.workflow_id or "", call.number)
         self._claim = Claim(info.current_attempt_scheduled_time, info.attempt)
         self._echoed: set[str] = set()
+        self._cursor: RunCursor
+        self._coming: asyncio.Task[Page] | None = None
+        self._preparing: asyncio.Task[_PreparedPage] | None = None
+        self._saving: asyncio.Task[RunCursor] | None = None
 
     async def run(self) -> SavedSlice:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._call.seconds
-        cursor = await self._database.run_cursors.claim(
-            self._key, self._claim, asked=_fingerprint(self._call, await self._track_id())
-        )
-        state = _state(cursor)
-        coming: asyncio.Task[Page] | None = None
+        asked = _fingerprint(self._call, await self._track_id())
+        self._cursor = await self._database.run_cursors.claim(self._key, self._claim, asked=asked)
+        state = _state(self._cursor)
         try:
-            while not cursor.done:
-                number = cursor.pages + 1
-                page = await (coming or self._fetch(state, number))
-                coming, state = None, page.next
-                self._echoed.update(page.echoed)
-                goes_on = loop.time() < end and not activity.is_worker_shutdown()
-                if state is not None and goes_on:
-                    coming = asyncio.create_task(self._fetch(state, number + 1))
-                prepared = await self._modules.in_thread(partial(self._prepare, page, number))
-                if prepared.page.is_last:
-                    state = None
-                cursor = await self._commit(prepared, state, number)
-                if not goes_on:
-                    break
+            if not self._cursor.done:
+                state = await self._pages(state)
+            await self._saved()
         except UpstreamError as error:
+            await self._saved()
             if error.retryable and error.retry_after is None:
                 # Attempts that saved pages are no reason to wait longer and longer.
-                error.retry_after = policies.backoff(max(cursor.tries, 1)).total_seconds()
+                error.retry_after = policies.backoff(max(self._cursor.tries, 1)).total_seconds()
             raise
         finally:
-            if coming is not None:
-                coming.cancel()
-                with suppress(asyncio.CancelledError):
-                    await asyncio.gather(coming, return_exceptions=True)
+            await self._settle()
         following = shown_place(state)
         return SavedSlice(
-            done=cursor.done,
-            pages=cursor.pages,
-            counts=dict(cursor.counts),
+            done=self._cursor.done,
+            pages=self._cursor.pages,
+            counts=dict(self._cursor.counts),
             following=None if following is None else self._mapping.secrets.mask(following),
             echoed=tuple(sorted(self._echoed)),
         )
+
+    async def _pages(self, state: PageState | None) -> PageState | None:
+        """Save pages until the time is over or there are no more; returns where it stopped.
+
+        While a page is on its way to the database the next one is fetched and mapped. The one
+        after that is asked for only then: no more than two pages are ever under way.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._call.seconds
+        number = self._cursor.pages
+        coming = self._coming = loop.create_task(self._fetch(state, number + 1))
+        while True:
+            number += 1
+            page = await coming
+            self._echoed.update(page.echoed)
+            self._preparing = loop.create_task(self._prepared(page, number))
+            await self._saved()
+            goes_on = loop.time() < end and not activity.is_worker_shutdown()
+            state = page.next
+            if state is not None and goes_on:
+                coming = self._coming = loop.create_task(self._fetch(state, number + 1))
+            prepared = await self._preparing
+            if prepared.page.is_last:
+                state = None
+            self._saving = loop.create_task(self._commit(prepared, state, number))
+            if state is None or not goes_on:
+                return state
+
+    async def _saved(self) -> None:
+        """Wait for the page that is on its way to the database."""
+        if self._saving is not None:
+            saving, self._saving = self._saving, None
+            self._cursor = await saving
+
+    async def _settle(self) -> None:
+        """Leave nothing under way: what is being saved is, and what else was begun is dropped."""
+        for begun in (self._coming, self._preparing):
+            if begun is not None:
+                begun.cancel()
+        under_way = [
+            each for each in (self._coming, self._preparing, self._saving) if each is not None
+        ]
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _track_id(self) -> int:
         """Return the track in which the script notes what is there; 0 where there is none."""
@@ -243,8 +290,14 @@ class _Slice:
         wanted = {"state": state, "number": number}
         return await self._http.page(self._call.page.model_copy(update=wanted))
 
-    def _prepare(self, page: Page, number: int) -> _PreparedPage:
+    async def _prepared(self, page: Page, number: int) -> _PreparedPage:
         """Map, check and encode a page, in a thread."""
+        try:
+            return await self._modules.within(_PAGE_LIMIT, partial(self._prepare, page, number))
+        except StillRunning as error:
+            raise blocked(error.where, self._mapping.path, f"page {number}") from None
+
+    def _prepare(self, page: Page, number: int) -> _PreparedPage:
         mapped = self._mapping.apply(page, number)
         batches = (
             # The records were checked just now: to validate them again would only cost.

@@ -13,6 +13,7 @@ from activities.bundles import BundleCache
 from perdure.ids import BundleHash
 from perdure.scripts.bundle import Bundle
 from perdure.scripts.execution import modules_for_steps
+from perdure.scripts.interruption import InterruptibleCall, StillRunning
 from perdure.scripts.loader import ScriptModules
 
 __all__ = ["StepModules"]
@@ -21,6 +22,9 @@ ResultT = TypeVar("ResultT")
 
 _LOADED_BUNDLES = 32
 _MAX_STEPS = 64
+_MAX_SHORT_CALLS = 32
+# So often, a second apart, one that takes too long is interrupted: it may catch all it is sent.
+_INTERRUPTIONS = 5
 
 
 class StepModules:
@@ -35,6 +39,8 @@ class StepModules:
         self._loaded: OrderedDict[str, ScriptModules] = OrderedDict()
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_MAX_STEPS, thread_name_prefix="perdure-step")
+        # Apart, so that steps which take hours keep no page waiting.
+        self._short = ThreadPoolExecutor(_MAX_SHORT_CALLS, thread_name_prefix="perdure-page")
 
     async def bundle(self, bundle_hash: str) -> Bundle:
         """Return a bundle.
@@ -48,6 +54,30 @@ class StepModules:
     async def in_thread(self, call: Callable[[], ResultT]) -> ResultT:
         """Call something in a thread and return what it returns."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def within(self, limit: float, call: Callable[[], ResultT]) -> ResultT:
+        """Call something in a thread that must come back soon.
+
+        Args:
+            limit: Seconds after which it is interrupted.
+            call: Runs code of a script.
+
+        Raises:
+            ScriptBlocked: It was interrupted, and did not make anything else of that.
+            StillRunning: It goes on all the same.
+        """
+        interruptible = InterruptibleCall(call)
+        running = asyncio.get_running_loop().run_in_executor(self._short, interruptible)
+        await asyncio.wait((running,), timeout=limit)
+        while not running.done() and not interruptible.has_begun:
+            await asyncio.wait((running,), timeout=limit)
+        for _ in range(_INTERRUPTIONS):
+            if not running.done():
+                interruptible.interrupt()
+                await asyncio.wait((running,), timeout=1)
+        if not running.done():
+            raise StillRunning(interruptible.where())
+        return running.result()
 
     def function(self, bundle: Bundle, path: str, name: str) -> Callable[..., Any]:
         """Return a function of a bundle; call it in a thread, since its file may be executed.

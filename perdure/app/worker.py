@@ -65,7 +65,7 @@ from perdure.proxy.plain import PlainClient
 from perdure.proxy.transport import HttpTransport
 from perdure.scripts import guard
 from perdure.scripts.loader import bundle_file, is_script_file
-from perdure.temporal.names import TaskQueue
+from perdure.temporal.names import BUILD_ID, TaskQueue
 from perdure.temporal.payloads import HistoryLimits
 from perdure.temporal.plugin import PerdurePlugin
 from perdure.temporal.watchdog import Blocked, Watchdog
@@ -124,7 +124,7 @@ def locate_script(frame: FrameType) -> str | None:
 def replayer_of(container: Container) -> Replayer:
     """Return a replayer of the engine's workflows, with the converter that runs have."""
     converter = container.temporal.data_converter
-    return Replayer(workflows=ALL_WORKFLOWS, plugins=[PerdurePlugin(converter)])
+    return Replayer(workflows=ALL_WORKFLOWS, plugins=[PerdurePlugin(converter)], build_id=BUILD_ID)
 
 
 def starter_of(container: Container) -> DeliveryStarter:
@@ -298,6 +298,7 @@ def workers(container: Container, transport: HttpTransport) -> list[Worker]:
             task_queue=queue,
             workflows=[*workflows, *ITEM_WORKFLOWS],
             activities=activities,
+            build_id=BUILD_ID,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,

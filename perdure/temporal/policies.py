@@ -45,6 +45,9 @@ WEBHOOK_LIMIT = timedelta(hours=1)
 
 # What a dead worker costs: its activities are given to another one after this long.
 _HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+# The same for what can be done twice without harm, and is what most runs are busy with: a worker
+# that is only slow is taken for dead sooner.
+_SOON = timedelta(seconds=5)
 # Credentials may have to be refreshed before, and once more where the API refuses them.
 _ATTEMPT_SLACK = timedelta(seconds=60)
 
@@ -107,7 +110,7 @@ SWAP = ActivityConfig(
 RECORDS = ActivityConfig(
     start_to_close_timeout=timedelta(minutes=5),
     schedule_to_close_timeout=SYNC_LIMIT,
-    heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+    heartbeat_timeout=_SOON,
     retry_policy=_DATABASE_BACKOFF,
 )
 """A batch of records written in our own database."""
@@ -156,7 +159,7 @@ def http_until(limit: timedelta, attempt_seconds: float) -> ActivityConfig:
     return ActivityConfig(
         start_to_close_timeout=timedelta(seconds=attempt_seconds) + _ATTEMPT_SLACK,
         schedule_to_close_timeout=limit,
-        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        heartbeat_timeout=_SOON,
         retry_policy=TRANSIENT_BACKOFF,
     )
 
@@ -188,7 +191,7 @@ def page_slice(limit: timedelta, working: timedelta, attempt_seconds: float) -> 
         + timedelta(seconds=2 * attempt_seconds)
         + 2 * _ATTEMPT_SLACK,
         schedule_to_close_timeout=working + limit,
-        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        heartbeat_timeout=_SOON,
         retry_policy=_PAGES_BACKOFF,
     )
 

@@ -12,6 +12,7 @@ from pytest_httpserver import HTTPServer
 from temporalio.client import WorkflowFailureError
 from werkzeug import Request, Response
 
+from activities import save_pages
 from perdure.db.connections import Connection
 from tests.support.project import project
 from tests.support.source import Source, issues
@@ -262,6 +263,62 @@ def to_issue(raw):
 
     assert "tracker/syncs/issues.py:4: KeyError: 'nothing' (page 2, element 41)" in str(failure)
     assert len(await stack.records(connection)) == 100, "the page before it is saved"
+
+
+ENDLESS = {
+    "ends when it is interrupted": """
+def to_issue(raw):
+    while raw["number"] == 142:
+        pass
+    return raw
+""",
+    "catches all it is sent": """
+import time
+
+
+def to_issue(raw):
+    end = time.monotonic() + 15
+    while raw["number"] == 142 and time.monotonic() < end:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            pass
+    return raw
+""",
+}
+
+
+@pytest.mark.parametrize("how", ENDLESS)
+async def test_a_function_that_does_not_come_back_fails_the_run_with_file_and_line(
+    stack: Stack, source: Source, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(save_pages, "_PAGE_LIMIT", 1.0)
+    await stack.deploy(saving('await pages.save("Issue", map=to_issue)', ENDLESS[how]))
+    connection = await stack.connect(source.url)
+
+    failure = await outcome(stack, connection)
+
+    assert getattr(failure, "type", None) == "script_blocked"
+    assert "tracker/syncs/issues.py:" in str(failure)
+    assert "(page 2" in str(failure)
+    assert len(await stack.records(connection)) == 100, "the page before it is saved"
+
+
+async def test_a_function_with_some_arguments_given_is_refused_in_clear_words(
+    stack: Stack, source: Source
+) -> None:
+    head = """
+from functools import partial
+
+
+def to_issue(prefix, raw):
+    return raw
+"""
+    await stack.deploy(saving('await pages.save("Issue", map=partial(to_issue, "x"))', head))
+    connection = await stack.connect(source.url)
+
+    assert "top level" in str(await outcome(stack, connection))
+    assert source.served == {}
 
 
 BAD = {
