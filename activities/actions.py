@@ -25,6 +25,7 @@ __all__ = [
     "PreparedAction",
     "action_context",
     "declared_action",
+    "disabled_action",
     "refuse_disabled",
 ]
 
@@ -84,8 +85,13 @@ async def refuse_disabled(
         NotFoundError: `disabled_resource`.
     """
     if await database.actions.is_disabled(environment_id, integration, name):
-        msg = f"The action {name!r} of {integration!r} is disabled; `perdure actions enable` it."
-        raise NotFoundError(msg, code="disabled_resource")
+        raise disabled_action(integration, name)
+
+
+def disabled_action(integration: str, name: str) -> NotFoundError:
+    """Return the error of a call of an action that is disabled."""
+    msg = f"The action {name!r} of {integration!r} is disabled; `perdure actions enable` it."
+    return NotFoundError(msg, code="disabled_resource")
 
 
 def action_context(

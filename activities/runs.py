@@ -31,6 +31,7 @@ from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import HistoryLimits, Payload, RunContext, SyncInput
 
 __all__ = [
+    "LOG_LEVEL_VARIABLE",
     "FinishRunInput",
     "FinishedRun",
     "LogEntry",
@@ -38,6 +39,7 @@ __all__ = [
     "RunActivities",
     "RunStatus",
     "StartSyncInput",
+    "as_log_level",
     "log_level_of",
     "run_start",
 ]
@@ -46,7 +48,8 @@ __all__ = [
 _NEEDS_NOTES = "delete_records_from_previous_executions"
 
 
-_LOG_LEVEL_VARIABLE = "NANGO_LOGGER_LEVEL"
+LOG_LEVEL_VARIABLE = "NANGO_LOGGER_LEVEL"
+"""Variable of an environment that says which lines of scripts its logs keep."""
 
 
 class StartSyncInput(Payload):
@@ -135,7 +138,11 @@ def run_start(context: RunContext) -> RunStart:
 
 async def log_level_of(database: Database, environment_id: EnvironmentId) -> LoggerLevel:
     """Return which lines of scripts an environment's logs keep, where scripts say nothing."""
-    value = await database.variables.get(environment_id, _LOG_LEVEL_VARIABLE)
+    return as_log_level(await database.variables.get(environment_id, LOG_LEVEL_VARIABLE))
+
+
+def as_log_level(value: str | None) -> LoggerLevel:
+    """Return which lines are kept by the value of `LOG_LEVEL_VARIABLE`."""
     level = (value or "").strip().lower()
     return "off" if level == "off" else LOG_LEVELS.get(level, "info")
 

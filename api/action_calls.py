@@ -18,20 +18,27 @@ import structlog
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.actions import action_context, declared_action, refuse_disabled
+from activities.actions import (
+    action_context,
+    declared_action,
+    disabled_action,
+    refuse_disabled,
+)
 from activities.bundles import script_files
 from activities.outcomes import failed_outcome
-from activities.runs import log_level_of, run_start
+from activities.runs import LOG_LEVEL_VARIABLE, as_log_level, log_level_of, run_start
 from api.background import AppTasks
 from api.dependencies import Dependencies
 from api.errors import ApiError
 from api.temporal import RPC_TIMEOUT, start_workflow, temporal_answers
 from perdure.clock import utcnow
+from perdure.db.action_calls import ActionCallFacts
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.runs import RunStatus
 from perdure.errors import ConflictError, NotFoundError, PerdureError, UnavailableError
-from perdure.ids import action_status_url, action_workflow_id, keyed_action_id
+from perdure.ids import EnvironmentId, action_status_url, action_workflow_id, keyed_action_id
+from perdure.nango import LoggerLevel
 from perdure.records.canonical import canonical_hash
 from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.client import unavailable
@@ -45,6 +52,7 @@ __all__ = [
     "StartedAction",
     "action_result",
     "await_action",
+    "call_facts",
     "start_action",
 ]
 
@@ -86,12 +94,14 @@ class CalledAction:
         name: Name of the action.
         input: Its input.
         options: How it is called.
+        facts: What was read along with the connection, None where that is still to be read.
     """
 
     connection: Connection
     name: str
     input: Any
     options: CallOptions = CallOptions()
+    facts: ActionCallFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,19 @@ class StartedAction:
     id: str
     handle: WorkflowHandle[Any, ActionResult]
     context: RunContext | None = None
+
+
+async def call_facts(
+    deps: Dependencies,
+    environment_id: EnvironmentId,
+    integration: str,
+    connection_id: str,
+    name: str,
+) -> ActionCallFacts | None:
+    """Read all that a call meets at once; None where there is no such connection."""
+    return await deps.database.action_calls.facts(
+        environment_id, integration, connection_id, name, variable=LOG_LEVEL_VARIABLE
+    )
 
 
 async def start_action(
@@ -135,7 +158,7 @@ async def start_action(
     if first is None:
         # What is refused leaves the key to the call that is right.
         await declared_action(deps.bundles, caller.active_bundle, connection.integration, call.name)
-        await refuse_disabled(deps.database, caller.id, connection.integration, call.name)
+        await _refuse_disabled(deps, caller, call)
         first = await actions.claim_key(caller.id, action_id, fingerprint)
     if first is not None:
         if first != fingerprint:
@@ -200,8 +223,7 @@ async def _start(
     integration = connection.integration
     bundle, action = await declared_action(deps.bundles, caller.active_bundle, integration, name)
     _, log_level = await asyncio.gather(
-        refuse_disabled(deps.database, caller.id, integration, name),
-        log_level_of(deps.database, caller.id),
+        _refuse_disabled(deps, caller, call), _log_level(deps, caller, call)
     )
     context = action_context(
         caller,
@@ -251,6 +273,20 @@ async def _start(
     return started
 
 
+async def _refuse_disabled(deps: Dependencies, caller: Environment, call: CalledAction) -> None:
+    integration = call.connection.integration
+    if call.facts is None:
+        await refuse_disabled(deps.database, caller.id, integration, call.name)
+    elif call.facts.is_disabled:
+        raise disabled_action(integration, call.name)
+
+
+async def _log_level(deps: Dependencies, caller: Environment, call: CalledAction) -> LoggerLevel:
+    if call.facts is None:
+        return await log_level_of(deps.database, caller.id)
+    return as_log_level(call.facts.variable)
+
+
 async def _known(deps: Dependencies, caller: Environment, action_id: str) -> StartedAction | None:
     """Return the action that was called before; None where it was never started.
 
@@ -281,15 +317,13 @@ async def _status(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionStatus |
 async def _completed(deps: Dependencies, started: StartedAction) -> ActionResult:
     """Wait for an action that has been started, and keep its record."""
     runs, context = deps.database.runs, started.context
-    if context is not None:
-        await _recorded(runs.start(run_start(context)), context)
     try:
-        result = await started.handle.result()
+        result = await _result(deps, started)
     except WorkflowFailureError as failure:
         outcome = failed_outcome(failure)
         if context is not None:
             await _recorded(
-                runs.finish(
+                runs.note_end(
                     context.run_id, outcome.status, finished_at=utcnow(), error=outcome.error
                 ),
                 context,
@@ -310,9 +344,23 @@ async def _completed(deps: Dependencies, started: StartedAction) -> ActionResult
         ) from error
     if context is not None:
         await _recorded(
-            runs.finish(context.run_id, RunStatus.SUCCESS, finished_at=utcnow()), context
+            runs.note_end(context.run_id, RunStatus.SUCCESS, finished_at=utcnow()), context
         )
     return result
+
+
+async def _result(deps: Dependencies, started: StartedAction) -> ActionResult:
+    """Wait for an action's result; its record begins meanwhile, and has begun before that ends."""
+    context = started.context
+    if context is None:
+        return await started.handle.result()
+    beginning = asyncio.create_task(
+        _recorded(deps.database.runs.start(run_start(context)), context)
+    )
+    try:
+        return await started.handle.result()
+    finally:
+        await beginning
 
 
 async def _recorded(write: Awaitable[object], context: RunContext) -> None:

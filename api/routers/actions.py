@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
 from activities.actions import declared_action
 from api.action_calls import (
@@ -14,10 +14,18 @@ from api.action_calls import (
     CallOptions,
     action_result,
     await_action,
+    call_facts,
     start_action,
 )
 from api.background import AppTasks
-from api.dependencies import Background, Caller, Dependencies, Deps
+from api.dependencies import (
+    Background,
+    Caller,
+    CallerAccess,
+    Dependencies,
+    Deps,
+    environment_of,
+)
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.schemas.actions import ActionCall, ActionRef, StartedActionView
 from api.schemas.base import ErrorEnvelope, Success
@@ -62,8 +70,9 @@ Options = Annotated[CallOptions, Depends(_options)]
     },
 )
 async def trigger_action(
+    request: Request,
     deps: Deps,
-    caller: Caller,
+    access: CallerAccess,
     *,
     background: Background,
     body: ActionCall,
@@ -72,8 +81,16 @@ async def trigger_action(
     options: Options,
 ) -> Response:
     """Run an action and return what it returns, or with `X-Async` where to ask for it."""
-    connection = await deps.database.connections.get(caller.id, integration, connection_id)
-    call = CalledAction(connection, body.action_name, body.input, options)
+    facts = await call_facts(
+        deps, access.environment_id, integration, connection_id, body.action_name
+    )
+    if facts is not None:
+        caller, connection = facts.environment, facts.connection
+    else:
+        # One of these says what there is not.
+        caller = await environment_of(request)
+        connection = await deps.database.connections.get(caller.id, integration, connection_id)
+    call = CalledAction(connection, body.action_name, body.input, options, facts)
     return await answer_call(deps, caller, background, call)
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from perdure.crypto.keyring import KeyRing
+from perdure.db.action_calls import ActionCallStore
 from perdure.db.action_queue import ActionQueue
 from perdure.db.actions import ActionStore
 from perdure.db.api_keys import ApiKeyStore
@@ -75,6 +76,7 @@ class Database:
     deliveries: DeliveryStore
     dry_runs: DryRunStore
     actions: ActionStore
+    action_calls: ActionCallStore
     action_queue: ActionQueue
     webhook_arrivals: WebhookArrivalStore
     webhook_events: WebhookEventStore
@@ -138,6 +140,7 @@ class Database:
                 deliveries=DeliveryStore(pool),
                 dry_runs=DryRunStore(pool, records),
                 actions=ActionStore(pool),
+                action_calls=ActionCallStore(pool, keyring),
                 action_queue=ActionQueue(pool),
                 webhook_arrivals=WebhookArrivalStore(pool, keyring),
                 webhook_events=WebhookEventStore(pool, keyring),

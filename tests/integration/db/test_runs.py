@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from perdure.crypto.keyring import KeyRing
 from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.records import ModelCounts, RecordSet
@@ -70,6 +71,27 @@ async def test_the_first_end_of_a_run_counts(db: Database, run: RunStart) -> Non
     assert (first, second) == (True, False)
     found = await db.runs.get(run.environment_id, run.id)
     assert (found.status, found.finished_at, found.error) == (RunStatus.FAILED, MOMENT, error)
+
+
+async def test_an_end_that_is_noted_while_somebody_waits_is_seen_at_once(
+    db: Database, run: RunStart
+) -> None:
+    error = {"type": "script_error", "message": "no"}
+
+    await db.runs.note_end(run.id, RunStatus.FAILED, finished_at=MOMENT, error=error)
+    await db.runs.note_end(run.id, RunStatus.SUCCESS, finished_at=MOMENT)
+
+    found = await db.runs.get(run.environment_id, run.id)
+    assert (found.status, found.finished_at, found.error) == (RunStatus.FAILED, MOMENT, error)
+
+
+async def test_what_comes_after_such_an_end_waits_for_the_disk_again(
+    postgres: str, keyring: KeyRing, run: RunStart
+) -> None:
+    async with Database.open(postgres, keyring=keyring, pool_size=1) as own:
+        await own.runs.note_end(run.id, RunStatus.SUCCESS, finished_at=MOMENT)
+
+        assert await own.pool.fetchval("SHOW synchronous_commit") == "on"
 
 
 async def test_ending_a_run_that_is_not_known_says_so(db: Database) -> None:
