@@ -18,10 +18,10 @@ from typing import Any
 
 from temporalio import workflow
 
-from perdure.scripts.bundle import Bundle
+from perdure.scripts.bundle import MODELS_FILE, Bundle
 from perdure.scripts.determinism import deterministic_modules
 from perdure.scripts.guard import ForbiddenInScriptError, allowed
-from perdure.scripts.loader import ScriptModules, shared_models
+from perdure.scripts.loader import ScriptModules, loaded_models, shared_models
 from perdure.scripts.validation import ModelValidator
 
 __all__ = ["import_in_background", "load_for_workflow", "model_validator", "modules_for_steps"]
@@ -30,17 +30,23 @@ __all__ = ["import_in_background", "load_for_workflow", "model_validator", "modu
 _outside_sandbox = ThreadPoolExecutor(max_workers=1, thread_name_prefix="perdure-models")
 _importing = ThreadPoolExecutor(max_workers=4, thread_name_prefix="perdure-import")
 _imported: set[str] = set()
+_VALIDATOR = "__perdure_validator__"
 
 
 def load_for_workflow(bundle: Bundle, path: str) -> ModuleType:
     """Load a script as workflow code; call it inside the workflow."""
-    with allowed():
-        models = _outside_sandbox.submit(shared_models, bundle).result()
+    models = loaded_models(bundle)
+    if models is None and MODELS_FILE in bundle.files:
+        with allowed():
+            models = _outside_sandbox.submit(shared_models, bundle).result()
     return ScriptModules(bundle, outside=_deterministic_import, models=models).load(path)
 
 
 def model_validator(bundle: Bundle) -> ModelValidator:
     """Return the bundle's models as judges of values, shared by the runs of the process."""
+    validator: ModelValidator | None = getattr(loaded_models(bundle), _VALIDATOR, None)
+    if validator is not None:
+        return validator
     with allowed():
         return _outside_sandbox.submit(_model_validator, bundle).result()
 
@@ -49,10 +55,10 @@ def _model_validator(bundle: Bundle) -> ModelValidator:
     module = shared_models(bundle)
     if module is None:
         return ModelValidator({}, _outside_sandbox)
-    validator = getattr(module, "__perdure_validator__", None)
+    validator: ModelValidator | None = getattr(module, _VALIDATOR, None)
     if validator is None:
         validator = ModelValidator(getattr(module, "MODELS", {}), _outside_sandbox)
-        vars(module)["__perdure_validator__"] = validator
+        vars(module)[_VALIDATOR] = validator
     return validator
 
 

@@ -19,6 +19,7 @@ from functools import lru_cache
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
+from perdure.ids import BundleHash
 from perdure.scripts.bundle import MODELS_FILE, Bundle
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ScriptModules",
     "bundle_file",
     "is_script_file",
+    "loaded_models",
     "needed_files",
     "shared_models",
     "show_sources",
@@ -36,6 +38,7 @@ Import = Callable[..., ModuleType]
 
 _FILE_PREFIX = "perdure-bundle:"
 _models_lock = threading.Lock()
+_loaded_models: dict[tuple[BundleHash, str], ModuleType] = {}
 _MODELS = MODELS_FILE.removesuffix(".py")
 
 
@@ -279,4 +282,12 @@ def shared_models(bundle: Bundle) -> ModuleType | None:
     if MODELS_FILE not in bundle.files:
         return None
     with _models_lock:
-        return _load_models(bundle.hash, bundle.files[MODELS_FILE])
+        source = bundle.files[MODELS_FILE]
+        module = _load_models(bundle.hash, source)
+        _loaded_models[bundle.hash, source] = module
+        return module
+
+
+def loaded_models(bundle: Bundle) -> ModuleType | None:
+    """Return what `shared_models` returned before, None where nothing has asked it yet."""
+    return _loaded_models.get((bundle.hash, bundle.files.get(MODELS_FILE, "")))
