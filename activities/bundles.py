@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from temporalio import activity
 
@@ -81,15 +84,30 @@ def script_files(
     return _files(bundle, script_path(bundle.files, integration, kind, name, older=older))
 
 
+@dataclass(frozen=True, slots=True)
+class _Script:
+    """A script of a bundle, told apart by hash and path alone."""
+
+    bundle: BundleHash
+    path: str
+    files: Mapping[str, str] = field(compare=False)
+
+
 def _files(bundle: StoredBundle, path: str) -> ScriptFiles:
+    return _files_of(_Script(bundle.hash, path, bundle.files))
+
+
+@lru_cache(maxsize=256)
+def _files_of(script: _Script) -> ScriptFiles:
+    """Return a script's files; to find them all of them are parsed, so that is done once."""
     try:
-        files = needed_files(bundle.files, path)
+        files = needed_files(script.files, script.path)
         # Validation needs the models even where the script does not import them.
-        files[MODELS_FILE] = bundle.files[MODELS_FILE]
+        files[MODELS_FILE] = script.files[MODELS_FILE]
     except SyntaxError:
         # The run itself reports it, with file and line.
-        files = bundle.files
-    return ScriptFiles(bundle=bundle.hash, path=path, files=files)
+        files = dict(script.files)
+    return ScriptFiles(bundle=script.bundle, path=script.path, files=files)
 
 
 class LoadScriptInput(Payload):
