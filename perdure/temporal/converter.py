@@ -58,19 +58,21 @@ class _JSONConverter(PydanticJSONPlainPayloadConverter):
 
 
 _json_converter = _JSONConverter()
+_CONVERTERS = (
+    BulkConverter(),
+    *(
+        _json_converter if isinstance(converter, JSONPlainPayloadConverter) else converter
+        for converter in DefaultPayloadConverter.default_encoding_payload_converters
+    ),
+)
+_BY_ENCODING = {converter.encoding.encode(): converter for converter in _CONVERTERS}
 
 
 class _PayloadConverter(CompositePayloadConverter):
-    """The SDK makes several of these in each workflow task; what pydantic builds is shared."""
+    """The SDK makes several of these in each workflow task; what they consist of is shared."""
 
     def __init__(self) -> None:
-        super().__init__(
-            BulkConverter(),
-            *(
-                _json_converter if isinstance(converter, JSONPlainPayloadConverter) else converter
-                for converter in DefaultPayloadConverter.default_encoding_payload_converters
-            ),
-        )
+        self.converters = _BY_ENCODING
 
 
 class _FailureConverter(DefaultFailureConverter):
