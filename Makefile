@@ -7,7 +7,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-slow bench bench-quick bench-lock lint format lock clean
+.PHONY: help setup dev demo test test-slow bench bench-quick bench-many bench-server bench-lock lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,12 @@ bench: $(READY) $(BENCH_READY) ## Measure everything side by side (half an hour;
 
 bench-quick: $(READY) ## Compare with a bare loop and a bare workflow, in less than a minute
 	@$(BIN)/python -m bench quick
+
+bench-server: $(READY) ## Say what each setting of the embedded Temporal is worth
+	@$(BIN)/python -m bench.server_settings
+
+bench-many: $(READY) ## Watch ten thousand connections with an hourly sync each
+	@$(BIN)/python -m bench.many
 
 lint: $(READY) ## Style, types and import contracts
 	@$(BIN)/ruff check --quiet .

@@ -87,17 +87,21 @@ class Engine:
         pids = self.dev.pids.model_dump()
         return {name: cpu_seconds(pids[name]) for name in ("api", "worker", "temporal", "postgres")}
 
-    async def prepare(self) -> None:
-        """Deploy the project and make the bare loop's table."""
+    async def prepare(self, project: Path) -> None:
+        """Deploy a project and make the bare loop's table."""
         files = {
-            str(path.relative_to(_PROJECT)): path.read_text()
-            for path in sorted(_PROJECT.rglob("*"))
+            str(path.relative_to(project)): path.read_text()
+            for path in sorted(project.rglob("*"))
             if path.suffix in {".py", ".yaml"}
         }
         await self._call("POST", "/deployments", {"files": files})
         integration = {"provider": "generic-api-key", "unique_key": "github"}
         await self._call("POST", "/integrations", integration)
         await self.db.execute(BARE_TABLE)
+
+    async def get(self, path: str) -> httpx.Response:
+        """Ask the API, whatever it answers."""
+        return await self._http.get(path)
 
     async def connect(self, connection_id: str, url: str, **metadata: int) -> None:
         """Make a connection to the API; what its syncs read is in its metadata."""
@@ -194,8 +198,12 @@ class Engine:
 
 
 @asynccontextmanager
-async def running_engine(folder: Path) -> AsyncIterator[Engine]:
+async def running_engine(folder: Path, project: Path = _PROJECT) -> AsyncIterator[Engine]:
     """Run `perdure dev` in a folder until the context ends.
+
+    Args:
+        folder: Where it keeps everything.
+        project: What is deployed; its integration is `github`.
 
     Raises:
         ProgramError: It did not come up.
@@ -219,7 +227,7 @@ async def running_engine(folder: Path) -> AsyncIterator[Engine]:
                     raise ProgramError(f"`perdure dev` did not come up:\n{told}")
                 await asyncio.sleep(_LOOK_EVERY)
             async with _connected(dev) as engine:
-                await engine.prepare()
+                await engine.prepare(project)
                 yield engine
         finally:
             await end(process)

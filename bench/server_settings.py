@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -84,6 +84,8 @@ def _pragma(*settings: str) -> tuple[str, ...]:
     return tuple(part for one in settings for part in ("--sqlite-pragma", one))
 
 
+_PARTITIONS = ("matching.numTaskqueueReadPartitions", "matching.numTaskqueueWritePartitions")
+_FAIRNESS = ("matching.useNewMatcher", "matching.enableFairness")
 _RPS = "history.{}ProcessorMaxPollRPS"
 
 VARIANTS = [
@@ -93,8 +95,9 @@ VARIANTS = [
         without=(
             *(_RPS.format(queue) for queue in ("transfer", "timer", "visibility", "outbound")),
             "system.forceSearchAttributesCacheRefreshOnRead",
-            "journal_mode",
-            "synchronous",
+            *("journal_mode", "synchronous", "cache_size", "temp_store"),
+            *_PARTITIONS,
+            *_FAIRNESS,
         ),
     ),
     *(
@@ -104,34 +107,26 @@ VARIANTS = [
     Variant("without journal_mode=WAL", without=("journal_mode",)),
     Variant("without synchronous=NORMAL", without=("synchronous",)),
     Variant("synchronous=OFF", without=("synchronous",), extra=_pragma("synchronous=OFF")),
-    Variant("cache_size=64 MB", extra=_pragma("cache_size=-65536")),
-    Variant("temp_store=MEMORY", extra=_pragma("temp_store=MEMORY")),
+    Variant("without cache_size=64 MB", without=("cache_size",)),
+    Variant("without temp_store=MEMORY", without=("temp_store",)),
     Variant("mmap_size=256 MB", extra=_pragma("mmap_size=268435456")),
-    Variant("locking_mode=EXCLUSIVE", extra=_pragma("locking_mode=EXCLUSIVE")),
     Variant("in memory", in_memory=True),
     Variant(
         "search attributes not read anew each time",
         without=("system.forceSearchAttributesCacheRefreshOnRead",),
     ),
-    Variant(
-        "1 partition a task queue",
-        extra=_dynamic(
-            "matching.numTaskqueueReadPartitions=1", "matching.numTaskqueueWritePartitions=1"
-        ),
-    ),
-    Variant("old matcher", extra=_dynamic("matching.useNewMatcher=false")),
-    Variant("new matcher", extra=_dynamic("matching.useNewMatcher=true")),
-    Variant(
-        "fairness", extra=_dynamic("matching.useNewMatcher=true", "matching.enableFairness=true")
-    ),
+    Variant("4 partitions a task queue", without=_PARTITIONS),
+    Variant("without fairness", without=_FAIRNESS),
     Variant("GOGC=400", environment={"GOGC": "400"}),
-    Variant("GOGC=200", environment={"GOGC": "200"}),
     Variant(
         "CHASM schedules",
         extra=_dynamic(
             "history.enableChasm=true",
             "history.enableCHASMSchedulerCreation=true",
+            "history.enableCHASMSchedulerRouting=true",
+            "history.chasmSchedulerCreationRolloutPercent=100",
             "history.enableCHASMCallbacks=true",
+            'frontend.allowedExperiments=["chasm-scheduler"]',
         ),
     ),
 ]
@@ -250,7 +245,7 @@ def _cpu(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-async def _at_once(calls: list[Callable[[], Awaitable[None]]], limit: int) -> None:
+async def _at_once(calls: Sequence[Callable[[], Awaitable[None]]], limit: int) -> None:
     places = asyncio.Semaphore(limit)
 
     async def one(call: Callable[[], Awaitable[None]]) -> None:

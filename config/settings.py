@@ -188,6 +188,14 @@ class Settings(BaseSettings):
             "runs are kept well below."
         ),
     )
+    worker_steps: int = Field(
+        default=100,
+        ge=1,
+        description=(
+            "Steps that a worker process carries out at once in each of its two task queues; more "
+            "of them wait for their turn."
+        ),
+    )
     ready_file: Path | None = Field(
         default=None, description="File that the worker touches when it takes work."
     )

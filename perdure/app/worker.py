@@ -299,6 +299,7 @@ def workers(container: Container, transport: HttpTransport) -> list[Worker]:
             workflows=[*workflows, *ITEM_WORKFLOWS],
             activities=activities,
             build_id=BUILD_ID,
+            max_concurrent_activities=container.settings.worker_steps,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,

@@ -1,0 +1,194 @@
+"""Thousands of connections with an hourly sync each, on the embedded servers: `make bench-many`.
+
+They are made as an application makes them, through the API, a few at a time. Then nothing is done
+but watch for some minutes: what each process takes, how late runs start, and how long the pages of
+the API take that list it all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.engine import Engine, running_engine
+from bench.programs import ROOT, running
+from perdure.clock import utcnow
+from perdure.temporal.names import WorkflowType
+
+_PROJECT = ROOT / "bench" / "many_project"
+_PROCESSES = ("api", "worker", "temporal", "postgres")
+_LOOK_EVERY = 2.0
+_TIMES = 5
+
+# Connections whose first run has ended.
+_SETTLED = """
+SELECT count(DISTINCT connection_key) FROM runs
+ WHERE kind = 'sync' AND status <> 'running'
+"""
+_FAILED = "SELECT count(*) FROM runs WHERE status NOT IN ('running', 'success')"
+
+
+async def _create(engine: Engine, url: str, count: int, at_once: int) -> dict[str, Any]:
+    """Make connections, and wait until the first run of each has ended."""
+    limit = asyncio.Semaphore(at_once)
+    answered: list[float] = []
+
+    async def one(number: int) -> None:
+        async with limit:
+            began = time.monotonic()
+            await engine.connect(f"customer-{number:05}", url)
+            answered.append(time.monotonic() - began)
+
+    before, began = engine.cpu(), time.monotonic()
+    making = asyncio.gather(*map(one, range(count)))
+    made_after: float | None = None
+    settled = 0
+    while settled < count:
+        await asyncio.sleep(_LOOK_EVERY)
+        settled = await engine.db.fetchval(_SETTLED)
+        if making.done() and made_after is None:
+            await making
+            made_after = time.monotonic() - began
+        print(
+            f"{time.monotonic() - began:7.0f} s: {len(answered)} made, {settled} synced", flush=True
+        )
+    await making
+    wall = time.monotonic() - began
+    return {
+        "connections": count,
+        "at_once": at_once,
+        "made_s": round(made_after or wall, 1),
+        "first_runs_ended_s": round(wall, 1),
+        "answer_ms": _spread(1000 * value for value in answered),
+        "cpu_ms_a_connection": _cpu_since(engine, before, count),
+        "failed_runs": await engine.db.fetchval(_FAILED),
+        "memory_mb": _memory(engine),
+    }
+
+
+async def _watch(engine: Engine, seconds: float) -> dict[str, Any]:
+    """Say what goes on when nobody asks for anything."""
+    since, before = utcnow(), engine.cpu()
+    await asyncio.sleep(seconds)
+    until = utcnow()
+    took = (until - since).total_seconds()
+    shares = {name: value / took for name, value in _used(engine, before).items()}
+    # What is listed is written a moment after it happens.
+    await asyncio.sleep(_LOOK_EVERY)
+    lags = await _lags(engine, since, until)
+    return {
+        "seconds": round(took),
+        "runs": len(lags),
+        "runs_a_second": round(len(lags) / took, 2),
+        "cores": {name: round(share, 3) for name, share in shares.items()},
+        "cpu_ms_a_run": {
+            name: round(1000 * share * took / max(1, len(lags)), 1)
+            for name, share in shares.items()
+        },
+        "lag_ms": _spread(lags),
+        "memory_mb": _memory(engine),
+    }
+
+
+async def _lags(engine: Engine, since: datetime, until: datetime) -> list[float]:
+    """Return how many milliseconds after their time the runs of a while were started."""
+    query = (
+        f"WorkflowType = '{WorkflowType.SYNC}' AND StartTime >= '{since.isoformat()}'"
+        f" AND StartTime < '{until.isoformat()}' AND TemporalScheduledById IS NOT NULL"
+    )
+    lags = []
+    async for run in engine.temporal.list_workflows(query, page_size=1000):
+        due = next(
+            datetime.fromisoformat(str(pair.value))
+            for pair in run.typed_search_attributes
+            if pair.key.name == "TemporalScheduledStartTime"
+        )
+        lags.append((run.start_time - due) / timedelta(milliseconds=1))
+    return lags
+
+
+async def _pages(engine: Engine) -> dict[str, Any]:
+    """Time what lists connections, syncs and runs."""
+    status = "/sync/status?provider_config_key=github&connection_id=customer-00007"
+    paths = [
+        "/connections",
+        "/connections?limit=100",
+        "/connections?limit=100&page=50",
+        "/connections?search=customer-00042",
+        f"{status}&syncs=issues",
+        "/sync/status?provider_config_key=github&syncs=issues",
+        "/runs?limit=100",
+        "/runs?kind=sync&connection_id=customer-00007",
+    ]
+    found = {}
+    for path in paths:
+        times = []
+        size = status_code = 0
+        for _ in range(_TIMES):
+            began = time.monotonic()
+            answer = await engine.get(path)
+            times.append(1000 * (time.monotonic() - began))
+            size, status_code = len(answer.content), answer.status_code
+        found[path] = {
+            "status": status_code,
+            "median_ms": round(statistics.median(times), 1),
+            "bytes": size,
+        }
+    return found
+
+
+def _used(engine: Engine, before: dict[str, float]) -> dict[str, float]:
+    return {name: value - before[name] for name, value in engine.cpu().items()}
+
+
+def _cpu_since(engine: Engine, before: dict[str, float], count: int) -> dict[str, float]:
+    return {name: round(1000 * value / count, 1) for name, value in _used(engine, before).items()}
+
+
+def _memory(engine: Engine) -> dict[str, int]:
+    pids = engine.dev.pids.model_dump()
+    return {name: psutil.Process(pids[name]).memory_info().rss >> 20 for name in _PROCESSES}
+
+
+def _spread(values: Iterable[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    if not ordered:
+        return {}
+    at = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+    return {
+        name: round(ordered[min(len(ordered) - 1, int(part * len(ordered)))], 1)
+        for name, part in at.items()
+    }
+
+
+async def main() -> None:
+    """Do it, and print what was found as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--at-once", type=int, default=16)
+    parser.add_argument("--watch", type=float, default=240.0, help="seconds")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="perdure-many-") as folder:
+        async with (
+            running_engine(Path(folder), project=_PROJECT) as engine,
+            running("bench.fake_api") as (url, _),
+        ):
+            made = await _create(engine, url, options.connections, options.at_once)
+            print(json.dumps({"made": made}, indent=1), flush=True)
+            print(json.dumps({"pages": await _pages(engine)}, indent=1), flush=True)
+            watched = await _watch(engine, options.watch)
+            print(json.dumps({"watched": watched}, indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,79 @@
+"""Many connections on one worker take turns: none waits until a big one is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from config.settings import Settings
+from perdure.app.container import open_container
+from perdure.app.worker import locate_script, workers
+from perdure.proxy.ssrf import AddressGuard
+from perdure.proxy.transport import HttpTransport
+from perdure.temporal.client import register_search_attributes
+from perdure.temporal.watchdog import Watchdog
+from tests.support.project import project
+from tests.support.stack import Stack, namespaced
+from tests.support.upstream import OK, Asked, Upstream
+
+STEPS = 100
+SMALL = 20
+
+SCRIPT = """
+import asyncio
+
+async def fetch_data(nango):
+    steps = (await nango.get_metadata())["steps"]
+    await asyncio.gather(*(nango.get(f"/things/{n}") for n in range(steps)))
+"""
+
+
+@pytest.fixture
+async def narrow(settings: Settings) -> AsyncIterator[Stack]:
+    """A worker that has room for two steps."""
+    async with AsyncExitStack() as opened:
+        own = await namespaced(settings, worker_steps=2)
+        container = await opened.enter_async_context(
+            open_container(own, name="narrow", watchdog=Watchdog(locate_script))
+        )
+        await register_search_attributes(container.temporal)
+        guard = AddressGuard(allow_private_networks=True)
+        transport = await opened.enter_async_context(HttpTransport(guard))
+        for worker in workers(container, transport):
+            await opened.enter_async_context(worker)
+        yield await Stack.create(container)
+
+
+async def test_small_syncs_do_not_wait_for_the_steps_of_a_big_one(narrow: Stack) -> None:
+    served: Counter[str] = Counter()
+    may_answer = asyncio.Event()
+
+    async def answer(asked: Asked) -> None:
+        await may_answer.wait()
+        served[asked.headers["authorization"]] += 1
+        await asked.answer(OK)
+
+    async with Upstream(answer).serving() as upstream:
+        await narrow.deploy(project(SCRIPT))
+        big = await narrow.connect(upstream.url, api_key="big", metadata={"steps": STEPS})
+        small = [
+            await narrow.connect(
+                upstream.url, connection_id=f"small-{n}", api_key="small", metadata={"steps": 1}
+            )
+            for n in range(SMALL)
+        ]
+        of_big = await narrow.start_sync(big)
+        while len((await of_big.describe()).raw_description.pending_activities) < STEPS:
+            await asyncio.sleep(0.05)
+        of_small = [await narrow.start_sync(connection) for connection in small]
+        may_answer.set()
+        await asyncio.gather(*(run.result() for run in of_small))
+        of_big_by_then = next(n for key, n in served.items() if "big" in key)
+        await of_big.result()
+
+    assert sum(served.values()) == STEPS + SMALL
+    assert of_big_by_then < STEPS / 2
