@@ -1,8 +1,9 @@
 """Thousands of connections with an hourly sync each, on the embedded servers: `make bench-many`.
 
-They are made as an application makes them, through the API, a few at a time. Then nothing is done
-but watch for some minutes: what each process takes, how late runs start, and how long the pages of
-the API take that list it all.
+They are made as an application makes them, through the API, a few at a time; each runs its sync at
+once. With `--directly` some get their rows and schedules without that, which is sooner done.
+Then nothing is done but watch for some minutes: what each process takes, how late runs start, and
+how long the pages of the API take that list it all.
 """
 
 from __future__ import annotations
@@ -14,21 +15,39 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
+from temporalio.client import (
+    Client,
+    CreateScheduleInput,
+    Interceptor,
+    OutboundInterceptor,
+    ScheduleHandle,
+)
 
+from activities.sync_schedules import SyncSchedules, sync_input
 from bench.engine import Engine, running_engine
 from bench.programs import ROOT, running
+from config.intervals import parse_runs
+from perdure.app.dev.folder import data_folder
 from perdure.clock import utcnow
+from perdure.crypto.keyring import KeyRing
+from perdure.db.database import Database
+from perdure.temporal.converter import data_converter
 from perdure.temporal.names import WorkflowType
+from perdure.temporal.plugin import PerdurePlugin
 
 _PROJECT = ROOT / "bench" / "many_project"
 _PROCESSES = ("api", "worker", "temporal", "postgres")
 _LOOK_EVERY = 2.0
 _TIMES = 5
+_SCHEDULES_AT_ONCE = 8
+_SETTLING_S = 60.0
+"""The server fires late while it works off what was made together."""
 
 # Connections whose first run has ended.
 _SETTLED = """
@@ -72,6 +91,60 @@ async def _create(engine: Engine, url: str, count: int, at_once: int) -> dict[st
         "answer_ms": _spread(1000 * value for value in answered),
         "cpu_ms_a_connection": _cpu_since(engine, before, count),
         "failed_runs": await engine.db.fetchval(_FAILED),
+        "memory_mb": _memory(engine),
+    }
+
+
+class _Untriggered(Interceptor):
+    """Makes schedules whose first run is not at once."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 - the SDK's own name
+        return _UntriggeredCalls(next)
+
+
+class _UntriggeredCalls(OutboundInterceptor):
+    async def create_schedule(self, input: CreateScheduleInput) -> ScheduleHandle:  # noqa: A002 - the SDK's own name
+        return await super().create_schedule(replace(input, trigger_immediately=False))
+
+
+async def _add_directly(engine: Engine, folder: Path, url: str, numbers: range) -> dict[str, Any]:
+    """Make connections that are as the API's, but for their first runs."""
+    client = await Client.connect(
+        engine.dev.temporal_address,
+        namespace=engine.dev.temporal_namespace,
+        plugins=[PerdurePlugin(data_converter(None, None))],
+        interceptors=[_Untriggered()],
+    )
+    schedules = SyncSchedules(client)
+    key = data_folder(folder / "data").secrets().encryption_keys.get_secret_value()
+    before, began = engine.cpu(), time.monotonic()
+    async with Database.open(
+        engine.dev.database_url, keyring=KeyRing.parse(key), pool_size=4, application_name="bench"
+    ) as database:
+        environment = await database.environments.by_name("dev")
+        limit = asyncio.Semaphore(_SCHEDULES_AT_ONCE)
+
+        async def one(number: int) -> None:
+            async with limit:
+                connection, _ = await database.connections.save(
+                    environment.id,
+                    "github",
+                    f"customer-{number:05}",
+                    {"type": "API_KEY", "apiKey": "key-of-the-benchmark"},
+                    connection_config={"baseUrl": url},
+                )
+                await database.syncs.ensure_all([(connection.key, "issues")])
+                (row,) = await database.syncs.of_connections([connection.key])
+                target = sync_input(environment.name, row)
+                await schedules.ensure(target, parse_runs("every hour"), auto_start=True)
+
+        await asyncio.gather(*map(one, numbers))
+    wall = time.monotonic() - began
+    return {
+        "schedules": len(numbers),
+        "at_once": _SCHEDULES_AT_ONCE,
+        "seconds": round(wall, 1),
+        "cpu_ms_a_schedule": _cpu_since(engine, before, max(1, len(numbers))),
         "memory_mb": _memory(engine),
     }
 
@@ -176,6 +249,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--at-once", type=int, default=16)
+    parser.add_argument("--directly", type=int, default=0, help="how many of them are not made so")
     parser.add_argument("--watch", type=float, default=240.0, help="seconds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="perdure-many-") as folder:
@@ -183,8 +257,14 @@ async def main() -> None:
             running_engine(Path(folder), project=_PROJECT) as engine,
             running("bench.fake_api") as (url, _),
         ):
-            made = await _create(engine, url, options.connections, options.at_once)
+            through_api = options.connections - options.directly
+            made = await _create(engine, url, through_api, options.at_once)
             print(json.dumps({"made": made}, indent=1), flush=True)
+            if options.directly:
+                numbers = range(through_api, options.connections)
+                added = await _add_directly(engine, Path(folder), url, numbers)
+                print(json.dumps({"added": added}, indent=1), flush=True)
+                await asyncio.sleep(_SETTLING_S)
             print(json.dumps({"pages": await _pages(engine)}, indent=1), flush=True)
             watched = await _watch(engine, options.watch)
             print(json.dumps({"watched": watched}, indent=1), flush=True)
