@@ -50,13 +50,24 @@ class Validation:
         if model is not None:
             await self._check(model, [value], lambda _: what, code)
 
-    async def check_records(self, model: str, records: Sequence[Mapping[str, Any]]) -> None:
+    async def check_records(
+        self, model: str, records: Sequence[Mapping[str, Any]], data: Sequence[bytes] = ()
+    ) -> None:
         """Check records in the form in which they are to be saved.
+
+        Args:
+            model: Their model.
+            records: The records.
+            data: All of them in lists as JSON, where somebody has written them so.
 
         Raises:
             HelperError: `invalid_sync_record`, naming model, index, id, field and reason of the
                 first ten; validation is enforced, and nothing of the call is saved.
         """
+        if self._validator is not None and data:
+            validator = self._validator
+            if all(validator.all_fit(model, part) for part in data):
+                return
 
         def name(index: int) -> str:
             return record_name(model, records, index)

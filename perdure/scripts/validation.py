@@ -39,6 +39,7 @@ class ModelValidator:
         self._models = models
         self._executor = executor
         self._judges: dict[str, Callable[[bytes], Any]] = {}
+        self._judges_of_lists: dict[str, Callable[[bytes], Any]] = {}
 
     def knows(self, model: str) -> bool:
         """Say whether the bundle has a model of this name."""
@@ -65,6 +66,25 @@ class ModelValidator:
             return None
         more = f"\n... and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         return "\n".join(found[:_SHOWN]) + more
+
+    def all_fit(self, model: str, data: bytes) -> bool:
+        """Say whether nothing is wrong with any of many values, which costs less than what it is.
+
+        Args:
+            model: Name of the model.
+            data: A list of values as JSON.
+        """
+        if model not in self._models:
+            return True
+        judge = self._judges_of_lists.get(model)
+        if judge is None:
+            judge = self._executor.submit(_judge, list[self._models[model]]).result()  # type: ignore[name-defined]  # a type known at run time
+            self._judges_of_lists[model] = judge
+        try:
+            judge(data)
+        except ValidationError:
+            return False
+        return True
 
     def parse(self, model: Any, value: Any) -> tuple[Any, list[Problem]]:
         """Return a value as an instance of a model, or what is wrong with it.

@@ -7,10 +7,11 @@ the next call of the helper says why, and the run fails even if there is none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from pydantic_core import PydanticSerializationError
 from temporalio import workflow
 from temporalio.common import Priority
 from temporalio.exceptions import ActivityError
@@ -41,6 +42,7 @@ with workflow.unsafe.imports_passed_through():
 __all__ = ["RecordSteps"]
 
 CheckedT = TypeVar("CheckedT")
+ItemT = TypeVar("ItemT")
 
 # Names a change in histories; it can never change.
 _BEHIND = "records-written-behind"
@@ -122,9 +124,10 @@ class RecordSteps(HelperSteps, NangoSync):
         self._check_model(model)
         plain = plain_records(records)
         ids = _checked(check_ids, plain)
+        data = _as_lists(plain) if self._has(_BEHIND) else []
         if self.validation is not None:
-            await self.validation.check_records(model, plain)
-        await self._hand_over(BatchVerb.SAVE, plain, ids, model)
+            await self.validation.check_records(model, plain, data)
+        await self._hand_over(BatchVerb.SAVE, plain, ids, model, data)
         return True
 
     async def batch_update(self, records: Sequence[Record], model: str) -> bool:
@@ -159,17 +162,22 @@ class RecordSteps(HelperSteps, NangoSync):
             raise self._behind.failure.with_traceback(None)
 
     async def _hand_over(
-        self, verb: BatchVerb, records: Sequence[dict[str, Any]], ids: Sequence[str], model: str
+        self,
+        verb: BatchVerb,
+        records: Sequence[dict[str, Any]],
+        ids: Sequence[str],
+        model: str,
+        data: Sequence[bytes] = (),
     ) -> None:
         self._written.add(model)
         if not self._has(_BEHIND):
             await self._write_at_once(verb, records, model)
             return
         to = WriteTo(verb, model, self._not_after.get(model))
-        for start in range(0, len(records), RECORDS_PER_BATCH):
-            end = start + RECORDS_PER_BATCH
-            # As the records are now: the script may go on and change them.
-            chunk = Chunk(encoded(records[start:end]), ids[start:end])
+        # As the records are now: the script may go on and change them.
+        lists = data or [encoded(part) for part in _lists(records)]
+        for part, own_ids in zip(lists, _lists(ids), strict=True):
+            chunk = Chunk(part, own_ids)
             self._raise_unwritten()
             # A call that never waits would keep the script's other tasks from their turn.
             await asyncio.sleep(0)
@@ -212,8 +220,8 @@ class RecordSteps(HelperSteps, NangoSync):
     async def _write_at_once(
         self, verb: BatchVerb, records: Sequence[dict[str, Any]], model: str
     ) -> None:
-        for start in range(0, len(records), RECORDS_PER_BATCH):
-            batch = list(records[start : start + RECORDS_PER_BATCH])
+        for part in _lists(records):
+            batch = list(part)
             step = BatchInput(
                 context=self._context,
                 model=model,
@@ -240,6 +248,19 @@ class RecordSteps(HelperSteps, NangoSync):
             await self.log(duplicates_text(model, result.duplicates), level="warn")
         if result.ignored:
             await self.log(ignored_text(_word(verb), model, result.ignored), level="debug")
+
+
+def _lists(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
+    for start in range(0, len(items), RECORDS_PER_BATCH):
+        yield items[start : start + RECORDS_PER_BATCH]
+
+
+def _as_lists(records: Sequence[dict[str, Any]]) -> list[bytes]:
+    """Return records as JSON; nothing where one cannot be written, of which others speak."""
+    try:
+        return [encoded(part) for part in _lists(records)]
+    except PydanticSerializationError:
+        return []
 
 
 def _word(verb: BatchVerb) -> str:
