@@ -32,6 +32,10 @@ class NangoSync(NangoAction):
     async def batch_save(self, records: Sequence[Record], model: str) -> bool:
         """Insert or update records; what is unchanged is left alone.
 
+        They are checked at once and written behind the script, before anything that may look at
+        records. What could not be written is raised by the next call of the helper, and fails the
+        run in any case.
+
         Args:
             records: Any number of them, each with an `id` (string or integer).
             model: One of the sync's output models.

@@ -265,6 +265,9 @@ async def main() -> None:
             source.url, connection_id="broken", metadata={"fail": True}
         )
         await save("sync-failure", await environment.start_sync(failing))
+        # The two before are of a time when each page and each batch was a step of its own.
+        await save("sync-ahead-success", await environment.start_sync(ok))
+        await save("sync-ahead-failure", await environment.start_sync(failing))
         await save("action-success", await environment.start_action(ok, HELLO))
         queued = {"queued": True, "ordered": True, "max_retries": 1}
         await save("action-queued-success", await environment.start_action(ok, HELLO, **queued))

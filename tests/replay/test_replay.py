@@ -51,5 +51,5 @@ def test_there_are_fixtures() -> None:
     recorded |= {"connection-create-success", "connection-delete-success"}
     recorded |= {"on-event-success", "on-event-failure", "action-queued-success", "action-timeout"}
     recorded |= {"webhook-success", "webhook-failure", "webhook-dispatch-success"}
-    recorded |= {"sync-tracked-success"}
+    recorded |= {"sync-tracked-success", "sync-ahead-success", "sync-ahead-failure"}
     assert {file.stem for file in FILES} >= recorded
