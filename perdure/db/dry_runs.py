@@ -311,7 +311,7 @@ class DryRunStore:
             kept = [number for number, name in enumerate(names) if name not in changed]
             return RecordPage(
                 records=tuple(page.records[number] for number in kept),
-                cursors=tuple(page.cursors[number] for number in kept),
+                places=tuple(page.places[number] for number in kept),
                 next_cursor=page.next_cursor or "changed:0",
             )
         found = await self._changed(run_id, target, after=int(place[1]), limit=limit + 1)

@@ -108,13 +108,18 @@ class RecordPage:
 
     Attributes:
         records: Encoded records in the order of their latest change.
-        cursors: The cursor of each of them.
+        places: The place of each of them in the stream.
         next_cursor: Cursor of the last record when more follow, else None.
     """
 
     records: tuple[bytes, ...]
-    cursors: tuple[str, ...]
+    places: tuple[int, ...]
     next_cursor: str | None
+
+    @property
+    def cursors(self) -> tuple[str, ...]:
+        """The cursor of each record."""
+        return tuple(map(encode_cursor, self.places))
 
     def body(self) -> bytes:
         """Return the JSON body `{"next_cursor":...,"records":[...]}`."""
@@ -176,8 +181,8 @@ class RecordStore(RecordWriter):
         shown = rows[:limit]
         more = len(rows) > limit
         return RecordPage(
-            records=tuple(splice(StoredRecord(*row.values())) for row in shown),
-            cursors=tuple(encode_cursor(row["change_seq"]) for row in shown),
+            records=tuple(splice(StoredRecord(*row)) for row in shown),
+            places=tuple(row["change_seq"] for row in shown),
             next_cursor=encode_cursor(shown[-1]["change_seq"]) if more and shown else None,
         )
 

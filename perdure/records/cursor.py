@@ -7,6 +7,7 @@ that was committed after that one, each record once, at its latest change.
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 
 from perdure.errors import InvalidInputError
@@ -19,7 +20,9 @@ _MAX_SEQ = 2**63 - 1
 
 def encode_cursor(change_seq: int) -> str:
     """Return the cursor that stands for a change."""
-    return base64.urlsafe_b64encode(f"v1:{change_seq}".encode()).decode().rstrip("=")
+    # What `urlsafe_b64encode` would give, several times as fast: digits lead to neither + nor /.
+    encoded = binascii.b2a_base64(b"v1:%d" % change_seq, newline=False)
+    return encoded.decode("ascii").rstrip("=")
 
 
 def decode_cursor(cursor: str) -> int:

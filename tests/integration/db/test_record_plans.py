@@ -107,7 +107,7 @@ async def test_sets_are_found_and_counted_without_going_through_them(
         assert sum(n["Actual Rows"] * n["Actual Loops"] for n in plan if "Index Name" in n) < 10
 
 
-async def test_a_batch_looks_at_no_other_giventhan_its_own(
+async def test_a_batch_looks_at_no_other_records_than_its_own(
     filled: tuple[Database, RecordSet],
 ) -> None:
     db, target = filled
