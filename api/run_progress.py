@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 from api.dependencies import Dependencies
 from api.run_views import RunView, Waiting, waiting_of
 from api.temporal import temporal_answers
+from perdure.db.run_cursors import CursorKey
 from perdure.errors import UnavailableError
 from perdure.temporal.names import PROGRESS_QUERY
 from perdure.temporal.payloads import RunProgress
@@ -48,6 +49,8 @@ async def progress_of(
     progress, waiting = await asyncio.gather(
         _asked(deps, found, limit), _items_waiting(deps, view, limit)
     )
+    if progress is not None and progress.read:
+        progress = await _with_pages(deps, view, progress)
     waiting = view.waiting or waiting or (_own_wait(progress) if progress else None)
     return SeenProgress(replace(view, waiting=waiting), progress)
 
@@ -64,6 +67,17 @@ async def _asked(
     except (UnavailableError, RPCError, WorkflowQueryFailedError):
         return None
     return progress
+
+
+async def _with_pages(deps: Dependencies, view: RunView, progress: RunProgress) -> RunProgress:
+    """Add the pages that are saved already of a step which has not ended."""
+    key = CursorKey(view.run.id, view.run.workflow_id, progress.read)
+    try:
+        saved = await deps.database.run_cursors.pages(key)
+    except UnavailableError:
+        return progress
+    more = max(saved - progress.read_pages, 0)
+    return progress.model_copy(update={"pages": progress.pages + more})
 
 
 async def _items_waiting(deps: Dependencies, view: RunView, limit: timedelta) -> Waiting | None:

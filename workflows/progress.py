@@ -34,7 +34,7 @@ class Progress:
 
     def resume(self, former: RunProgress) -> None:
         """Go on counting where a former execution stopped."""
-        self._set(wait=None, **former.model_dump(exclude={"wait"}))
+        self._set(wait=None, **former.model_dump(exclude={"wait", "read", "read_pages"}))
 
     def request(self) -> None:
         """Count a request that is no page."""
@@ -57,6 +57,15 @@ class Progress:
         """
         cursor = None if following is None else self._mask(str(following))[:_CURSOR_LENGTH]
         self._set(pages=self._now.pages + count, cursor=cursor)
+
+    def reading(self, number: int, pages: int) -> None:
+        """Say which read past the script is under way.
+
+        Args:
+            number: Its number in the workflow, 0 where none is any more.
+            pages: How many of its pages are counted.
+        """
+        self._set(read=number, read_pages=pages)
 
     def records(self, model: str, counts: Mapping[str, int]) -> None:
         """Count what became of records."""

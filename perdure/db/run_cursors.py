@@ -64,6 +64,11 @@ SELECT moved.*, EXISTS (SELECT FROM counted) AS run_goes_on FROM moved
 """
 
 
+_PAGES = """
+SELECT pages FROM run_cursors WHERE run_id = $1 AND workflow_id = $2 AND number = $3
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class CursorKey:
     """Which read.
@@ -147,6 +152,12 @@ class RunCursorStore:
         if row is None:
             raise attempt_superseded()
         return self._cursor(key, row)
+
+    async def pages(self, key: CursorKey) -> int:
+        """Return how many pages of a read are saved, 0 where nobody has claimed it."""
+        async with borrowed(self._pool) as conn:
+            pages: int | None = await conn.fetchval(_PAGES, key.run_id, key.workflow_id, key.number)
+        return pages or 0
 
     def move(self, key: CursorKey, claim: Claim, *, state: bytes | None) -> CursorMove:
         """Return what moves a read behind a page in the statement that saves the page.

@@ -195,6 +195,8 @@ class RunProgress(Payload):
         items_failed: Those of them that failed.
         wait: What it waits for on its own account; a step that is repeated says so itself.
         remarks: What else is to be said of records, by model.
+        read: Number of the read past the script that is under way, 0 where none is.
+        read_pages: Those of its pages that `pages` counts; its cursor's row knows of more.
     """
 
     pages: int = 0
@@ -206,6 +208,8 @@ class RunProgress(Payload):
     items_failed: int = 0
     wait: Wait | None = None
     remarks: dict[str, str] = {}
+    read: int = 0
+    read_pages: int = 0
 
 
 class RunState(Payload):

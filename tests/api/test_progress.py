@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,20 @@ async def one(nango, n):
 
 async def fetch_data(nango):
     await nango.each([1, 2, 3], one, concurrency=1)
+"""
+
+SAVING = """
+async def fetch_data(nango):
+    pages = nango.paginate(
+        endpoint="/issues",
+        paginate={
+            "type": "cursor",
+            "cursor_name_in_request": "cursor",
+            "cursor_path_in_response": "next",
+            "response_path": "items",
+        },
+    )
+    await pages.save("Issue")
 """
 
 POSTING = """
@@ -111,6 +126,29 @@ async def test_wait_before_a_write_is_repeated_is_told_with_its_end(
     assert run["waiting"]["next_attempt_at"] > run["started_at"]
     assert run["checkpoints"] == {"from": None, "to": {"page": 7}}
     assert (await status(live))["checkpoint"] == {"page": 7}
+    await end(live)
+
+
+async def test_pages_that_are_saved_past_the_script_are_told_while_their_step_works(
+    live: httpx.AsyncClient, source: Source
+) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hold(page: int) -> Response | None:
+        if page == 3:
+            asked.set()
+            release.wait(30)
+        return None
+
+    source.before = hold
+    await deploy(live, project(SAVING))
+    await connect(live, source.url)
+
+    run = await running(live, lambda run: (run["progress"] or {}).get("pages") == 2)
+
+    assert asked.is_set()
+    assert run["counts"]["Issue"]["added"] == 200
+    release.set()
     await end(live)
 
 

@@ -89,7 +89,10 @@ class PipelineSteps(RecordSteps, HttpSteps):
         )
         await self.settle()
         with self._writing():
-            return await self._slices(call)
+            try:
+                return await self._slices(call)
+            finally:
+                self.progress.reading(0, 0)
 
     async def _slices(self, call: SavePagesInput) -> SavedPages:
         known, seconds = _NO_COUNTS, _FIRST_SECONDS
@@ -106,6 +109,7 @@ class PipelineSteps(RecordSteps, HttpSteps):
                 f"{verb} {call.model} · {request.method} {request.endpoint} "
                 f"· from page {known.pages + 1}"
             )
+            self.progress.reading(call.number, known.pages)
             try:
                 done = await self._step(
                     SavePagesActivities.save_pages,

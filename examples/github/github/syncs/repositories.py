@@ -8,5 +8,5 @@ from shared.github_objects import to_repository
 
 async def fetch_data(nango: NangoSync) -> None:
     where = RepositoryName.model_validate(await nango.get_metadata())
-    async for page in nango.paginate(f"/users/{where.owner}/repos"):
-        await nango.batch_save([to_repository(raw) for raw in page], "GithubRepository")
+    pages = nango.paginate(f"/users/{where.owner}/repos")
+    await pages.save("GithubRepository", map=to_repository)

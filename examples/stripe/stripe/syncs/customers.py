@@ -9,8 +9,7 @@ async def fetch_data(nango: NangoSync) -> None:
     # Stripe can filter customers by when they were created, never by when they were changed: a
     # filter would miss each later change. So every run reads the whole list. What did not change
     # costs a comparison of hashes: it is not written, and not reported to whoever reads records.
-    async for page in nango.paginate("/v1/customers"):
-        await nango.batch_save([to_customer(raw) for raw in page], "StripeCustomer")
+    await nango.paginate("/v1/customers").save("StripeCustomer", map=to_customer)
 
     # A deleted customer is missing from the list without a word. Stripe keeps its events for thirty
     # days, long enough for a sync that runs every hour.
