@@ -96,4 +96,4 @@ async def test_pages_go_on_at_the_cursor_whenever_the_worker_is_killed(
     assert set(source.served) == set(range(1, pages + 1))
     assert sum(source.served.values()) <= pages + IN_FLIGHT * kills, source.served.most_common(9)
     print("resumed after", [round(seconds, 1) for seconds in resumed])
-    assert max(resumed) < 30
+    assert max(resumed) < 15
