@@ -45,8 +45,21 @@ _PROJECT = ROOT / "bench" / "many_project"
 _PROCESSES = ("api", "worker", "temporal", "postgres")
 _LOOK_EVERY = 2.0
 _TIMES = 5
+_LONG_MS = 2000.0
+_STATUS = "/sync/status?provider_config_key=github&syncs=issues"
+_PAGES = (
+    "/connections",
+    "/connections?limit=100",
+    "/connections?limit=100&page=50",
+    "/connections?search=customer-00042",
+    "/runs?limit=100",
+    "/runs?kind=sync&connection_id=customer-00007",
+    f"{_STATUS}&connection_id=customer-00007",
+    _STATUS,
+)
+"""What lists connections, runs and syncs; the last one asks Temporal for every schedule."""
 _SCHEDULES_AT_ONCE = 8
-_SETTLING_S = 60.0
+_SETTLING_S = 45.0
 """The server fires late while it works off what was made together."""
 
 # Connections whose first run has ended.
@@ -190,34 +203,16 @@ async def _lags(engine: Engine, since: datetime, until: datetime) -> list[float]
     return lags
 
 
-async def _pages(engine: Engine) -> dict[str, Any]:
-    """Time what lists connections, syncs and runs."""
-    status = "/sync/status?provider_config_key=github&connection_id=customer-00007"
-    paths = [
-        "/connections",
-        "/connections?limit=100",
-        "/connections?limit=100&page=50",
-        "/connections?search=customer-00042",
-        f"{status}&syncs=issues",
-        "/sync/status?provider_config_key=github&syncs=issues",
-        "/runs?limit=100",
-        "/runs?kind=sync&connection_id=customer-00007",
-    ]
-    found = {}
-    for path in paths:
-        times = []
-        size = status_code = 0
-        for _ in range(_TIMES):
-            began = time.monotonic()
-            answer = await engine.get(path)
-            times.append(1000 * (time.monotonic() - began))
-            size, status_code = len(answer.content), answer.status_code
-        found[path] = {
-            "status": status_code,
-            "median_ms": round(statistics.median(times), 1),
-            "bytes": size,
-        }
-    return found
+async def _page(engine: Engine, path: str) -> dict[str, Any]:
+    """Time an answer of the API, several times where it is quick."""
+    times: list[float] = []
+    found: dict[str, Any] = {}
+    while len(times) < _TIMES and sum(times) < _LONG_MS:
+        began = time.monotonic()
+        answer = await engine.get(path)
+        times.append(1000 * (time.monotonic() - began))
+        found = {"status": answer.status_code, "bytes": len(answer.content)}
+    return {**found, "median_ms": round(statistics.median(times), 1)}
 
 
 def _used(engine: Engine, before: dict[str, float]) -> dict[str, float]:
@@ -265,9 +260,10 @@ async def main() -> None:
                 added = await _add_directly(engine, Path(folder), url, numbers)
                 print(json.dumps({"added": added}, indent=1), flush=True)
                 await asyncio.sleep(_SETTLING_S)
-            print(json.dumps({"pages": await _pages(engine)}, indent=1), flush=True)
             watched = await _watch(engine, options.watch)
             print(json.dumps({"watched": watched}, indent=1), flush=True)
+            for path in _PAGES:
+                print(json.dumps({path: await _page(engine, path)}), flush=True)
 
 
 if __name__ == "__main__":
