@@ -18,7 +18,7 @@ from typing import Any
 
 import asyncpg
 import httpx
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError
 
 from bench.bare import BARE_TABLE
 from bench.programs import ROOT, ProgramError, end
@@ -133,15 +133,17 @@ class Engine:
             await self._call("POST", "/sync/trigger", target)
             run = await self._new_run(connection_id, known)
             handle = self.temporal.get_workflow_handle(run["workflow_id"], run_id=run["id"])
-            await handle.result()
-        executions = await self._executions(handle, run["id"])
-        infos = [execution.raw_description.workflow_execution_info for execution in executions]
-        closed = executions[-1].close_time
-        assert closed is not None
+            try:
+                await handle.result()
+            except WorkflowFailureError as error:
+                raise ProgramError(f"{sync} failed: {error.cause}") from error
+        execution = await handle.describe()
+        info = execution.raw_description.workflow_execution_info
+        assert execution.close_time is not None
         return SyncRun(
-            seconds=(closed - executions[0].start_time).total_seconds(),
-            events=sum(info.history_length for info in infos),
-            history_bytes=sum(info.history_size_bytes for info in infos),
+            seconds=(execution.close_time - execution.start_time).total_seconds(),
+            events=info.history_length,
+            history_bytes=info.history_size_bytes,
             memory=memory,
         )
 
@@ -161,20 +163,6 @@ class Engine:
         """Remove all records, and write out what Postgres still has to."""
         await self.db.execute(_EMPTY)
         await self.db.execute(_CHECKPOINT)
-
-    async def _executions(
-        self, handle: WorkflowHandle[Any, Any], run_id: str
-    ) -> list[WorkflowExecutionDescription]:
-        """Return a run's executions: more than one where it continued as new."""
-        found = []
-        following: str | None = run_id
-        while following is not None:
-            execution = self.temporal.get_workflow_handle(handle.id, run_id=following)
-            found.append(await execution.describe())
-            last = [event async for event in execution.fetch_history_events(page_size=1000)][-1]
-            attributes = last.workflow_execution_continued_as_new_event_attributes
-            following = attributes.new_execution_run_id or None
-        return found
 
     async def _new_run(self, connection_id: str, known: set[str]) -> dict[str, Any]:
         async with asyncio.timeout(_UP_SECONDS):

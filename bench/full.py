@@ -64,7 +64,7 @@ async def full(pieces: Sequence[str]) -> None:
     """Measure pieces, and write and show the results of these and of those that stand already.
 
     Raises:
-        ProgramError: Something did not do what it is there for. What was measured before is kept.
+        ProgramError: A piece was not measured to its end; what there is of it is kept.
     """
     if not DLT_PYTHON.exists():
         raise ProgramError(f"{DLT_PYTHON} is missing: `make bench` makes it")
@@ -83,26 +83,32 @@ async def full(pieces: Sequence[str]) -> None:
                 }
                 comparison.found.clear()
                 calls = None
-                if name == "actions":
-                    calls = await _calls(engine, url)
-                else:
-                    piece = _READS[name]
-                    about |= {"source": await _ceiling(url, piece.page)}
-                    for number in range(piece.rounds):
-                        await comparison.round(
-                            piece.wanted(number),
-                            page=piece.page,
-                            number=number,
-                            again=piece.again,
-                        )
+                try:
+                    if name == "actions":
+                        calls = await _calls(engine, url)
+                    else:
+                        about |= {"source": await _ceiling(url, _READS[name].page)}
+                        await _rounds(comparison, _READS[name])
+                except ProgramError as error:
+                    # An hour's work is not thrown away for what came last.
+                    about["failed"] = str(error)
+                    print(f"{name}: {error}", file=sys.stderr)
                 results.put(name, comparison.found, about=about, calls=calls)
                 results.write(RESULTS)
     show(results)
     print(f"written: {RESULTS}", file=sys.stderr)
-    if not results.rows():
-        return
     plot = (str(DLT_PYTHON), "-m", "bench.plot", str(RESULTS))
     subprocess.run(plot, check=True, cwd=ROOT)
+    failed = [name for name in pieces if "failed" in results.pieces[name]]
+    if failed:
+        raise ProgramError(f"not measured to the end: {', '.join(failed)}")
+
+
+async def _rounds(comparison: Comparison, piece: _Piece) -> None:
+    for number in range(piece.rounds):
+        await comparison.round(
+            piece.wanted(number), page=piece.page, number=number, again=piece.again
+        )
 
 
 async def _calls(engine: Engine, url: str) -> Any:

@@ -81,4 +81,6 @@ def _draw(told: dict[str, Any], path: Path) -> None:
 
 if __name__ == "__main__":
     source = Path(sys.argv[1])
-    _draw(json.loads(source.read_text()), source.with_suffix(".svg"))
+    told = json.loads(source.read_text())
+    if told["medians"]:
+        _draw(told, source.with_suffix(".svg"))
