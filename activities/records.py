@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain, islice
 from typing import Any
 
 from temporalio import activity
@@ -23,7 +24,13 @@ from perdure.db.record_writes import (
 )
 from perdure.errors import InvalidInputError
 from perdure.ids import ConnectionKey
-from perdure.records.prepare import prepare_batch, prepare_deletion, prepare_update
+from perdure.records.canonical import HASH_BYTES, to_json
+from perdure.records.prepare import (
+    PreparedBatch,
+    prepare_batch,
+    prepare_deletion,
+    prepare_update,
+)
 from perdure.temporal.bulk import BulkPayload, decoded
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import Payload, RunContext
@@ -38,6 +45,7 @@ __all__ = [
     "add_counts",
     "duplicates_text",
     "ignored_text",
+    "prepared_lines",
 ]
 
 
@@ -56,9 +64,11 @@ class BatchVerb(StrEnum):
 
 
 class BatchInput(BulkPayload):
-    """Records of one model, in `bulk` lists of them that a script has saved one after the other.
+    """Records of one model that a script has handed over, some at once and others after them.
 
     Attributes:
+        bulk: For each time a list of records; of prepared ones `prepared_lines`.
+        prepared: Whether the script's worker has prepared them to be saved.
         records: What a worker of an earlier time has put here.
         sealed: Whether a record carries a secret of the connection.
         not_after: Records that others changed after this place in the stream are left alone,
@@ -72,6 +82,7 @@ class BatchInput(BulkPayload):
     sealed: bool = False
     not_after: int | None = None
     number: int = 0
+    prepared: bool = False
 
     def holds_secret(self) -> bool:
         """See base class."""
@@ -100,6 +111,50 @@ class BatchInput(BulkPayload):
                 together = []
             together += part
         yield together
+
+    def prepared_statements(self) -> Iterator[PreparedBatch]:
+        """Yield prepared records, as `statements` does."""
+        together: list[PreparedBatch] = []
+        count, lines = 0, iter(self.bulk)
+        for head in lines:
+            about = decoded(head)
+            ids = tuple(about["ids"])
+            hashes = bytes.fromhex(about["hashes"])
+            part = PreparedBatch(
+                ids=ids,
+                payloads=tuple(islice(lines, len(ids))),
+                hashes=tuple(
+                    hashes[place : place + HASH_BYTES]
+                    for place in range(0, len(hashes), HASH_BYTES)
+                ),
+                duplicates=tuple(about["duplicates"]),
+            )
+            if together and count + len(part) > RECORDS_PER_BATCH:
+                yield _joined(together)
+                together, count = [], 0
+            together.append(part)
+            count += len(part)
+        yield _joined(together)
+
+
+def prepared_lines(batch: PreparedBatch) -> tuple[bytes, ...]:
+    """Return prepared records as they travel: a line about them, and a line for each."""
+    about = {
+        "ids": batch.ids,
+        "hashes": b"".join(batch.hashes).hex(),
+        "duplicates": batch.duplicates,
+    }
+    return (to_json(about), *batch.payloads)
+
+
+def _joined(batches: Sequence[PreparedBatch]) -> PreparedBatch:
+    """Put batches together that have no id in common."""
+    return PreparedBatch(
+        ids=tuple(chain.from_iterable(batch.ids for batch in batches)),
+        payloads=tuple(chain.from_iterable(batch.payloads for batch in batches)),
+        hashes=tuple(chain.from_iterable(batch.hashes for batch in batches)),
+        duplicates=tuple(chain.from_iterable(batch.duplicates for batch in batches)),
+    )
 
 
 class BatchOutcome(Payload):
@@ -191,17 +246,7 @@ class RecordActivities:
         records, target, by = self._database.records, _target(batch), _writer(batch)
         match verb:
             case BatchVerb.SAVE:
-                saved = prepare_batch(batch.records)
-                takes_more = batch.context.dry_run or by.not_after is not None or saved.duplicates
-                return PreparedWrite(
-                    verb,
-                    target,
-                    saved.ids,
-                    lambda conn: records.save(target, saved, by=by, conn=conn),
-                    None
-                    if takes_more
-                    else lambda move: records.save_page(target, saved, move, by=by),
-                )
+                return self._save(batch, prepare_batch(batch.records))
             case BatchVerb.UPDATE:
                 merged = prepare_update(batch.records)
                 return PreparedWrite(
@@ -218,6 +263,26 @@ class RecordActivities:
                     gone.batch.ids,
                     lambda conn: records.delete(target, gone, by=by, conn=conn),
                 )
+
+    def _save(self, batch: BatchInput, saved: PreparedBatch) -> PreparedWrite:
+        records, target, by = self._database.records, _target(batch), _writer(batch)
+        takes_more = batch.context.dry_run or by.not_after is not None or saved.duplicates
+        return PreparedWrite(
+            BatchVerb.SAVE,
+            target,
+            saved.ids,
+            lambda conn: records.save(target, saved, by=by, conn=conn),
+            None if takes_more else lambda move: records.save_page(target, saved, move, by=by),
+        )
+
+    def _statements(self, verb: BatchVerb, batch: BatchInput) -> list[PreparedWrite]:
+        if batch.prepared:
+            return [self._save(batch, saved) for saved in batch.prepared_statements()]
+        return [
+            # Not validated again: the script's worker wrote these records as what they are.
+            self.prepare(verb, batch.model_copy(update={"records": records, "bulk": ()}))
+            for records in batch.statements()
+        ]
 
     async def perform(
         self, context: RunContext, prepared: PreparedWrite, conn: DbConnection
@@ -242,11 +307,7 @@ class RecordActivities:
 
     async def _step(self, verb: BatchVerb, batch: BatchInput) -> BatchOutcome:
         context = batch.context
-        prepared = [
-            # Not validated again: the script's worker wrote these records as what they are.
-            self.prepare(verb, batch.model_copy(update={"records": records, "bulk": ()}))
-            for records in batch.statements()
-        ]
+        prepared = self._statements(verb, batch)
         async with heartbeating(), self._database.transaction() as conn:
             results = [await self.perform(context, one, conn) for one in prepared]
             counts = ModelCounts(added=0, updated=0, deleted=0, unchanged=0)

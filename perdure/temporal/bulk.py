@@ -19,7 +19,15 @@ from temporalio.converter import EncodingPayloadConverter
 from perdure.temporal.codec import SECRET_MARK
 from perdure.temporal.payloads import Payload
 
-__all__ = ["BULK_ENCODING", "BulkConverter", "BulkPayload", "as_plain_json", "decoded", "encoded"]
+__all__ = [
+    "BULK_ENCODING",
+    "BulkConverter",
+    "BulkPayload",
+    "as_plain_json",
+    "decoded",
+    "encoded",
+    "encoded_and_plain",
+]
 
 BULK_ENCODING = b"json/perdure-lines"
 """Encoding of payloads of several lines. It can never change."""
@@ -76,10 +84,20 @@ def encoded(value: Any) -> bytes:
     Raises:
         PydanticSerializationError: It is no JSON.
     """
+    return encoded_and_plain(value)[0]
+
+
+def encoded_and_plain(value: Any) -> tuple[bytes, Any]:
+    """Return a value as `encoded` does, and as whoever reads that has it.
+
+    Raises:
+        PydanticSerializationError: It is no JSON.
+    """
     try:
-        return orjson.dumps(value, option=_SAME_AS_PYDANTIC)
+        return orjson.dumps(value, option=_SAME_AS_PYDANTIC), value
     except TypeError:
-        return to_json(value)
+        data = to_json(value)
+        return data, decoded(data)
 
 
 def decoded(data: bytes) -> Any:

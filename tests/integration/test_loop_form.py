@@ -240,7 +240,7 @@ async def test_records_that_cannot_be_written_fail_the_run_that_catches_nothing(
 ) -> None:
     await stack.validation("off")
     body = """
-    await nango.batch_save([{"id": "1", "title": deep()}], "Issue")
+    await nango.batch_update([{"id": "1", "title": deep()}], "Issue")
 """
 
     handle, failure = await run(stack, source, script(body, DEEP))
@@ -248,7 +248,7 @@ async def test_records_that_cannot_be_written_fail_the_run_that_catches_nothing(
     assert failure.type == "invalid_record"
     assert (await stack.run(handle)).status is RunStatus.FAILED
     lines = await stack.container.database.runs.logs(handle.result_run_id or "")
-    assert "save: 1 records of Issue could not be written" in lines[-1].message
+    assert "update: 1 records of Issue could not be written" in lines[-1].message
 
 
 async def test_the_next_call_says_that_records_could_not_be_written_and_catching_it_is_no_help(
@@ -256,7 +256,7 @@ async def test_the_next_call_says_that_records_could_not_be_written_and_catching
 ) -> None:
     await stack.validation("off")
     body = """
-    await nango.batch_save([{"id": "1", "title": deep()}], "Issue")
+    await nango.batch_update([{"id": "1", "title": deep()}], "Issue")
     try:
         await nango.get_records_by_ids(["1"], "Issue")
     except Exception as error:

@@ -11,7 +11,8 @@ import pytest
 from pydantic_core import from_json, to_json
 from temporalio.api.common.v1 import Payload as PayloadProto
 
-from activities.records import BatchInput
+from activities.records import BatchInput, prepared_lines
+from perdure.records.prepare import prepare_batch
 from perdure.temporal.bulk import as_plain_json, decoded, encoded
 from perdure.temporal.codec import SECRET_MARK
 from perdure.temporal.converter import data_converter
@@ -84,6 +85,28 @@ def test_a_statement_takes_what_was_saved_at_once_as_a_whole() -> None:
     batch = BatchInput(context=CONTEXT, model="Issue", bulk=tuple(parts))
 
     assert [len(records) for records in batch.statements()] == [1_000, 1, 1_000]
+
+
+def test_prepared_records_come_back_as_they_were_prepared() -> None:
+    first = prepare_batch([{"id": 1, "a": "x"}, {"id": 1, "a": "y"}, {"id": "2", "b": [1.0]}])
+    second = prepare_batch([{"id": str(n)} for n in range(3, 1_002)])
+    lines = (*prepared_lines(first), *prepared_lines(second))
+    batch = BatchInput(context=CONTEXT, model="Issue", prepared=True, bulk=lines)
+
+    back = data_converter(None, None).payload_converter.from_payload(payload_of(batch), BatchInput)
+
+    assert list(back.prepared_statements()) == [first, second]
+    few = prepare_batch([{"id": "7"}])
+    both = BatchInput(
+        context=CONTEXT,
+        model="Issue",
+        prepared=True,
+        bulk=(*prepared_lines(first), *prepared_lines(few)),
+    )
+    (joined,) = both.prepared_statements()
+    assert joined.ids == ("1", "2", "7")
+    assert joined.duplicates == ("1",)
+    assert joined.hashes == (*first.hashes, *few.hashes)
 
 
 def test_what_holds_a_secret_is_marked() -> None:

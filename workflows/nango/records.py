@@ -26,13 +26,14 @@ with workflow.unsafe.imports_passed_through():
         RecordActivities,
         duplicates_text,
         ignored_text,
+        prepared_lines,
     )
     from perdure.errors import InvalidInputError
     from perdure.nango import HelperError, MergingStrategy, NangoSync, Record
-    from perdure.records.prepare import check_deletions, check_ids
+    from perdure.records.prepare import check_deletions, check_ids, prepare_batch
     from perdure.scripts.mapping import plain_records
     from perdure.temporal import policies
-    from perdure.temporal.bulk import encoded
+    from perdure.temporal.bulk import encoded_and_plain
     from perdure.temporal.payloads import RunContext, RunState
     from workflows.helper_errors import raise_helper_error
     from workflows.late_failures import note_heard
@@ -124,10 +125,10 @@ class RecordSteps(HelperSteps, NangoSync):
         self._check_model(model)
         plain = plain_records(records)
         ids = _checked(check_ids, plain)
-        data = _as_lists(plain) if self._has(_BEHIND) else []
+        lists = _as_lists(plain) if self._has(_BEHIND) else []
         if self.validation is not None:
-            await self.validation.check_records(model, plain, data)
-        await self._hand_over(BatchVerb.SAVE, plain, ids, model, data)
+            await self.validation.check_records(model, plain, [data for data, _ in lists])
+        await self._hand_over(BatchVerb.SAVE, plain, ids, model, lists)
         return True
 
     async def batch_update(self, records: Sequence[Record], model: str) -> bool:
@@ -167,7 +168,7 @@ class RecordSteps(HelperSteps, NangoSync):
         records: Sequence[dict[str, Any]],
         ids: Sequence[str],
         model: str,
-        data: Sequence[bytes] = (),
+        written: Sequence[tuple[bytes, Sequence[dict[str, Any]]]] = (),
     ) -> None:
         self._written.add(model)
         if not self._has(_BEHIND):
@@ -175,9 +176,14 @@ class RecordSteps(HelperSteps, NangoSync):
             return
         to = WriteTo(verb, model, self._not_after.get(model))
         # As the records are now: the script may go on and change them.
-        lists = data or [encoded(part) for part in _lists(records)]
-        for part, own_ids in zip(lists, _lists(ids), strict=True):
-            chunk = Chunk(part, own_ids)
+        lists = written or [encoded_and_plain(part) for part in _lists(records)]
+        lines = [
+            # Whoever writes them need not read them then.
+            prepared_lines(_checked(prepare_batch, plain)) if verb is BatchVerb.SAVE else (data,)
+            for data, plain in lists
+        ]
+        for own_lines, own_ids in zip(lines, _lists(ids), strict=True):
+            chunk = Chunk(own_lines, own_ids, sum(map(len, own_lines)))
             self._raise_unwritten()
             # A call that never waits would keep the script's other tasks from their turn.
             await asyncio.sleep(0)
@@ -189,7 +195,7 @@ class RecordSteps(HelperSteps, NangoSync):
             self._behind.add(to, chunk)
 
     async def _write_batch(self, batch: Batch) -> None:
-        to, parts = batch.to, tuple(chunk.data for chunk in batch.chunks)
+        to, parts = batch.to, tuple(line for chunk in batch.chunks for line in chunk.lines)
         step = BatchInput(
             context=self._context,
             model=to.model,
@@ -197,6 +203,7 @@ class RecordSteps(HelperSteps, NangoSync):
             not_after=to.not_after,
             bulk=parts,
             number=batch.number,
+            prepared=to.verb is BatchVerb.SAVE,
         )
         count = sum(len(chunk.ids) for chunk in batch.chunks)
         summary = f"{_word(to.verb)} {count:,} {to.model}"
@@ -255,10 +262,12 @@ def _lists(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
         yield items[start : start + RECORDS_PER_BATCH]
 
 
-def _as_lists(records: Sequence[dict[str, Any]]) -> list[bytes]:
+def _as_lists(
+    records: Sequence[dict[str, Any]],
+) -> list[tuple[bytes, Sequence[dict[str, Any]]]]:
     """Return records as JSON; nothing where one cannot be written, of which others speak."""
     try:
-        return [encoded(part) for part in _lists(records)]
+        return [encoded_and_plain(part) for part in _lists(records)]
     except PydanticSerializationError:
         return []
 

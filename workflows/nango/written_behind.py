@@ -44,12 +44,14 @@ class Chunk:
     """Records that were handed over at once.
 
     Attributes:
-        data: A list of them as JSON.
+        lines: What `bulk` of `activities.records.BatchInput` has of them.
         ids: Their ids; one may come more than once.
+        size: Bytes of the lines.
     """
 
-    data: bytes
+    lines: tuple[bytes, ...]
     ids: Collection[str]
+    size: int
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +75,7 @@ class Batch:
         return (
             to == self.to
             and len(self.ids) + len(chunk.ids) <= _MOST_RECORDS
-            and self.size + len(chunk.data) <= _MOST_BYTES
+            and self.size + chunk.size <= _MOST_BYTES
             # A record that is saved twice is changed twice.
             and self.ids.isdisjoint(chunk.ids)
         )
@@ -83,7 +85,7 @@ class Batch:
         self.place = self.place or place_in_script()
         self.chunks.append(chunk)
         self.ids.update(chunk.ids)
-        self.size += len(chunk.data)
+        self.size += chunk.size
 
 
 WriteBatch: TypeAlias = Callable[[Batch], Awaitable[None]]
@@ -114,7 +116,7 @@ class WriteBehind:
     def takes(self, to: WriteTo, chunk: Chunk) -> bool:
         """Say whether there is room for records; there is after a while."""
         size = sum(batch.size for batch in self._unwritten())
-        if size and size + len(chunk.data) > _MOST_UNSAVED_BYTES:
+        if size and size + chunk.size > _MOST_UNSAVED_BYTES:
             return False
         batch = self._waiting.get(to.model)
         return batch is None or batch.takes(to, chunk)
