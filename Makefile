@@ -7,7 +7,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-slow bench bench-quick bench-many bench-server bench-lock lint format lock clean
+.PHONY: help setup dev demo test test-slow bench bench-quick bench-many bench-server bench-postgres bench-lock lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ bench-quick: $(READY) ## Compare with a bare loop and a bare workflow, in less t
 
 bench-server: $(READY) ## Say what each setting of the embedded Temporal is worth
 	@$(BIN)/python -m bench.server_settings
+
+bench-postgres: $(READY) ## Say what statements cost at ten million records (ROWS=...; 25 GB of disk)
+	@$(BIN)/python -m bench.postgres --rows $(or $(ROWS),10000000)
 
 bench-many: $(READY) ## Watch ten thousand connections with an hourly sync each
 	@$(BIN)/python -m bench.many
