@@ -159,7 +159,7 @@ class PageMapping:
             check_deletions(records)
             return ()
         check_ids(records)
-        if self.validator is None:
+        if self.validator is None or self.validator.fit(self.model, records):
             return ()
         found = self.validator.report(
             self.model, records, lambda index: record_name(self.model, records, index)

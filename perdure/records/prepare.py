@@ -99,11 +99,7 @@ def prepare_batch(records: Sequence[object]) -> PreparedBatch:
     problems = []
     firsts, duplicates = _firsts(records)
     for record_id, (index, record) in firsts.items():
-        # The id first: whoever reads the stored text finds it without decoding the rest.
-        payload: JsonObject = {"id": record_id}
-        payload.update(record)
-        payload["id"] = record_id
-        payload.pop(_METADATA_KEY, None)
+        payload = _stored(record_id, record)
         try:
             entries[record_id] = (to_json(payload), canonical_hash(payload))
         except TypeError as error:
@@ -117,6 +113,22 @@ def prepare_batch(records: Sequence[object]) -> PreparedBatch:
         hashes=tuple(hash_ for _, hash_ in entries.values()),
         duplicates=duplicates,
     )
+
+
+def _stored(record_id: str, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is stored of a record.
+
+    The id comes first: whoever reads the stored text finds it without decoding the rest.
+    """
+    if type(record) is dict and _METADATA_KEY not in record:
+        name, value = next(iter(record.items()))
+        if name == "id" and value is record_id:
+            return record
+    payload: JsonObject = {"id": record_id}
+    payload.update(record)
+    payload["id"] = record_id
+    payload.pop(_METADATA_KEY, None)
+    return payload
 
 
 def prepare_deletion(records: Sequence[object]) -> PreparedDeletion:
@@ -241,7 +253,7 @@ def _record_id(value: object) -> str | None:
     if isinstance(value, int) and value.bit_length() > _MAX_INT_BITS:
         # Python refuses to write such a number; let the length check speak of it.
         return "9" * (MAX_ID_BYTES + 1)
-    # Postgres text holds no NUL; Nango drops it from ids too.
+    # Postgres text holds no NUL; Nango drops it from ids too. What is a text already stays itself.
     return str(value).replace("\0", "") or None
 
 

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
+from perdure.records import canonical
+from perdure.scripts.fitting import fitting
+
 __all__ = ["ModelValidator", "Problem", "record_name"]
 
 _SHOWN = 10
@@ -67,6 +70,15 @@ class ModelValidator:
         more = f"\n... and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         return "\n".join(found[:_SHOWN]) + more
 
+    def fit(self, model: str, values: Sequence[Any]) -> bool:
+        """As `all_fit`, of plain values that are not encoded yet; False where they cannot be."""
+        if model not in self._models:
+            return True
+        try:
+            return self.all_fit(model, canonical.to_json(values))
+        except TypeError:
+            return False
+
     def all_fit(self, model: str, data: bytes) -> bool:
         """Say whether nothing is wrong with any of many values, which costs less than what it is.
 
@@ -78,7 +90,7 @@ class ModelValidator:
             return True
         judge = self._judges_of_lists.get(model)
         if judge is None:
-            judge = self._executor.submit(_judge, list[self._models[model]]).result()  # type: ignore[name-defined]  # a type known at run time
+            judge = self._executor.submit(fitting, list[self._models[model]]).result()  # type: ignore[name-defined]  # a type known at run time
             self._judges_of_lists[model] = judge
         try:
             judge(data)
