@@ -8,9 +8,8 @@ There is no cookie jar, so nothing of one customer's session can reach another's
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import cached_property, lru_cache
 from types import TracebackType
@@ -31,13 +30,13 @@ from perdure.proxy.exchange import (
 )
 from perdure.proxy.redirects import redirected
 from perdure.proxy.retry import NetworkFailure
+from perdure.proxy.sockets import CONNECT_TIMEOUT_S, GuardedBackend
 from perdure.proxy.ssrf import AddressGuard, check_host, check_port
 from perdure.proxy.urls import split_url
 
 __all__ = ["HttpTransport"]
 
 _MAX_REDIRECTS = 5
-_CONNECT_TIMEOUT_S = 10.0
 _KEEPALIVE_S = 4.0
 """Below the 5 seconds after which common servers close: a request must not meet that moment."""
 
@@ -69,7 +68,7 @@ class HttpTransport:
             ssl_context=ssl_context or httpx.create_ssl_context(),
             max_connections=max_connections,
             keepalive_expiry=_KEEPALIVE_S,
-            network_backend=_GuardedBackend(guard),
+            network_backend=GuardedBackend(guard),
         )
 
     async def __aenter__(self) -> Self:
@@ -148,7 +147,7 @@ class HttpTransport:
                         "timeout": {
                             # A little less than all, so that a connection that does not come
                             # about is known as such.
-                            "connect": min(_CONNECT_TIMEOUT_S, 0.9 * patience),
+                            "connect": min(CONNECT_TIMEOUT_S, 0.9 * patience),
                             "pool": 0.9 * patience,
                             "read": patience,
                             "write": patience,
@@ -223,50 +222,6 @@ class _Incoming:
                     except StopAsyncIteration:
                         return
                 yield piece
-
-
-class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections to judged addresses; TLS still goes by the name in the URL."""
-
-    def __init__(self, guard: AddressGuard) -> None:
-        self._guard = guard
-        self._sockets = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 the signature is httpcore's
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + (timeout or _CONNECT_TIMEOUT_S)
-        addresses = await self._resolve(host, port, deadline - clock())
-        failure: Exception = httpcore.ConnectError("the host has no address")
-        for index, address in enumerate(addresses):
-            # Each address gets its share, so that one that swallows packets leaves time for others.
-            share = max(deadline - clock(), 0.001) / (len(addresses) - index)
-            try:
-                return await self._sockets.connect_tcp(
-                    address, port, share, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    async def _resolve(self, host: str, port: int, limit: float) -> list[str]:
-        try:
-            async with asyncio.timeout(limit):
-                return await self._guard.addresses(host, port)
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout("the name was not resolved in time") from error
-        except socket.gaierror as error:
-            if error.errno == socket.EAI_AGAIN:
-                raise httpcore.ConnectError("names cannot be resolved at present") from error
-            raise NetworkError(NetworkFailure.UNKNOWN_HOST, f"there is no host {host!r}") from error
-        except OSError as error:
-            raise httpcore.ConnectError("the name could not be resolved") from error
 
 
 def _on_the_wire(
