@@ -22,9 +22,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 from pydantic import JsonValue
@@ -299,16 +300,21 @@ def _closing(text: str, opening: re.Match[str]) -> int | None:
     return None
 
 
-def _split(text: str) -> Iterator[str]:
-    """Split at each `||` that stands outside brackets."""
+@lru_cache(maxsize=1024)
+def _split(text: str) -> tuple[str, ...]:
+    """Split at each `||` that stands outside brackets.
+
+    Kept, because the templates are few and each request fills them in anew.
+    """
+    parts: list[str] = []
     start = index = 0
     while index < len(text):
         if opening := _OPENING.match(text, index):
             end = _closing(text, opening)
             index = len(text) if end is None else end + 1
         elif text.startswith("||", index):
-            yield text[start:index]
+            parts.append(text[start:index])
             start = index = index + 2
         else:
             index += 1
-    yield text[start:]
+    return (*parts, text[start:])

@@ -107,7 +107,7 @@ class ProxyClient:
             headers=raw.headers,
             data=data,
             is_base64=is_base64,
-            echoed=_echoed(credentials, raw),
+            echoed=_echoed(call.credentials, raw),
         )
 
     async def fetch_page(
@@ -159,7 +159,7 @@ class ProxyClient:
             status=raw.status,
             headers=raw.headers,
             deliver=bool(items) or isinstance(paginate, LinkPaginate),
-            echoed=_echoed(credentials, raw),
+            echoed=_echoed(call.credentials, raw),
         )
 
     @asynccontextmanager
@@ -239,8 +239,8 @@ class ProxyClient:
         target = resolve(request, check_base_url(base_url))
         injection = inject(provider, credentials, variables, client)
         outgoing = _outgoing(request, provider, target, injection, body)
-        secrets = (*secrets_of(credentials), *(client.secrets if client else ()))
-        return _Call(request, provider, secrets, outgoing)
+        client_secrets = client.secrets if client else ()
+        return _Call(request, provider, secrets_of(credentials), client_secrets, outgoing)
 
     def _raise_unanswered(self, error: NetworkError, call: _Call) -> NoReturn:
         raise self._unanswered(error, call) from error
@@ -291,19 +291,20 @@ class ProxyClient:
 class _Call:
     request: HttpRequest
     provider: Provider
-    secrets: tuple[str, ...] = field(repr=False)
+    credentials: tuple[str, ...] = field(repr=False)
+    client_secrets: tuple[str, ...] = field(repr=False)
     outgoing: OutgoingRequest
 
     @property
     def redactor(self) -> Redactor:
-        return Redactor(self.secrets)
+        return Redactor((*self.credentials, *self.client_secrets))
 
 
-def _echoed(credentials: Credentials, raw: RawResponse) -> tuple[str, ...]:
+def _echoed(credentials: tuple[str, ...], raw: RawResponse) -> tuple[str, ...]:
     """Return the credentials that an answer repeats, as some APIs do when asked about a key."""
     return tuple(
         secret
-        for secret in secrets_of(credentials)
+        for secret in credentials
         if len(secret) >= MIN_SECRET
         and (secret.encode() in raw.content or any(secret in v for v in raw.headers.values()))
     )

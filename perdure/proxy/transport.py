@@ -172,7 +172,8 @@ class HttpTransport:
         try:
             async with (
                 aclosing(incoming.pieces()) as pieces,
-                aclosing(decompressed(pieces, encoding)) as plain,
+                # A layer that only hands on would cost each piece.
+                aclosing(decompressed(pieces, encoding) if encoding else pieces) as plain,
             ):
                 async for chunk in plain:
                     size += len(chunk)
