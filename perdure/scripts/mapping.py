@@ -94,6 +94,9 @@ def plain_record(record: Record, index: int) -> dict[str, Any]:
     Raises:
         HelperError: `invalid_record`, it is neither.
     """
+    # Asked by type first: `isinstance` is several times dearer in a workflow's sandbox.
+    if type(record) is dict:
+        return record.copy()
     if isinstance(record, BaseModel):
         # What does not fit the model is told by validation, not by pydantic's warning.
         return record.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
