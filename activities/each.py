@@ -9,6 +9,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import heartbeating
+from perdure.ids import item_workflow_prefix
 from perdure.temporal.failures import describe_failure
 from perdure.temporal.payloads import Payload, RunContext, RunProgress, RunState
 
@@ -43,7 +44,7 @@ class EachCall(Payload):
     @property
     def prefix(self) -> str:
         """What the ids of its items' workflows begin with."""
-        return f"each/{self.context.run_id}/{self.scope}/"
+        return item_workflow_prefix(self.context.run_id, self.scope)
 
 
 class ItemInput(Payload):

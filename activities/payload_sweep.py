@@ -1,4 +1,4 @@
-"""Removes large payloads that no history can name any more.
+"""Removes large payloads that no history can name any more, and those that nobody asks for.
 
 A history names payloads that were stored, or read, since its run began, or shortly before: the
 input of a run that is started, or that continues another one. So what was not used for as long as
@@ -9,6 +9,10 @@ Two things begin late and name what is old. A run that is reset has a new beginn
 it had: its first task reads what that history brings, and `runs retry` renews all that it names.
 And a schedule hands its input and its last result on to the runs it starts, which are too small to
 be kept outside of a history.
+
+Pages and batches of a sync are many, and of use to nobody once its run has ended well. They are not
+lasting, and removed after a shorter time, though histories name them still. Runs that go on, and
+those that may be retried, keep theirs: they are looked through however short they are.
 """
 
 from __future__ import annotations
@@ -18,20 +22,23 @@ from datetime import datetime, timedelta
 
 import structlog
 from temporalio import activity
-from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.common.v1 import WorkflowExecution as ExecutionProto
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
     GetWorkflowExecutionHistoryRequest,
 )
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.heartbeat import heartbeating
 from activities.maintenance import Sweep, Swept
 from perdure.clock import utcnow
 from perdure.db.blobs import BlobStore
+from perdure.db.runs import RunStore
+from perdure.ids import run_of_item
 from perdure.temporal.client import history_retention
 from perdure.temporal.external_storage import claimed_keys
+from perdure.temporal.names import WorkflowType
 
 __all__ = ["PayloadSweep"]
 
@@ -39,12 +46,19 @@ __all__ = ["PayloadSweep"]
 _LONG_RUN = timedelta(days=1)
 # Uses are known to the day, a worker knows what it used for an hour without asking, and clocks
 # differ.
-_SLACK = timedelta(days=2)
-# Looking through runs is done once for all that becomes old on a day.
+_SLACK = timedelta(hours=30)
+# Looking through runs is done once for all that becomes old meanwhile.
 _ROUND = timedelta(days=1)
-# More are there only where Temporal was told to keep histories for a shorter time than before: soon
-# they are gone.
-_MOST_LONG_RUNS = 5_000
+_SHORT_ROUND = timedelta(hours=6)
+# More long ones are there only where Temporal was told to keep histories for a shorter time than
+# before: soon they are gone. Where more have failed, only those are looked through that go on or
+# may be retried.
+_MOST_RUNS = 5_000
+# Those that ended well, or went on as another execution, are not among them.
+_UNFINISHED = (
+    f"WorkflowType IN ('{WorkflowType.SYNC}', '{WorkflowType.EACH}', '{WorkflowType.EACH_BATCH}')"
+    " AND ExecutionStatus NOT IN ('Completed', 'ContinuedAsNew')"
+)
 # Each may be megabytes.
 _AT_ONCE = 200
 _RPC_TIMEOUT = timedelta(seconds=10)
@@ -57,57 +71,93 @@ class PayloadSweep:
 
     Args:
         blobs: Where they are.
+        runs: Knows which run is the last of its sync.
         client: Knows the histories.
-        kept: How long a payload is kept at least once nobody uses it.
+        kept: How long a payload of a sync is kept once nobody uses it.
         clock: What time it is.
     """
 
     def __init__(
         self,
         blobs: BlobStore,
+        runs: RunStore,
         client: Client,
         kept: timedelta,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self._blobs = blobs
+        self._runs = runs
         self._client = client
         self._kept = kept
         self._clock = clock
 
     @activity.defn
     async def drop_unused_payloads(self, sweep: Sweep) -> Swept:
-        """Remove large payloads of histories that Temporal does not keep any more."""
-        now, count = self._clock(), 0
-        kept = max(self._kept, await history_retention(self._client))
-        began = now - kept - _LONG_RUN
-        unused_since = began - _SLACK
-        oldest = await self._blobs.oldest()
-        if oldest is None or oldest > unused_since - _ROUND:
-            return Swept()
-        older = f"StartTime < '{began.isoformat()}'"
-        long_runs = await self._client.count_workflows(older, rpc_timeout=_RPC_TIMEOUT)
-        if long_runs.count > _MOST_LONG_RUNS:
-            log.warning("payload_sweep_postponed", old_runs=long_runs.count)
-            return Swept()
+        """Remove large payloads of histories that are not kept any more, or not asked for."""
+        now, limit = self._clock(), min(sweep.batch, _AT_ONCE)
+        retention = await history_retention(self._client)
         async with heartbeating():
-            await self._renew(older, now)
-            limit = min(sweep.batch, _AT_ONCE)
-            while dropped := await self._blobs.drop_unused(unused_since, limit=limit):
-                count += dropped
+            count = await self._drop_lasting(now, retention, limit)
+            count += await self._drop_others(now, min(self._kept, retention), limit)
         return Swept(count=count)
 
-    async def _renew(self, query: str, now: datetime) -> None:
-        """Have what is named by the runs that a query finds count as used."""
-        async for found in self._client.list_workflows(query, rpc_timeout=_RPC_TIMEOUT):
-            execution = WorkflowExecution(workflow_id=found.id, run_id=found.run_id)
-            try:
-                await self._renew_named_by(execution, now)
-            except RPCError as error:
-                # Temporal has forgotten it since.
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise
+    async def _drop_lasting(self, now: datetime, kept: timedelta, limit: int) -> int:
+        began = now - kept - _LONG_RUN
+        if not await self._is_due(began - _SLACK - _ROUND, lasting=True):
+            return 0
+        older = _older(began)
+        count = await self._count(older)
+        if count > _MOST_RUNS:
+            log.warning("payload_sweep_postponed", old_runs=count)
+            return 0
+        async for run in self._client.list_workflows(older, rpc_timeout=_RPC_TIMEOUT):
+            await self._renew(run, now)
+        return await self._drop(began - _SLACK, limit, lasting=True)
 
-    async def _renew_named_by(self, execution: WorkflowExecution, now: datetime) -> None:
+    async def _drop_others(self, now: datetime, kept: timedelta, limit: int) -> int:
+        began = now - kept
+        if not await self._is_due(began - _SLACK - _SHORT_ROUND, lasting=False):
+            return 0
+        unfinished = f"{_UNFINISHED} AND {_older(began)}"
+        count = await self._count(unfinished)
+        if are_many := count > _MOST_RUNS:
+            log.warning("payloads_of_failed_runs_dropped_early", unfinished_runs=count)
+        async for run in self._client.list_workflows(unfinished, rpc_timeout=_RPC_TIMEOUT):
+            if not (are_many and await self._is_superseded(run)):
+                await self._renew(run, now)
+        return await self._drop(began - _SLACK, limit, lasting=False)
+
+    async def _is_due(self, unused_since: datetime, *, lasting: bool) -> bool:
+        oldest = await self._blobs.oldest(lasting=lasting)
+        return oldest is not None and oldest <= unused_since
+
+    async def _count(self, query: str) -> int:
+        return (await self._client.count_workflows(query, rpc_timeout=_RPC_TIMEOUT)).count
+
+    async def _drop(self, unused_since: datetime, limit: int, *, lasting: bool) -> int:
+        count = 0
+        while dropped := await self._blobs.drop_unused(unused_since, lasting=lasting, limit=limit):
+            count += dropped
+        return count
+
+    async def _is_superseded(self, found: WorkflowExecution) -> bool:
+        """Say whether it has ended, as has the run that it belongs to, which cannot be retried."""
+        if found.status is WorkflowExecutionStatus.RUNNING:
+            return False
+        run_id = run_of_item(found.id) or found.run_id
+        return await self._runs.is_superseded(run_id)
+
+    async def _renew(self, found: WorkflowExecution, now: datetime) -> None:
+        """Have what an execution names count as used."""
+        try:
+            await self._renew_named_by(found, now)
+        except RPCError as error:
+            # Temporal has forgotten it since.
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+
+    async def _renew_named_by(self, found: WorkflowExecution, now: datetime) -> None:
+        execution = ExecutionProto(workflow_id=found.id, run_id=found.run_id)
         service, namespace = self._client.workflow_service, self._client.namespace
         # What stands in no event yet: steps under way, with what they failed with last.
         described = await service.describe_workflow_execution(
@@ -122,3 +172,7 @@ class PayloadSweep:
             if not page.next_page_token:
                 return
             request.next_page_token = page.next_page_token
+
+
+def _older(began: datetime) -> str:
+    return f"StartTime < '{began.isoformat()}'"

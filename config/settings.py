@@ -133,11 +133,12 @@ class Settings(BaseSettings):
         ),
     )
     payloads_days: float = Field(
-        default=1,
+        default=3,
         gt=0,
         description=(
-            "How long payloads that are too large for a history are kept at least; they stay for "
-            "as long as Temporal keeps a history that may name them."
+            "How long the pages and batches of syncs that are too large for a history are kept "
+            "once their run has ended well. All else of that size stays for as long as Temporal "
+            "keeps a history that may name it."
         ),
     )
     audit_days: float = Field(

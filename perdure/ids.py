@@ -18,7 +18,10 @@ __all__ = [
     "dry_run_workflow_id",
     "event_of_workflow",
     "event_workflow_id",
+    "is_sync_workflow_id",
+    "item_workflow_prefix",
     "keyed_action_id",
+    "run_of_item",
     "shadow_variant",
     "sync_workflow_id",
     "webhook_dispatch_workflow_id",
@@ -54,6 +57,27 @@ def sync_workflow_id(
 ) -> str:
     """Return the id shared by the Temporal Schedule of a sync and by its runs."""
     return f"sync/{environment}/{integration}/{connection}/{sync}/{variant}"
+
+
+def is_sync_workflow_id(workflow_id: str) -> bool:
+    """Say whether a workflow id is that of a sync's run; a dry run of a sync has another one."""
+    return workflow_id.startswith("sync/")
+
+
+def item_workflow_prefix(run_id: str, scope: str) -> str:
+    """Return what the workflow ids of the items of one `nango.each` begin with.
+
+    Args:
+        run_id: The run that they belong to.
+        scope: Place of the call in the run.
+    """
+    return f"each/{run_id}/{scope}/"
+
+
+def run_of_item(workflow_id: str) -> str | None:
+    """Return the run that an item of `nango.each` belongs to, None for another workflow."""
+    kind, _, rest = workflow_id.partition("/")
+    return rest.partition("/")[0] if kind == "each" else None
 
 
 def action_workflow_id(environment: str, action_id: str) -> str:

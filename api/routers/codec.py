@@ -56,7 +56,12 @@ async def decode_payloads(deps: Deps, body: Annotated[dict[str, Any], Body()]) -
     except ParseError as error:
         msg = "The body is no `Payloads` message of Temporal."
         raise InvalidInputError(msg) from error
-    clear = await readable(given.payloads, EncryptionCodec(deps.keyring), deps.database.blobs)
+    clear = await readable(
+        given.payloads,
+        EncryptionCodec(deps.keyring),
+        deps.database.blobs,
+        deps.settings.payloads_days,
+    )
     answer = MessageToJson(Payloads(payloads=clear), indent=None)
     return Response(answer, media_type="application/json", headers={"cache-control": "no-store"})
 

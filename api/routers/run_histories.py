@@ -17,6 +17,7 @@ from api.schemas.runs import RunSummary
 from api.temporal import RPC_TIMEOUT, temporal_answers
 from perdure._version import __version__
 from perdure.errors import InvalidInputError, NotFoundError
+from perdure.temporal.external_storage import PayloadsGoneError
 
 __all__ = ["router"]
 
@@ -38,7 +39,8 @@ class RunHistory(Answer):
 async def get_run_history(deps: Deps, caller: Caller, run_id: str) -> RunHistory:
     """Return the history of a run, decoded; credentials in it are masked.
 
-    The inputs of steps are left out: a replay does not look at them.
+    The inputs of steps are left out: a replay does not look at them. Of a sync that has ended well
+    what its steps returned is kept for a few days only (`payloads_gone`).
     """
     run = (await view_run(deps, await deps.database.runs.get(caller.id, run_id))).run
     async with temporal_answers():
@@ -57,6 +59,13 @@ async def get_run_history(deps: Deps, caller: Caller, run_id: str) -> RunHistory
     except HistoryTooLargeError:
         msg = f"The run {run.id} holds more than {_MOST_BYTES // 2**20} MB; it cannot be replayed."
         raise InvalidInputError(msg, code="history_too_large") from None
+    except PayloadsGoneError:
+        msg = (
+            f"What the steps of the run {run.id} returned is not kept any more, so it cannot be "
+            "replayed. Payloads of syncs that have ended well are removed after "
+            f"{deps.settings.payloads_days:g} days (PERDURE_PAYLOADS_DAYS)."
+        )
+        raise NotFoundError(msg, code="payloads_gone") from None
     summary = RunSummary.of(await view_run(deps, run), deps.settings)
     return RunHistory(
         run=summary,

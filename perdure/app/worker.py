@@ -169,7 +169,10 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         RunSettling(database, bundles, container.temporal),
     )
     payloads = PayloadSweep(
-        database.blobs, container.temporal, timedelta(days=container.settings.payloads_days)
+        database.blobs,
+        database.runs,
+        container.temporal,
+        timedelta(days=container.settings.payloads_days),
     )
     queue = ActionQueueActivities(database, container.temporal)
     retries = RetryActivities(

@@ -4,6 +4,9 @@ Histories hold only the keys, and several may hold the same one. When a blob was
 to the day: a blob that was stored or read at some moment says that it was used then, or less than
 a day before. So one that says nothing of the sort for long can be named by no history that began
 since, and is removed once there are no older ones; see `activities.payload_sweep`.
+
+A blob is lasting once it was stored for somebody who needs it for as long as a history names it.
+That is never taken back, whoever stores it afterwards.
 """
 
 from __future__ import annotations
@@ -18,13 +21,14 @@ __all__ = ["BlobStore"]
 # Storing what is there already is a use, too. The row is locked even where it stays as it is: it is
 # not removed between this and the commit.
 _PUT = """
-INSERT INTO payload_blobs AS b (key, data)
-SELECT key, data FROM unnest($1::text[], $2::bytea[]) AS u (key, data)
-ON CONFLICT (key) DO UPDATE SET used_at = now() WHERE b.used_at < now() - interval '1 day'
+INSERT INTO payload_blobs AS b (key, data, lasting)
+SELECT key, data, $3::boolean FROM unnest($1::text[], $2::bytea[]) AS u (key, data)
+ON CONFLICT (key) DO UPDATE SET used_at = now(), lasting = b.lasting OR excluded.lasting
+ WHERE b.used_at < now() - interval '1 day' OR excluded.lasting AND NOT b.lasting
 """
 
 _GET = """
-SELECT key, data, used_at < now() - interval '1 day' AS is_stale
+SELECT key, data, lasting, used_at < now() - interval '1 day' AS is_stale
   FROM payload_blobs
  WHERE key = ANY ($1::text[])
 """
@@ -39,16 +43,18 @@ WITH named AS (
 UPDATE payload_blobs b SET used_at = $2 FROM named WHERE b.key = named.key
 """
 
-_OLDEST = "SELECT min(used_at) FROM payload_blobs"
+_KNOWN = "SELECT key FROM payload_blobs WHERE key = ANY ($1::text[])"
+
+_OLDEST = "SELECT min(used_at) FROM payload_blobs WHERE lasting = $1"
 
 # Whoever uses one at this moment has it locked, or finds it gone and stores it again.
 _DROP = """
 WITH old AS MATERIALIZED (
     SELECT key
       FROM payload_blobs
-     WHERE used_at < $1
+     WHERE lasting = $1 AND used_at < $2
      ORDER BY used_at
-     LIMIT $2
+     LIMIT $3
        FOR UPDATE SKIP LOCKED)
 DELETE FROM payload_blobs b USING old WHERE b.key = old.key
 """
@@ -60,14 +66,18 @@ class BlobStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def put_many(self, blobs: Mapping[str, bytes]) -> None:
+    async def put_many(self, blobs: Mapping[str, bytes], *, lasting: bool = True) -> None:
         """Store each blob under its key; of one that is there already, note that it is used.
+
+        Args:
+            blobs: The blobs by their keys.
+            lasting: Whether they are needed for as long as a history names them.
 
         Raises:
             UnavailableError: Nothing was stored.
         """
         async with borrowed(self._pool) as conn:
-            await _put(conn, blobs)
+            await _put(conn, blobs, lasting=lasting)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the blobs that exist, and note that they are used.
@@ -77,11 +87,22 @@ class BlobStore:
         """
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_GET, keys)
-            stale = {row["key"]: row["data"] for row in rows if row["is_stale"]}
-            if stale:
-                # Also where somebody has removed one meanwhile: what was read is there afterwards.
-                await _put(conn, stale)
+            for lasting in (False, True):
+                stale = {
+                    row["key"]: row["data"]
+                    for row in rows
+                    if row["is_stale"] and row["lasting"] is lasting
+                }
+                if stale:
+                    # Also where somebody has removed one meanwhile: what was read is there
+                    # afterwards.
+                    await _put(conn, stale, lasting=lasting)
         return {row["key"]: row["data"] for row in rows}
+
+    async def known(self, keys: Collection[str]) -> set[str]:
+        """Return those of the keys whose blobs exist; that is no use of them."""
+        async with borrowed(self._pool) as conn:
+            return {row["key"] for row in await conn.fetch(_KNOWN, list(keys))}
 
     async def renew(self, keys: Collection[str], used_at: datetime) -> None:
         """Note that blobs are used.
@@ -94,20 +115,30 @@ class BlobStore:
             async with borrowed(self._pool) as conn:
                 await conn.execute(_RENEW, list(keys), used_at)
 
-    async def oldest(self) -> datetime | None:
-        """Return when the blob that was not used for longest was used last, None without any."""
+    async def oldest(self, *, lasting: bool) -> datetime | None:
+        """Return when the blob that was not used for longest was used last, None without any.
+
+        Args:
+            lasting: Of which blobs.
+        """
         async with borrowed(self._pool) as conn:
-            used_at: datetime | None = await conn.fetchval(_OLDEST)
+            used_at: datetime | None = await conn.fetchval(_OLDEST, lasting)
         return used_at
 
-    async def drop_unused(self, before: datetime, *, limit: int) -> int:
-        """Remove blobs that were not used since a moment; returns how many."""
+    async def drop_unused(self, before: datetime, *, lasting: bool, limit: int) -> int:
+        """Remove blobs that were not used since a moment; returns how many.
+
+        Args:
+            before: The moment.
+            lasting: Of which blobs.
+            limit: Most that are removed.
+        """
         async with borrowed(self._pool) as conn:
-            tag = await conn.execute(_DROP, before, limit)
+            tag = await conn.execute(_DROP, lasting, before, limit)
         return int(tag.rpartition(" ")[2])
 
 
-async def _put(conn: DbConnection, blobs: Mapping[str, bytes]) -> None:
+async def _put(conn: DbConnection, blobs: Mapping[str, bytes], *, lasting: bool) -> None:
     # Sorted, so that two writers of the same blobs never wait for each other in a circle.
     keys = sorted(blobs)
-    await conn.execute(_PUT, keys, [blobs[key] for key in keys])
+    await conn.execute(_PUT, keys, [blobs[key] for key in keys], lasting)

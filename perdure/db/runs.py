@@ -77,6 +77,12 @@ SELECT NOT EXISTS (
        AND (started_at, id) > ($5, $6))
 """
 
+_IS_SUPERSEDED = """
+SELECT EXISTS (
+    SELECT FROM runs r JOIN runs later USING (connection_key, script, variant, kind)
+     WHERE r.id = $1 AND r.kind = 'sync' AND (later.started_at, later.id) > (r.started_at, r.id))
+"""
+
 _IS_NEWEST_OF_ID = """
 SELECT NOT EXISTS (
     SELECT FROM runs WHERE workflow_id = $1 AND (started_at, id) > ($2, $3))
@@ -483,6 +489,11 @@ class RunStore:
                 return bool(await connection.fetchval(_IS_NEWEST_OF_ID, run.workflow_id, *place))
             sync = (run.connection_key, run.script, run.variant, run.kind)
             return bool(await connection.fetchval(_IS_NEWEST, *sync, *place))
+
+    async def is_superseded(self, run_id: str) -> bool:
+        """Say whether it is known that a sync has run again since a run of it."""
+        async with borrowed(self._pool) as conn:
+            return bool(await conn.fetchval(_IS_SUPERSEDED, run_id))
 
     async def retried_at(self, run_id: str) -> datetime | None:
         """Return when a run was retried last, None where it never was."""

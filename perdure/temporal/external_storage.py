@@ -7,6 +7,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from temporalio.api.common.v1 import Payload
@@ -16,12 +17,18 @@ from temporalio.converter import (
     StorageDriverClaim,
     StorageDriverRetrieveContext,
     StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
 )
+from temporalio.exceptions import ApplicationError
+
+from perdure.ids import is_sync_workflow_id
+from perdure.temporal.names import WorkflowType
 
 __all__ = [
     "CLAIM_KEY",
     "THRESHOLD_BYTES",
     "BlobStore",
+    "PayloadsGoneError",
     "PostgresStorageDriver",
     "claimed_keys",
     "external_storage",
@@ -36,21 +43,42 @@ CLAIM_KEY = "sha256"
 _CACHE_BYTES = 64 * 1024 * 1024
 # What is not used for long is removed: what this process knows to be stored it knows for a while.
 _CACHE_SECONDS = 3600.0
+_ITEMS = frozenset({WorkflowType.EACH, WorkflowType.EACH_BATCH})
 _KEY = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 class BlobStore(Protocol):
     """Content-addressed bytes."""
 
-    async def put_many(self, blobs: Mapping[str, bytes]) -> None:
+    async def put_many(self, blobs: Mapping[str, bytes], *, lasting: bool) -> None:
         """Store each blob under its key; of one that is there already, note that it is used."""
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the blobs that exist, and note that they are used."""
 
 
+class PayloadsGoneError(ApplicationError):
+    """Payloads that a history names are not kept any more.
+
+    A run whose history is replayed up to there stays there, and says so: it may only fail where
+    its history ended, which it cannot reach.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "What this run has fetched and saved in its steps is not kept any more, so it can "
+            "neither go on nor be replayed. Terminate it, and start a new run. Payloads of syncs "
+            "that have ended well are removed after PERDURE_PAYLOADS_DAYS.",
+            type="payloads_gone",
+        )
+
+
 class PostgresStorageDriver(StorageDriver):
     """Keeps payloads under the SHA-256 of their bytes, so that storing twice is harmless.
+
+    What goes into the history of a sync's run, or of an item of `nango.each`, is worked on there,
+    and of use to nobody once the run has ended well. All else is lasting: others read results of
+    actions from their histories, and those of items from the history of the run they belong to.
 
     A bounded cache of what this process stored or read lately saves reading back what the
     workflow on the same worker asks for next.
@@ -63,7 +91,7 @@ class PostgresStorageDriver(StorageDriver):
     def __init__(self, blobs: BlobStore, now: Callable[[], float] = time.time) -> None:
         self._blobs = blobs
         self._now = now
-        self._cache: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._cache: OrderedDict[str, _Cached] = OrderedDict()
         self._cached_bytes = 0
 
     def name(self) -> str:
@@ -74,18 +102,19 @@ class PostgresStorageDriver(StorageDriver):
         self, context: StorageDriverStoreContext, payloads: Sequence[Payload]
     ) -> list[StorageDriverClaim]:
         """Store the payloads and return a claim for each."""
-        del context
+        lasting = _is_lasting(context)
         blobs = {}
         claims = []
         for payload in payloads:
             data = payload.SerializeToString(deterministic=True)
             key = hashlib.sha256(data).hexdigest()
-            if self._cached(key) is None:
+            cached = self._cached(key)
+            if cached is None or (lasting and not cached.lasting):
                 blobs[key] = data
             claims.append(StorageDriverClaim(claim_data={CLAIM_KEY: key}))
         if blobs:
-            await self._blobs.put_many(blobs)
-            self._remember(blobs)
+            await self._blobs.put_many(blobs, lasting=lasting)
+            self._remember(blobs, lasting=lasting)
         return claims
 
     async def retrieve(
@@ -94,35 +123,58 @@ class PostgresStorageDriver(StorageDriver):
         """Return the payloads of the claims.
 
         Raises:
-            KeyError: A claimed payload is not there any more.
+            PayloadsGoneError: A claimed payload is not there any more.
         """
         del context
         keys = [claim.claim_data[CLAIM_KEY] for claim in claims]
-        found = {key: data for key in keys if (data := self._cached(key)) is not None}
+        found = {key: cached.data for key in keys if (cached := self._cached(key)) is not None}
         missing = sorted(set(keys) - found.keys())
         if missing:
             loaded = await self._blobs.get_many(missing)
-            self._remember(loaded)
+            if len(loaded) < len(missing):
+                raise PayloadsGoneError
+            self._remember(loaded, lasting=False)
             found.update(loaded)
         return [Payload.FromString(found[key]) for key in keys]
 
-    def _cached(self, key: str) -> bytes | None:
-        data, since = self._cache.get(key, (None, 0.0))
-        return data if abs(self._now() - since) < _CACHE_SECONDS else None
+    def _cached(self, key: str) -> _Cached | None:
+        cached = self._cache.get(key)
+        is_fresh = cached is not None and abs(self._now() - cached.since) < _CACHE_SECONDS
+        return cached if is_fresh else None
 
-    def _remember(self, blobs: Mapping[str, bytes]) -> None:
+    def _remember(self, blobs: Mapping[str, bytes], *, lasting: bool) -> None:
         now = self._now()
         for key, data in blobs.items():
             self._forget(key)
             if len(data) <= _CACHE_BYTES // 4:
-                self._cache[key] = (data, now)
+                self._cache[key] = _Cached(data, now, lasting)
                 self._cached_bytes += len(data)
         while self._cached_bytes > _CACHE_BYTES:
             self._forget(next(iter(self._cache)))
 
     def _forget(self, key: str) -> None:
-        data, _ = self._cache.pop(key, (b"", 0.0))
-        self._cached_bytes -= len(data)
+        cached = self._cache.pop(key, None)
+        self._cached_bytes -= len(cached.data) if cached else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """What this process has stored or read, when, and whether it knows that it is lasting."""
+
+    data: bytes
+    since: float
+    lasting: bool
+
+
+def _is_lasting(context: StorageDriverStoreContext) -> bool:
+    target = context.target
+    # The SDK names no type where a workflow's result goes to its parent, and with signals.
+    if not isinstance(target, StorageDriverWorkflowInfo) or target.type is None:
+        return True
+    if target.type == WorkflowType.SYNC:
+        # A dry run is one, too, and is read from its history.
+        return target.id is None or not is_sync_workflow_id(target.id)
+    return target.type not in _ITEMS
 
 
 def claimed_keys(serialized: bytes) -> set[str]:

@@ -18,7 +18,13 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from temporalio.converter import StorageDriverStoreContext, WorkflowSerializationContext
+from temporalio import workflow
+from temporalio.api.enums.v1 import CommandType
+from temporalio.converter import (
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+    WorkflowSerializationContext,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
@@ -188,7 +194,7 @@ class WatchedRunner(WorkflowRunner):
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """See base class."""
         instance = self._runner.create_instance(det)
-        return _WatchedInstance(instance, self._watchdog, det.info.workflow_id, det.info.run_id)
+        return _WatchedInstance(instance, self._watchdog, det.info)
 
     def set_worker_level_failure_exception_types(self, types: Any) -> None:
         """See base class."""
@@ -196,15 +202,21 @@ class WatchedRunner(WorkflowRunner):
 
 
 class _WatchedInstance(WorkflowInstance):
-    def __init__(
-        self, instance: WorkflowInstance, watchdog: Watchdog, workflow_id: str, run_id: str
-    ) -> None:
+    def __init__(self, instance: WorkflowInstance, watchdog: Watchdog, info: workflow.Info) -> None:
         self._instance = instance
         self._watchdog = watchdog
-        self._workflow_id = workflow_id
-        self._run_id = run_id
+        self._workflow_id = info.workflow_id
+        self._run_id = info.run_id
         self._context = WorkflowSerializationContext(
-            namespace=instance.get_info().namespace, workflow_id=workflow_id
+            namespace=info.namespace, workflow_id=info.workflow_id
+        )
+        self._for_steps = StorageDriverStoreContext(
+            StorageDriverWorkflowInfo(
+                namespace=info.namespace,
+                id=info.workflow_id,
+                run_id=info.run_id,
+                type=info.workflow_type,
+            )
         )
 
     def activate(self, act: Any) -> Any:
@@ -227,14 +239,17 @@ class _WatchedInstance(WorkflowInstance):
             self._watchdog.leave(token)
 
     # The SDK asks several times for each payload, and the sandbox takes its time to answer. Our
-    # codec wants to know whose payload it is, our storage nothing.
+    # codec wants to know whose payload it is, our storage what no other workflow may be given.
     def get_serialization_context(self, command_info: Any) -> Any:
         del command_info
         return self._context
 
     def get_external_store_context(self, command_info: Any) -> Any:
-        del command_info
-        return _NO_TARGET
+        is_step = (
+            command_info is not None
+            and command_info.command_type == CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK
+        )
+        return self._for_steps if is_step else _NO_TARGET
 
     def get_info(self) -> Any:
         return self._instance.get_info()

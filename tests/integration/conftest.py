@@ -6,7 +6,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import uuid4
 
+import asyncpg
 import pytest
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
@@ -14,14 +16,18 @@ from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
 from temporalio.testing import WorkflowEnvironment
 
 from api.app import create_app
+from config.settings import Settings
 from perdure.app.container import open_container
-from perdure.app.worker import workers
+from perdure.app.worker import locate_script, workers
+from perdure.db.migrate import migrate
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
+from perdure.temporal.client import register_search_attributes
 from perdure.temporal.names import SEARCH_ATTRIBUTES
+from perdure.temporal.watchdog import Watchdog
 from tests.api.calls import client_of
 from tests.support.deploys import Deploys
-from tests.support.stack import Stack, settings_for
+from tests.support.stack import Stack, namespaced, settings_for
 
 
 @pytest.fixture
@@ -60,4 +66,28 @@ async def skipping(postgres: str) -> AsyncIterator[Stack]:
         for worker in workers(container, transport):
             await stack.enter_async_context(worker)
         await service.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        yield await Stack.create(container)
+
+
+@pytest.fixture
+async def apart(settings: Settings) -> AsyncIterator[Stack]:
+    """A stack with a database and a namespace of its own: a sweep looks at all there is."""
+    async with AsyncExitStack() as stack:
+        url = settings.database_url.get_secret_value()
+        name = f"test_{uuid4().hex}"
+        server = await asyncpg.connect(url)
+        await server.execute(f"CREATE DATABASE {name}")
+        await server.close()
+        url = url.replace("/perdure?", f"/{name}?")
+        await migrate(url)
+        namespace = (await namespaced(settings)).temporal_namespace
+        own = settings_for(url, settings.temporal_address, TEMPORAL_NAMESPACE=namespace)
+        container = await stack.enter_async_context(
+            open_container(own, name="apart", watchdog=Watchdog(locate_script))
+        )
+        await register_search_attributes(container.temporal)
+        guard = AddressGuard(allow_private_networks=True)
+        transport = await stack.enter_async_context(HttpTransport(guard))
+        for worker in workers(container, transport):
+            await stack.enter_async_context(worker)
         yield await Stack.create(container)

@@ -66,7 +66,8 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
     setups = ConnectionSetupActivities(
         container.database, hooks, container.catalog, container.temporal
     )
-    payloads = PayloadSweep(container.database.blobs, container.temporal, 30 * DAY)
+    database = container.database
+    payloads = PayloadSweep(database.blobs, database.runs, container.temporal, 30 * DAY)
     queue = f"maintenance-{uuid.uuid4()}"
     async with HttpTransport(AddressGuard()) as transport:
         webhooks = WebhookActivities(

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
-from temporalio.testing import ActivityEnvironment
 
-from activities.maintenance import Sweep
-from activities.payload_sweep import PayloadSweep
 from activities.retries import RetryInput
-from config.settings import Settings
-from perdure.app.container import open_container
-from perdure.app.worker import workers
 from perdure.clock import utcnow
-from perdure.db.migrate import migrate
-from perdure.proxy.ssrf import AddressGuard
-from perdure.proxy.transport import HttpTransport
-from perdure.temporal.client import register_search_attributes
-from perdure.temporal.external_storage import CLAIM_KEY
 from perdure.temporal.names import TaskQueue, WorkflowType
+from tests.support.payloads import DAY, named, stored, sweep
 from tests.support.project import project
 from tests.support.source import Source
-from tests.support.stack import Stack, namespaced, settings_for
-
-DAY = timedelta(days=1)
-CLAIM = re.compile(rf'"{CLAIM_KEY}":\s*"([0-9a-f]{{64}})"'.encode())
+from tests.support.stack import Stack
 
 # Ends when it is told to; long enough to be shared by its runs outside of their histories.
 WAITS = f"""
@@ -47,52 +29,6 @@ async def run_action(nango, input):
         await asyncio.sleep(0.1)
     return input
 """
-
-
-@pytest.fixture
-async def apart(settings: Settings) -> AsyncIterator[Stack]:
-    """A stack with a database and a namespace of its own: a sweep looks at all there is."""
-    async with AsyncExitStack() as stack:
-        url = settings.database_url.get_secret_value()
-        name = f"test_{uuid4().hex}"
-        server = await asyncpg.connect(url)
-        await server.execute(f"CREATE DATABASE {name}")
-        await server.close()
-        url = url.replace("/perdure?", f"/{name}?")
-        await migrate(url)
-        namespace = (await namespaced(settings)).temporal_namespace
-        own = settings_for(url, settings.temporal_address, TEMPORAL_NAMESPACE=namespace)
-        container = await stack.enter_async_context(open_container(own, name="apart"))
-        await register_search_attributes(container.temporal)
-        guard = AddressGuard(allow_private_networks=True)
-        transport = await stack.enter_async_context(HttpTransport(guard))
-        for worker in workers(container, transport):
-            await stack.enter_async_context(worker)
-        yield await Stack.create(container)
-
-
-async def sweep(stack: Stack, later: timedelta = timedelta()) -> int:
-    """Remove what is not needed any more when some time has passed; returns how many payloads."""
-    container = stack.container
-    steps = PayloadSweep(
-        container.database.blobs, container.temporal, DAY, clock=lambda: utcnow() + later
-    )
-    swept = await ActivityEnvironment().run(steps.drop_unused_payloads, Sweep())
-    return swept.count
-
-
-async def stored(stack: Stack) -> set[str]:
-    """Return the keys of all payloads that are kept."""
-    rows = await stack.container.database.pool.fetch("SELECT key FROM payload_blobs")
-    return {row["key"] for row in rows}
-
-
-async def named(handle: WorkflowHandle[Any, Any], run_id: str | None = None) -> set[str]:
-    """Return the keys of the payloads that a history names."""
-    client = handle._client
-    events = (await client.get_workflow_handle(handle.id, run_id=run_id).fetch_history()).events
-    found = (CLAIM.findall(event.SerializeToString()) for event in events)
-    return {key.decode() for keys in found for key in keys}
 
 
 async def forgotten(stack: Stack, handle: WorkflowHandle[Any, Any], run_id: str) -> None:
@@ -216,7 +152,7 @@ async def test_a_payload_that_is_stored_while_it_is_removed_is_there_afterwards(
         await database.pool.execute("UPDATE payload_blobs SET used_at = $1", moment - 40 * DAY)
 
         async def remove() -> None:
-            while await blobs.drop_unused(moment - DAY, limit=7):
+            while await blobs.drop_unused(moment - DAY, lasting=True, limit=7):
                 pass
 
         async def store(part: list[str]) -> None:
@@ -244,7 +180,7 @@ async def test_a_payload_in_the_hands_of_somebody_who_stores_it_is_not_removed(
 
     async with database.transaction() as conn:
         await conn.execute("SELECT FROM payload_blobs WHERE key = 'one' FOR NO KEY UPDATE")
-        assert await blobs.drop_unused(moment, limit=10) == 0
+        assert await blobs.drop_unused(moment, lasting=True, limit=10) == 0
     async with database.transaction() as conn:
         await conn.execute("DELETE FROM payload_blobs WHERE key = 'one'")
         storing = asyncio.create_task(blobs.put_many({"one": b"1"}))

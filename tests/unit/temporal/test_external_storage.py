@@ -8,9 +8,11 @@ from typing import Any, Literal
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
+    StorageDriverActivityInfo,
     StorageDriverClaim,
     StorageDriverRetrieveContext,
     StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
 )
 
 from perdure.crypto.keyring import KeyRing, new_key
@@ -18,6 +20,7 @@ from perdure.temporal.converter import data_converter
 from perdure.temporal.external_storage import (
     CLAIM_KEY,
     THRESHOLD_BYTES,
+    PayloadsGoneError,
     PostgresStorageDriver,
     claimed_keys,
 )
@@ -30,8 +33,14 @@ LARGE = Payload(metadata={"encoding": b"json/plain"}, data=b'"' + b"x" * 50_000 
 class Blobs(dict[str, bytes]):
     """Blobs in memory."""
 
-    async def put_many(self, blobs: Mapping[str, bytes]) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.lasting: set[str] = set()
+
+    async def put_many(self, blobs: Mapping[str, bytes], *, lasting: bool) -> None:
         self.update(blobs)
+        if lasting:
+            self.lasting.update(blobs)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         return {key: self[key] for key in keys if key in self}
@@ -71,7 +80,7 @@ async def test_what_was_read_long_ago_is_asked_for_again() -> None:
     blobs.clear()
     assert await driver.retrieve(reading, claims) == [LARGE]
     clock.seconds += 3_600
-    with pytest.raises(KeyError):
+    with pytest.raises(PayloadsGoneError):
         await driver.retrieve(reading, claims)
 
 
@@ -86,8 +95,59 @@ async def test_the_cache_holds_what_was_used_last() -> None:
 
     reading = StorageDriverRetrieveContext()
     assert await driver.retrieve(reading, claims[-3:]) == [*payloads[-2:], payloads[0]]
-    with pytest.raises(KeyError):
+    with pytest.raises(PayloadsGoneError):
         await driver.retrieve(reading, claims[1:2])
+
+
+def for_workflow(id_: str, type_: str | None) -> StorageDriverStoreContext:
+    target = StorageDriverWorkflowInfo(namespace="default", id=id_, type=type_)
+    return StorageDriverStoreContext(target=target)
+
+
+SYNC = for_workflow("sync/dev/github/acme/issues/base", "sync")
+ACTION = for_workflow("action/dev/1", "action")
+
+
+@pytest.mark.parametrize(
+    ("context", "is_lasting"),
+    [
+        (SYNC, False),
+        (for_workflow("each/0198/1/4", "each"), False),
+        (for_workflow("each/0198/1/1-500", "each-batch"), False),
+        (ACTION, True),
+        (for_workflow("dry-run/dev/1", "sync"), True),
+        (for_workflow("webhook/dev/1", "webhook"), True),
+        # What an item returns to its run, and signals.
+        (for_workflow("sync/dev/github/acme/issues/base", None), True),
+        (for_workflow("each/0198/1/1-500", None), True),
+        (StorageDriverStoreContext(StorageDriverActivityInfo(namespace="default")), True),
+        (StorageDriverStoreContext(), True),
+    ],
+)
+async def test_only_what_syncs_and_items_work_on_is_not_lasting(
+    context: StorageDriverStoreContext, is_lasting: bool
+) -> None:
+    blobs = Blobs()
+
+    await PostgresStorageDriver(blobs, Clock()).store(context, [LARGE])
+
+    assert blobs.lasting == (set(blobs) if is_lasting else set())
+
+
+async def test_what_an_action_stores_is_lasting_though_a_sync_has_stored_it() -> None:
+    blobs = Blobs()
+    driver = PostgresStorageDriver(blobs, Clock())
+    claims = await driver.store(SYNC, [LARGE])
+    await driver.retrieve(StorageDriverRetrieveContext(), claims)
+    assert not blobs.lasting
+
+    await driver.store(ACTION, [LARGE])
+    assert blobs.lasting == set(blobs)
+
+    blobs.clear()
+    for context in (SYNC, ACTION):
+        await driver.store(context, [LARGE])
+    assert not blobs, "it is known to be there, and to be lasting"
 
 
 @pytest.mark.parametrize("encrypt", ["secrets", "all"])
