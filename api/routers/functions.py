@@ -17,7 +17,7 @@ from api.schemas.functions import (
     Pagination,
 )
 from config.json_schema import model_definitions
-from config.project import Sync
+from config.project import Action, Endpoint, Sync
 from config.scripts import NamedScript, named_scripts
 from perdure.db.environments import Environment
 from perdure.scripts.bundle import ScriptKind, ScriptPlaces
@@ -156,6 +156,7 @@ async def _views(
             enabled=(script.integration, script.name) not in disabled
             or script.kind is not ScriptKind.ACTION,
             last_deployed=deployment.created_at if deployment else None,
+            bundle=caller.active_bundle,
         )
         for script in scripts
     ]
@@ -171,6 +172,7 @@ def _facts(script: NamedScript, definitions: dict[str, Any]) -> dict[str, Any]:
         "scopes": list(declared.scopes),
         "input": declared.input,
         "returns": list(declared.output),
+        "endpoints": [f"{one.method} {one.path}" for one in _endpoints(declared)],
         "json_schema": {"definitions": {name: definitions[name] for name in declared.used_models}},
     }
     if isinstance(declared, Sync):
@@ -180,6 +182,12 @@ def _facts(script: NamedScript, definitions: dict[str, Any]) -> dict[str, Any]:
             "track_deletes": declared.track_deletes,
         }
     return facts
+
+
+def _endpoints(declared: Sync | Action) -> Sequence[Endpoint]:
+    if isinstance(declared, Sync):
+        return declared.endpoints
+    return [declared.endpoint] if declared.endpoint else []
 
 
 def _unknown(unique_key: str, name: str) -> ApiError:

@@ -24,9 +24,11 @@ __all__ = [
     "NewPlan",
     "PlanAnswer",
     "PlanView",
+    "PlannedChange",
     "ScheduleCounts",
     "Touched",
     "deployed_integrations",
+    "planned_change",
 ]
 
 _Counts = Mapping[tuple[str, str], int | None]
@@ -177,7 +179,7 @@ class PlanView(Answer):
             added=plan.count(Change.ADDED),
             changed=plan.count(Change.CHANGED),
             removed=plan.count(Change.REMOVED),
-            entries=[_planned(entry, touched) for entry in plan.entries],
+            entries=[planned_change(entry, touched) for entry in plan.entries],
         )
 
 
@@ -334,7 +336,8 @@ def _integration(integration: Integration) -> DeployedIntegration:
     )
 
 
-def _planned(entry: PlanEntry, touched: Touched) -> PlannedChange:
+def planned_change(entry: PlanEntry, touched: Touched) -> PlannedChange:
+    """Show what becomes of one thing."""
     return PlannedChange(
         kind=entry.kind,
         integration=entry.integration,

@@ -16,6 +16,8 @@ class FunctionView(Answer):
     Attributes:
         returns: Names of the models of its records, or of its output.
         event: What a script of type `on-event` runs on.
+        endpoints: Method and path of each.
+        bundle: Hash of the bundle it was deployed with, which is its version.
         source: Scripts come by deploys, from a repository.
     """
 
@@ -30,8 +32,10 @@ class FunctionView(Answer):
     auto_start: bool | None = None
     track_deletes: bool | None = None
     event: str | None = None
+    endpoints: list[str] | None = None
     enabled: bool
     last_deployed: datetime | None = None
+    bundle: str | None = None
     source: Literal["repo"] = "repo"
 
 

@@ -47,6 +47,14 @@ SELECT id, environment_id, bundle_hash, created_at, reconciled_to, reconciled_at
  WHERE environment_id = $1 AND id = $2
 """
 
+_BEFORE = """
+SELECT id, environment_id, bundle_hash, created_at, reconciled_to, reconciled_at
+  FROM deployments
+ WHERE environment_id = $1 AND id < $2
+ ORDER BY id DESC
+ LIMIT 1
+"""
+
 _WAS_DEPLOYED = """
 SELECT EXISTS (SELECT FROM deployments WHERE environment_id = $1 AND bundle_hash = $2)
 """
@@ -246,6 +254,12 @@ class BundleStore:
             msg = f"There is no deployment {deployment_id} in this environment."
             raise NotFoundError(msg, code="unknown_deployment")
         return Deployment(*row.values())
+
+    async def before(self, environment_id: EnvironmentId, deployment_id: int) -> Deployment | None:
+        """Return the deployment before one, None before the first."""
+        async with borrowed(self._pool) as conn:
+            row = await conn.fetchrow(_BEFORE, environment_id, deployment_id)
+        return None if row is None else Deployment(*row.values())
 
     async def deployed(self, environment_id: EnvironmentId, bundle_hash: str) -> StoredBundle:
         """Return a bundle that was deployed to an environment at any time.

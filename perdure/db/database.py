@@ -25,7 +25,9 @@ from perdure.db.environments import EnvironmentStore
 from perdure.db.integrations import IntegrationStore
 from perdure.db.key_rotations import KeyRotationStore
 from perdure.db.locks import LockStore
+from perdure.db.log_search import LogSearch
 from perdure.db.oauth_states import OAuthStateStore
+from perdure.db.overview import OverviewStore
 from perdure.db.pool import DbConnection, Pool, borrowed, create_pool
 from perdure.db.record_changes import RecordChanges
 from perdure.db.record_pruning import RecordPruning
@@ -36,6 +38,7 @@ from perdure.db.run_cursors import RunCursorStore
 from perdure.db.run_retention import RunRetention
 from perdure.db.runs import RunStore
 from perdure.db.script_overrides import ScriptOverrideStore
+from perdure.db.sync_list import SyncListStore
 from perdure.db.syncs import SyncStore
 from perdure.db.variables import VariableStore
 from perdure.db.webhook_arrivals import WebhookArrivalStore
@@ -85,6 +88,9 @@ class Database:
     key_rotations: KeyRotationStore
     connect_sessions: ConnectSessionStore
     oauth_states: OAuthStateStore
+    overview: OverviewStore
+    sync_list: SyncListStore
+    log_search: LogSearch
 
     @classmethod
     @asynccontextmanager
@@ -149,6 +155,9 @@ class Database:
                 key_rotations=KeyRotationStore(pool, keyring),
                 connect_sessions=ConnectSessionStore(pool),
                 oauth_states=OAuthStateStore(pool, keyring),
+                overview=OverviewStore(pool),
+                sync_list=SyncListStore(pool),
+                log_search=LogSearch(pool),
             )
 
     @asynccontextmanager

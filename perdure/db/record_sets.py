@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import asyncpg
@@ -12,7 +13,7 @@ from perdure.db.pool import Pool, borrowed
 from perdure.db.record_writes import RecordSet, take_turn
 from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 
-__all__ = ["RecordSetStore"]
+__all__ = ["CountedSet", "RecordSetStore"]
 
 # From one set to the next by the primary key, whatever the number of records in between.
 _SETS = """
@@ -70,6 +71,41 @@ SELECT count(*)
  WHERE i.environment_id = $1 AND i.unique_key = $2 AND r.model = $3 AND r.deleted_at IS NULL
 """
 
+_COUNTS = """
+SELECT n.connection_key, i.unique_key AS integration, c.connection_id, n.model, n.variant, n.live
+  FROM connections c
+  JOIN integrations i ON i.id = c.integration_id
+  JOIN record_counts n ON n.connection_key = c.id
+ WHERE c.environment_id = $1
+   AND ($2::text IS NULL OR i.unique_key = $2)
+   AND ($3::text IS NULL OR strpos(lower(c.connection_id), lower($3)) > 0)
+   AND n.variant ~ '^[a-zA-Z0-9_-]+$'
+   AND (n.connection_key, n.model, n.variant) > ($4, $5, $6)
+ ORDER BY n.connection_key, n.model, n.variant
+ LIMIT $7
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedSet:
+    """A set of records, and how many of them are not deleted.
+
+    Attributes:
+        connection_key: Row id of its connection.
+    """
+
+    connection_key: int
+    integration: str
+    connection_id: str
+    model: str
+    variant: str
+    live: int
+
+    @property
+    def place(self) -> tuple[int, str, str]:
+        """Where the next page begins."""
+        return self.connection_key, self.model, self.variant
+
 
 class RecordSetStore:
     """Looks at whole sets of records, and erases them.
@@ -90,6 +126,28 @@ class RecordSetStore:
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_SETS, connection_keys)
         return [RecordSet(*row.values()) for row in rows]
+
+    async def counted(
+        self,
+        environment_id: EnvironmentId,
+        *,
+        integration: str | None = None,
+        connection: str | None = None,
+        after: tuple[int, str, str] = (0, "", ""),
+        limit: int,
+    ) -> Sequence[CountedSet]:
+        """Return the sets of an environment with their sizes; what a run builds anew is left out.
+
+        Args:
+            environment_id: Where they belong.
+            integration: Only those of this integration.
+            connection: Only those with this text in the name of their connection.
+            after: `place` of the last one of the page before.
+            limit: Most sets to return.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_COUNTS, environment_id, integration, connection, *after, limit)
+        return [CountedSet(*row.values()) for row in rows]
 
     async def erase(
         self, target: RecordSet, *, bundle: BundleHash | None, keepers: Sequence[str], limit: int

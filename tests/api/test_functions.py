@@ -62,6 +62,7 @@ async def test_function_says_what_is_declared_of_it(deployed: httpx.AsyncClient)
 
     shown = answer.json()["data"]
     assert shown.pop("last_deployed")
+    assert len(shown.pop("bundle")) == 64
     assert shown.pop("json_schema")["definitions"]["Issue"]["required"] == ["id", "title"]
     assert shown == {
         "type": "sync",
@@ -72,6 +73,7 @@ async def test_function_says_what_is_declared_of_it(deployed: httpx.AsyncClient)
         "runs": "every day",
         "auto_start": True,
         "track_deletes": False,
+        "endpoints": ["GET /issues"],
         "enabled": True,
         "source": "repo",
     }

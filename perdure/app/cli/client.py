@@ -359,6 +359,15 @@ class ApiClient:
         """Return a run with its log."""
         return await self._object("GET", f"/runs/{quote(run_id, safe='')}")
 
+    async def search_logs(self, query: Query) -> dict[str, Any]:
+        """Return lines of the logs of all runs, the newest first."""
+        return await self._object("GET", "/logs", query=query)
+
+    async def read_run_log(self, run_id: str, cursor: str | None) -> dict[str, Any]:
+        """Return what a run logged after the cursor, and whether it has ended."""
+        path = f"/runs/{quote(run_id, safe='')}/logs"
+        return await self._object("GET", path, query={"cursor": cursor})
+
     async def get_run_history(self, run_id: str) -> dict[str, Any]:
         """Return the history of a run, for a replay."""
         path = f"/runs/{quote(run_id, safe='')}/history"

@@ -33,10 +33,11 @@ from perdure.app.cli.commands import (
 from perdure.app.cli.commands.compile import compile_
 from perdure.app.cli.commands.dev import dev
 from perdure.app.cli.commands.dryrun import dryrun
+from perdure.app.cli.commands.logs import logs, run_logs
 from perdure.app.cli.commands.replay import replay
 from perdure.app.cli.commands.webhook_events import events, replay_events
 from perdure.app.cli.errors import CliError, CommandFailedError, ExitCode
-from perdure.app.cli.options import BUILD, OPERATE
+from perdure.app.cli.options import BUILD, OPERATE, USE
 from perdure.errors import PerdureError
 
 __all__ = ["app", "main"]
@@ -73,7 +74,9 @@ app.command(connections.app)
 app.command(syncs.app)
 app.command(records.app)
 app.command(actions.app)
+runs.app.command(run_logs, name="logs")
 app.command(runs.app)
+app.command(logs, group=USE)
 webhooks.app.command(events)
 webhooks.app.command(replay_events, name="replay")
 app.command(webhooks.app)

@@ -24,6 +24,7 @@ from perdure.app.cli.render.keys import (
     made_api_key,
     made_environment,
 )
+from perdure.app.cli.render.logs import found_logs, log_line
 from perdure.app.cli.render.plan import (
     deployed,
     deployment,
@@ -34,7 +35,15 @@ from perdure.app.cli.render.plan import (
 )
 from perdure.app.cli.render.providers import provider, providers
 from perdure.app.cli.render.replay import plain_replay, replay
-from perdure.app.cli.render.terminal import done, failure, note, print_json, problem, say
+from perdure.app.cli.render.terminal import (
+    done,
+    failure,
+    note,
+    print_json,
+    print_json_line,
+    problem,
+    say,
+)
 from perdure.app.cli.render.webhook_events import webhook_event, webhook_events
 from perdure.app.cli.render.webhooks import deliveries, delivery, webhook_settings
 
@@ -56,9 +65,11 @@ __all__ = [
     "environment",
     "environments",
     "failure",
+    "found_logs",
     "integration",
     "integrations",
     "key_rotation",
+    "log_line",
     "log_lines",
     "made_api_key",
     "made_environment",
@@ -67,6 +78,7 @@ __all__ = [
     "plain_replay",
     "plan",
     "print_json",
+    "print_json_line",
     "problem",
     "provider",
     "providers",

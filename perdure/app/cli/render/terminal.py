@@ -25,6 +25,7 @@ __all__ = [
     "plain_lines",
     "print_facts",
     "print_json",
+    "print_json_line",
     "print_table",
     "problem",
     "say",
@@ -54,6 +55,12 @@ _STYLES = {
 def print_json(value: object) -> None:
     """Print a value as JSON, for programs."""
     sys.stdout.write(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n")
+
+
+def print_json_line(value: object) -> None:
+    """Print a value as a line of JSON, as soon as it is there."""
+    sys.stdout.write(f"{json.dumps(value, ensure_ascii=False)}\n")
+    sys.stdout.flush()
 
 
 def done(answer: object, text: str, *, as_json: bool) -> None:
