@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI, Request, Response
 from starlette.middleware import Middleware
+from starlette.responses import RedirectResponse
 from starlette.routing import WebSocketRoute
 
 from api.access import Gate
@@ -17,6 +18,7 @@ from api.codec_cors import CodecCors
 from api.connect_results import AttemptResults, wait_for_result
 from api.connection_workflows import go_on
 from api.cors import OpenCors
+from api.dashboard.app import create_dashboard
 from api.dependencies import Dependencies
 from api.errors import install_error_handlers
 from api.head import AnswerHead
@@ -188,6 +190,10 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     for module in _ROUTERS:
         app.include_router(module.router)
     app.router.routes.append(WebSocketRoute("/", wait_for_result))
+    app.mount("/dashboard", create_dashboard(app))
+    for path in ("/", "/dashboard"):
+        app.add_route(path, _to_dashboard, include_in_schema=False)
+    app.add_route("/favicon.ico", _to_icon, include_in_schema=False)
     app.add_route("/mcp", mcp, include_in_schema=False)  # type: ignore[arg-type]  # an ASGI app
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -196,3 +202,11 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         return Response(to_json(openapi_document(request.app)), media_type="application/json")
 
     return app
+
+
+async def _to_icon(_: Request) -> Response:
+    return RedirectResponse("/dashboard/assets/icon.svg", 301)
+
+
+async def _to_dashboard(_: Request) -> Response:
+    return RedirectResponse("/dashboard/", 303)

@@ -23,9 +23,20 @@ from perdure.errors import PerdureError, UnauthorizedError
 
 __all__ = ["Authenticate"]
 
-_OPEN_PATHS = frozenset({"/health", "/ready", "/codec", "/codec/session", *CONNECT_PATHS})
+_OPEN_PATHS = frozenset(
+    {
+        "/",
+        "/favicon.ico",
+        "/health",
+        "/ready",
+        "/codec",
+        "/codec/session",
+        "/dashboard",
+        *CONNECT_PATHS,
+    }
+)
 _CODEC_FOLDER = "/codec/"
-_OPEN_FOLDERS = ("/docs/", "/webhook/", *CONNECT_FOLDERS)
+_OPEN_FOLDERS = ("/dashboard/", "/docs/", "/webhook/", *CONNECT_FOLDERS)
 _KEY = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 log = structlog.get_logger(__name__)
@@ -36,8 +47,9 @@ class Authenticate:
 
     Open to everybody are `/health` and `/ready`, the files of the page below `/docs`, which hold
     nothing of any environment, what providers call below `/webhook`, which is held against their
-    signatures, what end users call with the token of a connect session, and the page at `/codec`
-    that takes a key; see `api.codec_session` for what a browser sends then.
+    signatures, what end users call with the token of a connect session, the page at `/codec` that
+    takes a key, see `api.codec_session` for what a browser sends then, and the dashboard, which
+    asks for a key itself.
 
     Args:
         app: What is protected.

@@ -24,7 +24,7 @@ _QUIET_PATHS = frozenset({"/health"})
 
 _MAX_STRANGER_BYTES = 256 * 1024
 # What nobody needs a key for, and what is read before anybody looks at a token.
-_STRANGERS = ("/codec/session", *CONNECT_FOLDERS)
+_STRANGERS = ("/codec/session", "/dashboard/sign-in", *CONNECT_FOLDERS)
 
 PASSING_PATH = "/proxy/"
 """What comes below belongs to a provider: bodies pass through, and paths may hold secrets."""
@@ -126,7 +126,8 @@ def _request_id(headers: Headers) -> str:
 
 def _log_outcome(request: Request, status: int, seconds: float) -> None:
     path = request.url.path
-    write = log.debug if path in _QUIET_PATHS else log.info
+    is_quiet = path in _QUIET_PATHS or getattr(request.state, "is_internal", False)
+    write = log.debug if is_quiet else log.info
     write(
         "request",
         method=request.method,

@@ -12,9 +12,9 @@ from api.requests import PASSING_PATH
 
 __all__ = ["IgnoreLastSlash"]
 
-# What follows belongs to somebody else, or is a name that must not be empty.
+# What follows belongs to somebody else, is a name that must not be empty, or a page of its own.
 _MEANT = (PASSING_PATH, "/v1/")
-_NAMES = frozenset({"/connections/", "/connection/"})
+_NAMES = frozenset({"/connections/", "/connection/", "/dashboard/"})
 
 
 class IgnoreLastSlash:

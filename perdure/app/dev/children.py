@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
 from api.codec_session import open_session
+from api.dashboard.tickets import make_ticket
 from perdure.app.dev.contract import Programs
 from perdure.app.dev.folder import DataFolder, Secrets
 from perdure.crypto.keyring import KeyRing
@@ -17,7 +18,7 @@ from perdure.embedded.postgres import Postgres
 from perdure.embedded.process import Program, Service
 from perdure.embedded.temporal import NAMESPACE, Temporal
 
-__all__ = ["Children", "children", "codec_endpoint"]
+__all__ = ["Children", "children", "codec_endpoint", "dashboard_link"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,16 @@ def codec_endpoint(port: int, secrets: Secrets) -> str:
     ring = KeyRing.parse(secrets.encryption_keys.get_secret_value())
     session = open_session(ring, secrets.secret_key.get_secret_value(), seconds=None)
     return f"http://{LOOPBACK}:{port}/codec/{session}"
+
+
+def dashboard_link(port: int, secrets: Secrets) -> str:
+    """Return a link to the dashboard of a stack that signs in.
+
+    Whoever reads it could as well read the key in `dev.json`, on the same machine.
+    """
+    ring = KeyRing.parse(secrets.encryption_keys.get_secret_value())
+    ticket = make_ticket(ring, secrets.secret_key.get_secret_value())
+    return f"http://{LOOPBACK}:{port}/dashboard/sign-in?ticket={ticket}"
 
 
 def _inherited(environment: Mapping[str, str]) -> dict[str, str]:

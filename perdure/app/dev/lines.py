@@ -27,11 +27,12 @@ class Lines:
         """Say on standard error why there is no stack."""
         self._err.print(Text(f"perdure dev: {message}", style="red"))
 
-    def stack(self, content: DevFile, data_dir: Path, seconds: float) -> None:
-        """Say where the stack is."""
+    def stack(self, content: DevFile, data_dir: Path, seconds: float, *, dashboard: str) -> None:
+        """Say where the stack is, the dashboard first, by a link that signs in."""
         key = content.secret_key.get_secret_value()
         pids = ", ".join(f"{name} {pid}" for name, pid in content.pids.model_dump().items())
         facts = {
+            "Dashboard": dashboard,
             "API": content.api_url,
             "Secret key": f"{key[:4]}... (whole in {data_dir / 'dev.json'})",
             "Temporal UI": content.temporal_ui_url,

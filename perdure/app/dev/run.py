@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from perdure.app.dev.children import children, codec_endpoint
+from perdure.app.dev.children import children, codec_endpoint, dashboard_link
 from perdure.app.dev.contract import DeployProject, DevOptions, Programs
 from perdure.app.dev.folder import DataFolder, DevFile, Pids, Secrets, data_folder
 from perdure.app.dev.lines import Lines
@@ -185,7 +185,12 @@ class _Stack:
         await self._run(ours.migrate)
         await self.supervisor.start(ours.api, ours.worker)
         self._tell()
-        self._lines.stack(self.describe(), self._folder.path, time.monotonic() - began)
+        self._lines.stack(
+            self.describe(),
+            self._folder.path,
+            time.monotonic() - began,
+            dashboard=dashboard_link(self._port, self._secrets),
+        )
 
     async def take_down(self) -> None:
         """End everything, in reverse order."""
