@@ -1,0 +1,1 @@
+"""A small company that uses all of Perdure: for the tests in a browser, and for screenshots."""
