@@ -41,6 +41,7 @@ class StepModules:
         self._threads = ThreadPoolExecutor(_MAX_STEPS, thread_name_prefix="perdure-step")
         # Apart, so that steps which take hours keep no page waiting.
         self._short = ThreadPoolExecutor(_MAX_SHORT_CALLS, thread_name_prefix="perdure-page")
+        self._endings: set[asyncio.Task[None]] = set()
 
     async def bundle(self, bundle_hash: str) -> Bundle:
         """Return a bundle.
@@ -67,14 +68,20 @@ class StepModules:
             StillRunning: It goes on all the same.
         """
         interruptible = InterruptibleCall(call)
-        running = asyncio.get_running_loop().run_in_executor(self._short, interruptible)
-        await asyncio.wait((running,), timeout=limit)
-        while not running.done() and not interruptible.has_begun:
-            await asyncio.wait((running,), timeout=limit)
-        for _ in range(_INTERRUPTIONS):
-            if not running.done():
-                interruptible.interrupt()
-                await asyncio.wait((running,), timeout=1)
+        thread = self._short.submit(interruptible)
+        running = asyncio.wrap_future(thread)
+        try:
+            # The limit is for the call, not for the time in which it waits for a thread.
+            while not running.done() and (left := limit - interruptible.seconds) > 0:
+                await asyncio.wait((running,), timeout=left)
+            await _interrupted(interruptible, running)
+        except asyncio.CancelledError:
+            # Nobody waits for it any more; it must not hold its thread for good all the same.
+            if not thread.cancel():
+                ending = asyncio.create_task(_interrupted(interruptible, running))
+                self._endings.add(ending)
+                ending.add_done_callback(self._endings.discard)
+            raise
         if not running.done():
             raise StillRunning(interruptible.where())
         return running.result()
@@ -101,3 +108,15 @@ class StepModules:
                 if len(self._loaded) > _LOADED_BUNDLES:
                     self._loaded.popitem(last=False)
             return modules
+
+
+async def _interrupted(call: InterruptibleCall[Any], running: asyncio.Future[Any]) -> None:
+    """Interrupt a call that does not end, as often as that is tried."""
+    for _ in range(_INTERRUPTIONS):
+        if running.done():
+            break
+        call.interrupt()
+        await asyncio.wait((running,), timeout=1)
+    if running.done() and not running.cancelled():
+        # Whoever waits looks at it; where nobody does, it is no news either.
+        running.exception()

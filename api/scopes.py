@@ -121,6 +121,9 @@ _WEBHOOK = "/webhook/{environment}/{provider_config_key}"
 RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/health"): _OPEN,
     ("GET", "/ready"): _OPEN,
+    # Pages that ask for a key themselves.
+    ("*", "/dashboard"): _OPEN,
+    ("*", "/favicon.ico"): _OPEN,
     ("GET", "/docs/{environment}"): _OPEN,
     ("GET", "/docs/assets/{name}"): _OPEN,
     ("POST", _WEBHOOK): _OPEN,

@@ -1,6 +1,6 @@
 """Failures that a script hears of later than its run does.
 
-What is fetched ahead or written behind may fail while the script is busy with something else. Where
+What is written behind may fail while the script is busy with something else. Where
 the run goes on when it is retried follows from when it heard of the failure, not from when the
 script did.
 """
@@ -15,8 +15,9 @@ _ATTRIBUTE = "_perdure_heard_at"
 
 
 def note_heard(error: BaseException) -> None:
-    """Remember that the run hears of a failure now."""
-    setattr(error, _ATTRIBUTE, workflow.info().get_current_history_length())
+    """Remember that the run hears of a failure now, unless it has heard of it before."""
+    if not hasattr(error, _ATTRIBUTE):
+        setattr(error, _ATTRIBUTE, workflow.info().get_current_history_length())
 
 
 def heard_at(error: BaseException) -> int:
@@ -28,5 +29,6 @@ def heard_at(error: BaseException) -> int:
         noted = getattr(cause, _ATTRIBUTE, None)
         if isinstance(noted, int):
             return noted
-        cause = cause.__cause__ or cause.__context__
+        # Not what was merely handled while something else failed.
+        cause = cause.__cause__
     return workflow.info().get_current_history_length()

@@ -28,8 +28,9 @@ _ACQUIRE_TIMEOUT = 30.0
 _COMMAND_TIMEOUT = 60.0
 
 # Compiling a statement pays where it runs for seconds; ours have milliseconds, and a batch whose
-# size Postgres misjudges would pay for it each time.
-_SETTINGS = {"jit": "off"}
+# size Postgres misjudges would pay for it each time. It is set once the connection is there, since
+# PgBouncer lets in nobody who asks for it before.
+_NO_JIT = "SET jit = off"
 
 
 async def create_pool(
@@ -52,8 +53,8 @@ async def create_pool(
             max_size=size,
             timeout=_CONNECT_TIMEOUT,
             command_timeout=_COMMAND_TIMEOUT,
-            server_settings={"application_name": application_name} | _SETTINGS,
-            init=_set_codecs,
+            server_settings={"application_name": application_name},
+            init=_prepare,
             reset=_leave_as_it_is,
         )
 
@@ -72,6 +73,11 @@ async def borrowed(pool: Pool, conn: DbConnection | None = None) -> AsyncIterato
         else:
             async with pool.acquire(timeout=_ACQUIRE_TIMEOUT) as own:
                 yield own
+
+
+async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    await connection.execute(_NO_JIT)
+    await _set_codecs(connection)
 
 
 async def _set_codecs(connection: asyncpg.Connection[asyncpg.Record]) -> None:

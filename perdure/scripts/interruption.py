@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -45,13 +46,17 @@ class InterruptibleCall(Generic[ResultT]):
         self._call = call
         self._lock = threading.Lock()
         self._thread: int | None = None
-        self.has_begun = False
-        """Whether a thread has taken it on."""
+        self._began: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has run; 0 until a thread takes it on."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
 
     def __call__(self) -> ResultT:
         """Make the call, in the thread that takes it on."""
         self._thread = threading.get_ident()
-        self.has_begun = True
+        self._began = time.monotonic()
         try:
             return self._call()
         finally:

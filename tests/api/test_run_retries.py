@@ -18,7 +18,7 @@ from perdure.db.connections import Connection
 from perdure.db.runs import RunStatus
 from perdure.temporal.names import TaskQueue, WorkflowType
 from tests.support.project import project
-from tests.support.source import Source
+from tests.support.source import Source, issues
 from tests.support.stack import Stack
 
 PAGINATE = """
@@ -96,6 +96,39 @@ async def test_run_goes_on_at_the_page_that_was_refused(
     assert run.counts["Issue"]["added"] == 250
     logs = [line.message for line in await stack.container.database.runs.logs(run.id)]
     assert any(line.startswith("retried at the step where it ended: ") for line in logs)
+
+
+TELLS = f"""
+async def fetch_data(nango):
+    async for page in nango.paginate({PAGINATE}):
+        await nango.post(endpoint="/note", data={{"from": page[0]["id"]}})
+"""
+
+
+async def test_what_was_written_before_a_page_was_missed_is_not_written_again(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    noted: list[str] = []
+
+    def note(request: Request) -> Response:
+        noted.append(request.get_json()["from"])
+        return Response("{}", content_type="application/json")
+
+    source.server.expect_request("/note", method="POST").respond_with_handler(note)
+    source.records = issues(600)
+    source.before = lambda page: Response("no", status=403) if page >= 5 else None
+    await stack.deploy(project(TELLS))
+    handle = await stack.start_sync(await stack.connect(source.url))
+    await failed(handle)
+    assert noted == ["1", "101", "201", "301"]
+
+    source.before = lambda _: None
+    answer = await retry(live, handle.result_run_id or "")
+    assert answer.status_code == 200, answer.text
+    run = await ended(stack, handle)
+
+    assert (run.status, run.error) == (RunStatus.SUCCESS, None)
+    assert noted == ["1", "101", "201", "301", "401", "501"]
 
 
 async def test_run_goes_on_with_the_mended_script(

@@ -20,13 +20,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.page_slices import FetchedPages
     from perdure.nango import HelperError, HttpError
     from perdure.proxy.pagination import PageState
-    from workflows.late_failures import note_heard
 
 __all__ = ["FetchSlice", "PagesAhead"]
 
 FetchSlice: TypeAlias = Callable[[PageState | None, int, int], Awaitable[FetchedPages]]
 """Fetches pages from a state on; the numbers are that of the first one, and how many at most."""
 
+_ASKED_AGAIN = "failed-slices-are-asked-for-again"
 _MOST_PAGES = 50
 _MOMENT = 0.4
 """Seconds that the script may spend on a slice; a workflow task is given up after two."""
@@ -50,13 +50,18 @@ class PagesAhead:
         state: PageState | None = None
         number = 1
         coming: asyncio.Task[FetchedPages] | None = None
+        asked_at = 0
         while True:
-            pages = await (coming or self._fetch(state, number, self._size))
+            if coming is None:
+                pages = await self._fetch(state, number, self._size)
+            else:
+                pages = await self._arrived(coming, asked_at, state, number)
             coming = None
             state = pages.heads[-1].next
             following = number + len(pages.heads)
             if number > 1 and state is not None:
                 coming = self._ask(state, following)
+                asked_at = _now()
             began = _Moment()
             for index in range(len(pages.heads)):
                 yield _page(pages, index)
@@ -65,8 +70,29 @@ class PagesAhead:
             self._adapt(len(pages.heads), began.seconds)
             number = following
 
+    async def _arrived(
+        self,
+        coming: asyncio.Task[FetchedPages],
+        asked_at: int,
+        state: PageState | None,
+        number: int,
+    ) -> FetchedPages:
+        """Return a slice that was asked for ahead.
+
+        A run that is retried goes on where the step was asked for that failed, and does all again
+        that came after. So where the script has gone on since then, a slice that failed is not what
+        fails the run: its first page is asked for once more, now that the script waits for it.
+        """
+        is_later = _now() > asked_at
+        try:
+            return await coming
+        except (HelperError, HttpError):
+            if not is_later or not workflow.patched(_ASKED_AGAIN):
+                raise
+        return await self._fetch(state, number, 1)
+
     def _ask(self, state: PageState | None, number: int) -> asyncio.Task[FetchedPages]:
-        task = asyncio.create_task(self._heard(state, number, self._size))
+        task = asyncio.ensure_future(self._fetch(state, number, self._size))
         self._under_way.append(task)
         task.add_done_callback(self._ended)
         return task
@@ -76,13 +102,6 @@ class PagesAhead:
         if not task.cancelled():
             # Who breaks out of the loop never hears how it went.
             task.exception()
-
-    async def _heard(self, state: PageState | None, number: int, size: int) -> FetchedPages:
-        try:
-            return await self._fetch(state, number, size)
-        except (HelperError, HttpError) as error:
-            note_heard(error)
-            raise
 
     def _adapt(self, pages: int, seconds: float) -> None:
         affordable = _MOST_PAGES if seconds <= 0 else int(_MOMENT * pages / seconds)
@@ -103,6 +122,11 @@ class _Moment:
     @property
     def seconds(self) -> float:
         return max(workflow.time() - self._workflow, time.perf_counter() - self._machine)
+
+
+def _now() -> int:
+    """Return at which task of the workflow this is."""
+    return workflow.info().get_current_history_length()
 
 
 def _page(pages: FetchedPages, index: int) -> FetchedPage:
