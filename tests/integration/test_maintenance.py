@@ -407,15 +407,14 @@ async def test_runs_webhooks_and_the_audit_are_kept_for_a_while(
                 400 * DAY,
             )
 
-    done = await maintain(
+    await maintain(
         stack,
         Retention(
             payloads=None, idle_records=None, runs=90 * DAY, audit=365 * DAY, deliveries=30 * DAY
         ),
     )
 
-    assert (done["dropped_runs"], done["dropped_webhook_deliveries"]) >= (2, 1)
-    assert done["dropped_audit_events"] >= 1
+    # How many is not asked: the maintenance of the stack may have been at it as well.
     left = await database.runs.list(environment.id, limit=10)
     assert [run.id for run in left] == runs[:1], "the sync's last one stays"
     assert [d.id for d in await database.deliveries.list(environment.id)] == [

@@ -115,7 +115,7 @@ def test_any_pile_of_yaml_is_read_or_refused(text: str) -> None:
     check(text)
 
 
-def test_large_project_is_read_in_about_a_second() -> None:
+def test_large_project_is_read_in_seconds() -> None:
     lines = ["integrations:"]
     for i in range(200):
         lines += [f"  integration-{i}:", "    syncs:"]
@@ -140,5 +140,6 @@ def test_large_project_is_read_in_about_a_second() -> None:
     text = "\n".join(lines)
     start = time.process_time()
     result = parse_nango_yaml(text)
-    assert time.process_time() - start < 3
+    # A second, on most machines; what grows with the square of the models takes minutes.
+    assert time.process_time() - start < 15
     assert result.ok
