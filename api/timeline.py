@@ -23,6 +23,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client, WorkflowExecutionDescription
 
+from perdure.temporal.external_storage import PayloadsGoneError
 from perdure.temporal.failures import leaf_failure
 
 __all__ = ["Step", "StepKind", "StepStatus", "Timeline", "read_timeline"]
@@ -283,7 +284,10 @@ class _Reading:
     async def _reason(self, failure: Failure) -> str | None:
         if not failure.ByteSize():
             return None
-        error = leaf_failure(await self.client.data_converter.decode_failure(failure))
+        try:
+            error = leaf_failure(await self.client.data_converter.decode_failure(failure))
+        except PayloadsGoneError as gone:
+            return gone.message
         return str(getattr(error, "message", error))
 
 
