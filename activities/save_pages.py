@@ -238,8 +238,8 @@ class _Slice:
     async def _pages(self, state: PageState | None) -> PageState | None:
         """Save pages until the time is over or there are no more; returns where it stopped.
 
-        While a page is on its way to the database the next one is fetched and mapped. The one
-        after that is asked for only then: no more than two pages are ever under way.
+        While a page is on its way to the database the next one is mapped, and the one after that
+        is fetched: no more than three pages are ever under way.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + self._call.seconds
@@ -250,7 +250,6 @@ class _Slice:
             page = await coming
             self._echoed.update(page.echoed)
             self._preparing = loop.create_task(self._prepared(page, number))
-            await self._saved()
             goes_on = loop.time() < end and not activity.is_worker_shutdown()
             state = page.next
             if state is not None and goes_on:
@@ -258,6 +257,7 @@ class _Slice:
             prepared = await self._preparing
             if prepared.page.is_last:
                 state = None
+            await self._saved()
             self._saving = loop.create_task(self._commit(prepared, state, number))
             if state is None or not goes_on:
                 return state

@@ -35,8 +35,8 @@ async def fetch_data(nango):
     await nango.log(f"{saved.pages} pages, {saved.added} added")
 """
 
-# One that is being saved, and one that is being fetched meanwhile.
-IN_FLIGHT = 2
+# One that is being saved, one that is being mapped, and one that is being fetched.
+IN_FLIGHT = 3
 
 
 @pytest.fixture(scope="module")
