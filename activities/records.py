@@ -15,6 +15,7 @@ from activities.heartbeat import heartbeating
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
 from perdure.db.record_writes import (
+    BatchNote,
     BatchResult,
     CursorMove,
     ModelCounts,
@@ -183,6 +184,8 @@ class PreparedWrite:
         write: Writes it by the connection it is given.
         write_page: Writes it and moves the cursor of its read in one statement, None where there
             is more to do.
+        write_batch: Writes it and notes it as a batch of the run in one statement, None where there
+            is more to do.
     """
 
     verb: BatchVerb
@@ -190,13 +193,15 @@ class PreparedWrite:
     ids: Sequence[str]
     write: Callable[[DbConnection], Awaitable[BatchResult]]
     write_page: Callable[[CursorMove], Awaitable[tuple[BatchResult, MovedCursor]]] | None = None
+    write_batch: Callable[[BatchNote], Awaitable[BatchResult]] | None = None
 
 
 class RecordActivities:
     """Steps that write records.
 
     The run's counts are written in the transaction of the records, so that what a step added,
-    updated or deleted counts once even when its answer was lost and it is repeated.
+    updated or deleted counts once even when its answer was lost and it is repeated. An attempt
+    that is overtaken by a later one, of its batch or of one behind it, writes nothing.
     """
 
     def __init__(self, database: Database) -> None:
@@ -266,13 +271,16 @@ class RecordActivities:
 
     def _save(self, batch: BatchInput, saved: PreparedBatch) -> PreparedWrite:
         records, target, by = self._database.records, _target(batch), _writer(batch)
-        takes_more = batch.context.dry_run or by.not_after is not None or saved.duplicates
+        takes_more = (
+            batch.context.dry_run or by.not_after is not None or saved.duplicates or not saved.ids
+        )
         return PreparedWrite(
             BatchVerb.SAVE,
             target,
             saved.ids,
             lambda conn: records.save(target, saved, by=by, conn=conn),
             None if takes_more else lambda move: records.save_page(target, saved, move, by=by),
+            None if takes_more else lambda note: records.save_batch(target, saved, note, by=by),
         )
 
     def _statements(self, verb: BatchVerb, batch: BatchInput) -> list[PreparedWrite]:
@@ -307,15 +315,24 @@ class RecordActivities:
 
     async def _step(self, verb: BatchVerb, batch: BatchInput) -> BatchOutcome:
         context = batch.context
-        prepared = self._statements(verb, batch)
+        prepared, note = self._statements(verb, batch), _note(verb, batch)
+        if note is not None and len(prepared) == 1:
+            write_batch = prepared[0].write_batch
+            if write_batch is not None:
+                async with heartbeating():
+                    result = await write_batch(note)
+                return BatchOutcome(counts=dict(result.counts))
         async with heartbeating(), self._database.transaction() as conn:
             results = [await self.perform(context, one, conn) for one in prepared]
             counts = ModelCounts(added=0, updated=0, deleted=0, unchanged=0)
             for result in results:
                 add_counts(counts, result.counts)
-            await self._database.runs.add_counts(
-                context.run_id, batch.model, counts, once=_name(verb, batch), conn=conn
-            )
+            if note is None:
+                await self._database.runs.add_counts(context.run_id, batch.model, counts, conn=conn)
+            else:
+                await self._database.run_batches.note(
+                    context.run_id, note, batch.model, counts, conn=conn
+                )
         return BatchOutcome(
             counts=dict(counts),
             duplicates=tuple(id_ for result in results for id_ in result.duplicates),
@@ -356,15 +373,20 @@ def _writer(batch: BatchInput) -> Writer:
     )
 
 
-def _name(verb: BatchVerb, batch: BatchInput) -> str | None:
+def _note(verb: BatchVerb, batch: BatchInput) -> BatchNote | None:
     """Tell batches of a run apart; one that a retried run writes again has the same name."""
     if not batch.number:
         return None
-    name = hashlib.blake2b(digest_size=9)
-    whose = (activity.info().workflow_id, batch.number, verb, batch.model)
+    info, name = activity.info(), hashlib.blake2b(digest_size=9)
+    whose = (info.workflow_id, batch.number, verb, batch.model)
     for part in ("\0".join(map(str, whose)).encode(), *batch.bulk):
         name.update(part)
-    return name.hexdigest()
+    return BatchNote(
+        info.workflow_id or "",
+        name.hexdigest(),
+        info.current_attempt_scheduled_time,
+        info.attempt,
+    )
 
 
 def add_counts(total: ModelCounts, counts: ModelCounts) -> None:

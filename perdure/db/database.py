@@ -34,6 +34,7 @@ from perdure.db.record_pruning import RecordPruning
 from perdure.db.record_sets import RecordSetStore
 from perdure.db.records import RecordStore
 from perdure.db.resyncs import ResyncStore
+from perdure.db.run_batches import RunBatchStore
 from perdure.db.run_cursors import RunCursorStore
 from perdure.db.run_retention import RunRetention
 from perdure.db.runs import RunStore
@@ -64,6 +65,7 @@ class Database:
     resyncs: ResyncStore
     runs: RunStore
     run_retention: RunRetention
+    run_batches: RunBatchStore
     run_cursors: RunCursorStore
     records: RecordStore
     record_sets: RecordSetStore
@@ -131,6 +133,7 @@ class Database:
                 resyncs=ResyncStore(pool),
                 runs=RunStore(pool),
                 run_retention=RunRetention(pool),
+                run_batches=RunBatchStore(),
                 run_cursors=RunCursorStore(pool, keyring),
                 records=records,
                 record_sets=RecordSetStore(pool),

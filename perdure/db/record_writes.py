@@ -12,8 +12,8 @@ Guarantees, per set of records (one connection, model and variant):
   holds the connection until the transaction ends.
 - What a write finds unchanged is noted for the delete tracks that are open, in the same statement;
   what it changes needs no note, since its place in the stream says it.
-- The cursor of a read past the script moves with the records of its page, and its run counts them,
-  in the same statement.
+- The cursor of a read past the script moves with the records of its page, a batch of a script is
+  noted with its own, and the run counts them, in the same statement.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from perdure.records.prepare import (
 
 __all__ = [
     "NOBODY",
+    "BatchNote",
     "BatchResult",
     "CursorMove",
     "ModelCounts",
@@ -140,15 +141,29 @@ WITH turn AS MATERIALIZED (
      WHERE c.run_id = $7 AND c.workflow_id = $11::text AND c.number = $12::integer
        AND c.claimed_at = $13::timestamptz AND c.attempt = $14::integer
     RETURNING c.pages, c.added, c.updated, c.deleted, c.unchanged
+), noted AS (
+    INSERT INTO run_batches AS b (run_id, workflow_id, claimed_at, attempt, names)
+    SELECT r.id, $11, $13, $14, ARRAY[$16::text]
+      FROM counts, runs r WHERE r.id = $7 AND $16 IS NOT NULL
+    ON CONFLICT (run_id, workflow_id) DO UPDATE
+       SET claimed_at = excluded.claimed_at, attempt = excluded.attempt,
+           names = (b.names || excluded.names)[greatest(cardinality(b.names) - 14, 1):]
+     WHERE (b.claimed_at, b.attempt) <= (excluded.claimed_at, excluded.attempt)
+    RETURNING $16 = ANY (names[:cardinality(names) - 1]) AS again
 ), told_run AS (
     UPDATE runs AS r
-       SET counts = r.counts || jsonb_build_object($2::text, jsonb_build_object(
-           'added',     coalesce((r.counts #>> ARRAY[$2, 'added'])::bigint, 0) + counts.added,
-           'updated',   coalesce((r.counts #>> ARRAY[$2, 'updated'])::bigint, 0) + counts.updated,
-           'deleted',   coalesce((r.counts #>> ARRAY[$2, 'deleted'])::bigint, 0),
-           'unchanged', coalesce((r.counts #>> ARRAY[$2, 'unchanged'])::bigint, 0)
-                        + counts.unchanged))
-      FROM counts
+       SET counts = CASE
+               WHEN noted.again OR $16 = ANY (r.counted) THEN r.counts
+               ELSE r.counts || jsonb_build_object($2::text, jsonb_build_object(
+                   'added',     coalesce((r.counts #>> ARRAY[$2, 'added'])::bigint, 0)
+                                + counts.added,
+                   'updated',   coalesce((r.counts #>> ARRAY[$2, 'updated'])::bigint, 0)
+                                + counts.updated,
+                   'deleted',   coalesce((r.counts #>> ARRAY[$2, 'deleted'])::bigint, 0),
+                   'unchanged', coalesce((r.counts #>> ARRAY[$2, 'unchanged'])::bigint, 0)
+                                + counts.unchanged))
+           END
+      FROM counts LEFT JOIN noted ON true
      WHERE r.id = $7 AND $11 IS NOT NULL AND r.finished_at IS NULL
     RETURNING r.id
 )
@@ -156,8 +171,9 @@ SELECT done.added, done.updated,
        CASE WHEN cardinality(done.added) + cardinality(done.updated) > 0
             THEN pg_notify('perdure_records', $10) END AS told,
        CASE WHEN $11 IS NULL THEN NULL
-            WHEN NOT EXISTS (SELECT FROM moved) THEN refuse_write('PD002')
-            WHEN NOT EXISTS (SELECT FROM told_run) THEN refuse_write('PD001') END AS refused,
+            WHEN NOT EXISTS (SELECT FROM told_run) THEN refuse_write('PD001')
+            WHEN NOT EXISTS (SELECT FROM moved) AND NOT EXISTS (SELECT FROM noted)
+            THEN refuse_write('PD002') END AS refused,
        moved.pages, moved.added AS all_added, moved.updated AS all_updated,
        moved.deleted AS all_deleted, moved.unchanged AS all_unchanged
   FROM done LEFT JOIN moved ON true
@@ -296,6 +312,24 @@ class CursorMove:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchNote:
+    """A batch of the writer's run that is noted with a write: see `perdure.db.run_batches`.
+
+    Attributes:
+        workflow_id: The run's workflow, or that of one of its items.
+        name: What the batch is known by when it is written again, by a retried run or because its
+            answer was lost.
+        claimed_at: When Temporal gave the attempt out that writes it.
+        attempt: Its number within the step.
+    """
+
+    workflow_id: str
+    name: str
+    claimed_at: datetime
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class MovedCursor:
     """Where a cursor is after a write.
 
@@ -407,7 +441,7 @@ class RecordWriter:
         """
         with refusals(by.run_id):
             async with self._writing(target, None, begin=False) as connection:
-                row = await _save_row(connection, target, batch, by, move)
+                row = await _save_row(connection, target, batch, by, move=move)
         counts = ModelCounts(
             added=row["all_added"],
             updated=row["all_updated"],
@@ -415,6 +449,27 @@ class RecordWriter:
             unchanged=row["all_unchanged"],
         )
         return _result(batch, row), MovedCursor(row["pages"], counts)
+
+    async def save_batch(
+        self, target: RecordSet, batch: PreparedBatch, note: BatchNote, *, by: Writer
+    ) -> BatchResult:
+        """Save a batch of a script's, note it and count it for its run, in one round trip.
+
+        Args:
+            target: Where the records belong.
+            batch: As `save`; it is not empty.
+            note: The batch.
+            by: The run whose batch it is. It has no `not_after`.
+
+        Raises:
+            UnavailableError: `attempt_superseded`, a newer attempt of the workflow has written; or
+                as `save`.
+            ConflictError: `run_ended`.
+            NotFoundError: As `save`.
+        """
+        with refusals(by.run_id):
+            async with self._writing(target, None, begin=False) as connection:
+                return _result(batch, await _save_row(connection, target, batch, by, note=note))
 
     async def update(
         self,
@@ -536,18 +591,17 @@ async def _save_row(
     target: RecordSet,
     batch: PreparedBatch,
     by: Writer,
+    *,
     move: CursorMove | None = None,
+    note: BatchNote | None = None,
 ) -> asyncpg.Record:
+    of_run: tuple[object, ...] = (None,) * 6
+    if move is not None:
+        of_run = (move.workflow_id, move.number, move.claimed_at, move.attempt, move.state, None)
+    elif note is not None:
+        of_run = (note.workflow_id, None, note.claimed_at, note.attempt, None, note.name)
     rows = await conn.fetch(
-        _SAVE,
-        *_arguments(target, batch, by),
-        by.sync,
-        name_of(target),
-        *(
-            (None,) * 5
-            if move is None
-            else (move.workflow_id, move.number, move.claimed_at, move.attempt, move.state)
-        ),
+        _SAVE, *_arguments(target, batch, by), by.sync, name_of(target), *of_run
     )
     return rows[0]
 

@@ -157,19 +157,11 @@ SELECT workflow_id
 
 _ADD_COUNTS = """
 UPDATE runs
-   SET counts = CASE
-           WHEN $7::text = ANY (counted) THEN counts
-           ELSE counts || jsonb_build_object($2::text, jsonb_build_object(
-               'added',     coalesce((counts #>> ARRAY[$2, 'added'])::bigint, 0) + $3,
-               'updated',   coalesce((counts #>> ARRAY[$2, 'updated'])::bigint, 0) + $4,
-               'deleted',   coalesce((counts #>> ARRAY[$2, 'deleted'])::bigint, 0) + $5,
-               'unchanged', coalesce((counts #>> ARRAY[$2, 'unchanged'])::bigint, 0) + $6))
-       END,
-       -- What is done again was done a moment ago: 16 are remembered.
-       counted = CASE
-           WHEN $7 IS NULL OR $7 = ANY (counted) THEN counted
-           ELSE (counted || $7)[greatest(cardinality(counted) - 14, 1):]
-       END
+   SET counts = counts || jsonb_build_object($2::text, jsonb_build_object(
+           'added',     coalesce((counts #>> ARRAY[$2, 'added'])::bigint, 0) + $3,
+           'updated',   coalesce((counts #>> ARRAY[$2, 'updated'])::bigint, 0) + $4,
+           'deleted',   coalesce((counts #>> ARRAY[$2, 'deleted'])::bigint, 0) + $5,
+           'unchanged', coalesce((counts #>> ARRAY[$2, 'unchanged'])::bigint, 0) + $6))
  WHERE id = $1 AND finished_at IS NULL
 """
 
@@ -550,7 +542,6 @@ class RunStore:
         model: str,
         counts: ModelCounts,
         *,
-        once: str | None = None,
         conn: DbConnection | None = None,
     ) -> None:
         """Add to what a run did to the records of a model.
@@ -559,8 +550,6 @@ class RunStore:
             run_id: Which run.
             model: Name of the model.
             counts: `BatchResult.counts` of one write.
-            once: Names a write that may be done again, by a retried run or because its answer was
-                lost: then it is not counted again.
             conn: Connection whose transaction this joins: with the write itself in the same
                 transaction, a retried step counts its changes once, and a step that outlives its
                 run writes nothing.
@@ -577,7 +566,6 @@ class RunStore:
                 counts["updated"],
                 counts["deleted"],
                 counts["unchanged"],
-                once,
             )
         if tag != "UPDATE 1":
             raise run_ended(run_id)

@@ -115,7 +115,7 @@ async def test_a_batch_looks_at_no_other_records_than_its_own(
     batch = prepare_batch([{"id": str(number)} for number in range(1, 40)])
 
     given = (batch.ids, batch.payloads, batch.hashes)
-    by_nobody = (None, None, "", "", None, None, None, None, None)
+    by_nobody = (None, None, "", "", None, None, None, None, None, None)
     plan = await executed(db, record_writes._SAVE, *key, *given, *by_nobody)
 
     read = [node for node in plan if node.get("Relation Name") == "records"]
