@@ -3,19 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.http import FetchPageInput, HttpActivities
+from perdure.clock import utcnow
+from perdure.errors import UpstreamError
 from perdure.proxy.pagination import Page, PageState
+from perdure.temporal import policies
 from perdure.temporal.bulk import BulkPayload, decoded, encoded
 from perdure.temporal.payloads import Payload
 
-__all__ = ["FetchPagesInput", "FetchedPages", "PageHead", "PageSliceActivities"]
+__all__ = ["FetchPagesInput", "FetchedPages", "PageHead", "PageRefusal", "PageSliceActivities"]
 
 _COOKIES = "set-cookie"
+
+
+class PageRefusal(Payload):
+    """A page that was refused, as the API may be asked again later.
+
+    Attributes:
+        message: What happened, for people.
+        code: See `perdure.errors.UpstreamError`; further fields as well.
+        until: When the page may be asked for again.
+    """
+
+    message: str
+    code: str
+    status: int | None
+    headers: dict[str, str]
+    body: Any
+    until: datetime
+
+    def error(self) -> UpstreamError | None:
+        """Return it as an error that is waited for, None where there is nothing to wait for."""
+        wait = (self.until - utcnow()).total_seconds()
+        if wait <= 0:
+            return None
+        return UpstreamError(
+            self.message,
+            code=self.code,
+            status=self.status,
+            headers=self.headers,
+            body=self.body,
+            retryable=True,
+            retry_after=wait,
+        )
 
 
 class FetchPagesInput(FetchPageInput):
@@ -25,11 +61,13 @@ class FetchPagesInput(FetchPageInput):
         pages: How many at most.
         size: Bytes of their elements after which no further page is asked for.
         seconds: Time after which none is.
+        refusal: Why the first of them was refused by the step before, None where it was not.
     """
 
     pages: int = 1
     size: int = 2 * 1024 * 1024
     seconds: float = 1.0
+    refusal: PageRefusal | None = None
 
 
 class PageHead(Payload):
@@ -43,9 +81,14 @@ class PageHead(Payload):
 
 
 class FetchedPages(BulkPayload):
-    """Pages that follow one another, at least one; `bulk` holds the elements of each."""
+    """Pages that follow one another, at least one; `bulk` holds the elements of each.
+
+    Attributes:
+        refusal: Why the page behind them is to be asked for later, None where it may be at once.
+    """
 
     heads: tuple[PageHead, ...]
+    refusal: PageRefusal | None = None
 
     def holds_secret(self) -> bool:
         """See base class."""
@@ -73,26 +116,31 @@ class PageSliceActivities:
 
         What is there is never lost to what comes after it: where a later page fails, or the worker
         stops, the pages before it are the result, and whoever asks for the next one meets the
-        failure.
+        failure. Where the API may be asked again later, the result says when.
 
         Raises:
-            UpstreamError: As `HttpActivities.fetch_page`, for the first page.
+            UpstreamError: As `HttpActivities.fetch_page`, for the first page; or it is too early
+                to ask for it.
             InvalidInputError: As `HttpActivities.fetch_page`.
         """
+        too_early = call.refusal and call.refusal.error()
+        if too_early:
+            raise too_early
         loop = asyncio.get_running_loop()
         end = loop.time() + call.seconds
         heads: list[PageHead] = []
         bulk: list[bytes] = []
-        state, size = call.state, 0
+        state, size, refusal = call.state, 0, None
         async with heartbeating():
             while True:
                 number = call.number + len(heads)
                 wanted = call.model_copy(update={"state": state, "number": number})
                 try:
                     page = await self._http.page(wanted)
-                except (Exception, asyncio.CancelledError):
+                except (Exception, asyncio.CancelledError) as error:
                     if not heads:
                         raise
+                    refusal = _refusal(error)
                     break
                 heads.append(_head(page))
                 bulk.append(encoded(page.items))
@@ -100,7 +148,7 @@ class PageSliceActivities:
                 is_enough = len(heads) >= call.pages or size >= call.size or loop.time() >= end
                 if state is None or is_enough or activity.is_worker_shutdown():
                     break
-        return FetchedPages(heads=tuple(heads), bulk=tuple(bulk))
+        return FetchedPages(heads=tuple(heads), bulk=tuple(bulk), refusal=refusal)
 
 
 def _head(page: Page) -> PageHead:
@@ -110,4 +158,18 @@ def _head(page: Page) -> PageHead:
         headers={k: v for k, v in page.headers.items() if k != _COOKIES},
         deliver=page.deliver,
         echoed=page.echoed,
+    )
+
+
+def _refusal(error: BaseException) -> PageRefusal | None:
+    if not isinstance(error, UpstreamError) or not error.retryable:
+        return None
+    wait = policies.backoff(1).total_seconds() if error.retry_after is None else error.retry_after
+    return PageRefusal(
+        message=error.message,
+        code=error.code,
+        status=error.status,
+        headers=error.headers,
+        body=error.body,
+        until=utcnow() + timedelta(seconds=wait),
     )

@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
         raise_http_error,
         wait_before_repeating,
     )
-    from workflows.nango.pages_ahead import PagesAhead
+    from workflows.nango.pages_ahead import PagesAhead, Pauses, SliceStart
     from workflows.nango.steps import HelperSteps
     from workflows.pages import DurablePages, as_request, as_response
     from workflows.steps import shortened
@@ -71,6 +71,7 @@ class HttpSteps(HelperSteps):
         self._same_writes: Counter[str] = Counter()
         self._writes_made = 0
         self._ahead: list[asyncio.Task[FetchedPages]] = []
+        self._pauses = Pauses()
 
     def state(self) -> RunState:
         """See base class."""
@@ -154,7 +155,7 @@ class HttpSteps(HelperSteps):
                 yield page
             return
         fetch = partial(self._fetch_pages, request, paginate)
-        async for page in PagesAhead(fetch, self._ahead).read():
+        async for page in PagesAhead(fetch, self._ahead, self._pauses).read():
             self.progress.page(shown_place(page.next))
             yield page
 
@@ -172,8 +173,7 @@ class HttpSteps(HelperSteps):
         self,
         request: HttpRequest,
         paginate: Mapping[str, Any],
-        state: PageState | None,
-        number: int,
+        start: SliceStart,
         most: int,
     ) -> FetchedPages:
         """Fetch pages; the step is repeatable whatever the method, since it only reads."""
@@ -181,13 +181,14 @@ class HttpSteps(HelperSteps):
             connection=self._ref(request),
             request=request,
             paginate=dict(paginate),
-            state=state,
-            sealed=self._is_secret(request) or self.secrets.within(state),
+            state=start.state,
+            sealed=self._is_secret(request) or self.secrets.within(start.state),
             kept_for=self._context.requests_kept_for,
-            number=number,
+            number=start.number,
             pages=most,
+            refusal=start.refusal,
         )
-        which = f"page {number}" if most == 1 else f"pages from {number} on"
+        which = f"page {start.number}" if most == 1 else f"pages from {start.number} on"
         summary = f"{request.method} {request.endpoint} · {which}"
         pages = await self._repeatable(
             PageSliceActivities.fetch_pages, call, summary, request, working=call.seconds
