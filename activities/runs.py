@@ -338,6 +338,7 @@ class RunActivities:
             full=declared.sync_type == "full",
             track_deletes=declared.sync_type == "full" and declared.track_deletes,
             retry_limit=declared.retry_limit,
+            run_timeout=declared.run_timeout,
             delete_guard=declared.delete_guard,
             log_level=pinned.log_level,
             history=self._history,

@@ -51,6 +51,9 @@ __all__ = [
 # A run that was due while the server was down is made up for once, if it is not too long ago.
 _CATCH_UP = timedelta(minutes=10)
 
+# A run ends by itself when its time is over, and first writes what it was given to write.
+_ENDING = timedelta(minutes=10)
+
 _RPC_TIMEOUT = timedelta(seconds=10)
 _PATCH_POLLS = 100
 _PATCH_POLL_SECONDS = 0.05
@@ -322,7 +325,9 @@ class SyncSchedules:
             sync,
             id=schedule_id(sync),
             task_queue=TaskQueue.SYNCS,
-            execution_timeout=None if run_timeout is None else timedelta(seconds=run_timeout),
+            execution_timeout=None
+            if run_timeout is None
+            else _ENDING + timedelta(seconds=run_timeout),
             typed_search_attributes=_search_attributes(sync),
             static_summary=f"{sync.integration} / {sync.sync} for {sync.connection_id}"[:180],
             priority=Priority(fairness_key=f"{sync.environment}/{sync.connection_id}"[:64]),

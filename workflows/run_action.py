@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from temporalio import workflow
@@ -13,7 +11,6 @@ from temporalio.common import Priority
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.runs import RunActivities
     from perdure.nango import HelperError
     from perdure.temporal import policies
     from perdure.temporal.names import PROGRESS_QUERY, TURN_SIGNAL, WorkflowType
@@ -28,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.nango import DurableAction
     from workflows.run_record import RunRecord
     from workflows.scripts import EntryPoint, as_json, load_entry_point, script_border
-    from workflows.steps import run_step, shortened
+    from workflows.steps import shortened
     from workflows.supervision import StartAgain, supervised, to_the_end
     from workflows.time_limit import TimeLimit, within
     from workflows.validation import Validation
@@ -63,7 +60,6 @@ class RunAction:
         self._nango: DurableAction | None = None
         self._has_turn = False
         self._retries_left = 0
-        self._began_at: datetime | None = None
 
     @workflow.query(name=PROGRESS_QUERY)
     def progress(self) -> RunProgress:
@@ -93,21 +89,20 @@ class RunAction:
         if call.sealed:
             nango.secrets.learn(call.input)
         record = self._record(call, context, nango, priority)
-        self._began_at = call.began_at
+        allowed = TimeLimit(context, priority, call.began_at)
         try:
             if call.state is not None:
                 nango.resume(call.state)
             if record is not None and (call.state is None or context.dry_run):
                 await record.start()
-            self._began_at = self._began_at or workflow.now()
+            allowed.begin()
             execution = self._attempts(context, nango, script, call.input)
-            allowed = TimeLimit(self._left(context), partial(self._granted, context, priority))
             output = await within(allowed, execution, nango, script.path)
         except StartAgain:
             carried = {
                 "state": nango.state(),
                 "max_retries": self._retries_left,
-                "began_at": self._began_at,
+                "began_at": allowed.began_at,
             }
             workflow.continue_as_new(args=[call.model_copy(update=carried), script])
         except (Exception, asyncio.CancelledError) as error:
@@ -126,28 +121,6 @@ class RunAction:
                 context, priority, ordered=call.ordered, has_turn=lambda: self._has_turn
             )
         return RunRecord(context, priority) if call.keeps_record else None
-
-    def _left(self, context: RunContext) -> timedelta | None:
-        """Return the time that the run has left, None where there is no limit."""
-        if context.run_timeout is None or self._began_at is None:
-            return None
-        return self._began_at + timedelta(seconds=context.run_timeout) - workflow.now()
-
-    async def _granted(self, context: RunContext, priority: Priority) -> timedelta:
-        """Return the time that the run was given since it began: all of it where it is retried."""
-        # A reset begins no new execution of this code, and a timer that is over stays so.
-        if not workflow.patched("retried-runs-have-their-time-anew"):
-            return timedelta()
-        retried_at = await run_step(
-            RunActivities.retried_at,
-            context.run_id,
-            summary="is its time over?",
-            policy=policies.BOOKKEEPING,
-            priority=priority,
-        )
-        if retried_at is not None and self._began_at is not None:
-            self._began_at = max(retried_at, self._began_at)
-        return self._left(context) or timedelta()
 
     async def _attempts(
         self, context: RunContext, nango: DurableAction, script: ScriptFiles, value: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import workflow
 from temporalio.common import Priority
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
+from temporalio.exceptions import is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.runs import FinishRunInput, RunActivities, RunStatus
@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from perdure.temporal.failures import describe_failure
     from perdure.temporal.payloads import RunContext
     from workflows.steps import run_step
-    from workflows.time_limit import RUN_TIMEOUT
+    from workflows.time_limit import failed_status
 
 __all__ = ["RunRecord"]
 
@@ -55,9 +55,6 @@ class RunRecord:
             return FinishRunInput(context=self._context, status=RunStatus.SUCCESS)
         if is_cancelled_exception(error):
             return FinishRunInput(context=self._context, status=RunStatus.CANCELLED)
-        is_late = isinstance(error, ApplicationError) and error.type == RUN_TIMEOUT
         return FinishRunInput(
-            context=self._context,
-            status=RunStatus.TIMEOUT if is_late else RunStatus.FAILED,
-            error=describe_failure(error),
+            context=self._context, status=failed_status(error), error=describe_failure(error)
         )

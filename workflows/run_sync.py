@@ -30,10 +30,14 @@ with workflow.unsafe.imports_passed_through():
     from workflows.scripts import load_entry_point, script_border
     from workflows.steps import run_step
     from workflows.supervision import StartAgain, stop_if_cancelled, supervised, to_the_end
+    from workflows.time_limit import TimeLimit, failed_status, within
     from workflows.validation import Validation
     from workflows.webhooks import start_deliveries
 
 __all__ = ["RunSync"]
+
+# Names a change in histories; it can never change.
+_OWN_LIMIT = "syncs-end-in-time-themselves"
 
 
 @workflow.defn(name=WorkflowType.SYNC)
@@ -101,7 +105,7 @@ class RunSync:
             if is_cancelled_exception(error):
                 await to_the_end(self._finish(context, nango, RunStatus.CANCELLED))
             else:
-                await to_the_end(self._finish(context, nango, RunStatus.FAILED, error))
+                await to_the_end(self._finish(context, nango, failed_status(error), error))
             raise
         return await to_the_end(self._finish(context, nango, RunStatus.SUCCESS))
 
@@ -143,7 +147,13 @@ class RunSync:
         )
         # Another one than that of the context where the run is retried with a newer bundle.
         nango.bundle = script.bundle
-        await supervised(self._execute(context, nango, script), nango, script.path)
+        work = supervised(self._execute(context, nango, script), nango, script.path)
+        if context.run_timeout is None or not workflow.patched(_OWN_LIMIT):
+            await work
+            return
+        # Temporal would end the execution later, but then nothing could be written any more.
+        limit = TimeLimit(context, priority, context.started_at)
+        await within(limit, work, nango, script.path)
 
     async def _execute(self, context: RunContext, nango: DurableSync, script: ScriptFiles) -> None:
         with script_border(script, nango.secrets):

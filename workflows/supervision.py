@@ -1,7 +1,8 @@
 """Runs a script as a task of its own and watches over the length of its history.
 
 The script may be started again in a new execution when it has saved a checkpoint: it then never
-comes back from `save_checkpoint`, so nothing it catches can hold it. A history that nears its
+comes back from `save_checkpoint`, so nothing it catches can hold it; unless records could not be
+written that it handed over meanwhile, which it is told there. A history that nears its
 limit is warned about, then ends the run before the server does.
 """
 
@@ -15,12 +16,16 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from perdure.nango import HelperError
     from workflows.history import History
     from workflows.nango.steps import HelperSteps
 
 __all__ = ["StartAgain", "stop_if_cancelled", "supervised", "to_the_end"]
 
 T = TypeVar("T")
+
+# Names a change in histories; it can never change.
+_TOLD = "unwritten-records-are-told-at-checkpoints"
 
 _WHAT_TO_DO = (
     "Give a long run a place to go on from: `await nango.save_checkpoint({...})` in its loop and "
@@ -51,17 +56,13 @@ async def supervised(script: Coroutine[Any, Any, T], nango: HelperSteps, path: s
         return await script
     task = asyncio.ensure_future(script)
     try:
-        await workflow.wait_condition(
-            lambda: task.done() or nango.is_halted or history.is_near_limit
-        )
-        if not (task.done() or nango.is_halted):
-            await nango.warn(f"The history of this run gets long: {history}. {_WHAT_TO_DO}")
-            await workflow.wait_condition(lambda: task.done() or nango.is_halted or history.is_full)
+        await _watched(task, nango, history, path)
+        if not task.done() and await _is_unwritten(nango):
+            # The script hears of it at its checkpoint.
+            nango.go_on()
+            await _watched(task, nango, history, path)
         if task.done():
             return await task
-        if not nango.is_halted:
-            nango.halt()
-            raise _too_long(history, path)
         await _drained(nango)
         # A new execution would not hear of it.
         await stop_if_cancelled()
@@ -96,6 +97,32 @@ async def to_the_end(ending: Coroutine[Any, Any, T]) -> T:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         return await task
+
+
+async def _watched(
+    task: asyncio.Task[Any], nango: HelperSteps, history: History, path: str
+) -> None:
+    """Wait until a script has ended, or is halted.
+
+    Raises:
+        ApplicationError: `history_limit`.
+    """
+    await workflow.wait_condition(lambda: task.done() or nango.is_halted or history.is_near_limit)
+    if not (task.done() or nango.is_halted):
+        await nango.warn(f"The history of this run gets long: {history}. {_WHAT_TO_DO}")
+        await workflow.wait_condition(lambda: task.done() or nango.is_halted or history.is_full)
+    if not (task.done() or nango.is_halted):
+        nango.halt()
+        raise _too_long(history, path)
+
+
+async def _is_unwritten(nango: HelperSteps) -> bool:
+    """Say whether something that a halted script has handed over could not be written."""
+    try:
+        await nango.settle()
+    except HelperError:
+        return workflow.patched(_TOLD)
+    return False
 
 
 async def _drained(nango: HelperSteps) -> None:

@@ -3,38 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
+from temporalio.common import Priority
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.runs import RunActivities, RunStatus
+    from perdure.temporal import policies
+    from perdure.temporal.payloads import RunContext
     from workflows.nango.steps import HelperSteps
+    from workflows.steps import run_step
 
-__all__ = ["RUN_TIMEOUT", "within"]
+__all__ = ["TimeLimit", "failed_status", "within"]
 
 T = TypeVar("T")
 
-RUN_TIMEOUT = "run_timeout"
-"""Code of the failure of a run that took longer than it may."""
-
+_RUN_TIMEOUT = "run_timeout"
 _CLEANING_UP = timedelta(seconds=10)
 
 
-@dataclass(frozen=True, slots=True)
 class TimeLimit:
-    """How long a script may take.
+    """How long the script of a run may take.
+
+    Args:
+        context: The run.
+        priority: Fairness key of its steps.
+        began_at: When its time began, None where it has not yet.
 
     Attributes:
-        left: Time that is left, None for no limit.
-        granted: Says, when that is over, how much was given since; nothing or less ends the run.
+        began_at: As given; later where the run was retried since.
     """
 
-    left: timedelta | None
-    granted: Callable[[], Awaitable[timedelta]]
+    def __init__(self, context: RunContext, priority: Priority, began_at: datetime | None) -> None:
+        self._context = context
+        self._priority = priority
+        self.began_at = began_at
+
+    def begin(self) -> None:
+        """Let the time begin, unless it has."""
+        self.began_at = self.began_at or workflow.now()
+
+    @property
+    def left(self) -> timedelta | None:
+        """Time that is left, None for no limit."""
+        if self._context.run_timeout is None or self.began_at is None:
+            return None
+        return self.began_at + timedelta(seconds=self._context.run_timeout) - workflow.now()
+
+    async def granted(self) -> timedelta:
+        """Return what was given since the time was over: all of it where the run is retried.
+
+        Nothing or less ends the run.
+        """
+        # A reset begins no new execution of this code, and a timer that is over stays so.
+        if not workflow.patched("retried-runs-have-their-time-anew"):
+            return timedelta()
+        retried_at = await run_step(
+            RunActivities.retried_at,
+            self._context.run_id,
+            summary="is its time over?",
+            policy=policies.BOOKKEEPING,
+            priority=self._priority,
+        )
+        if retried_at is not None and self.began_at is not None:
+            self.began_at = max(retried_at, self.began_at)
+        return self.left or timedelta()
 
 
 async def within(
@@ -42,7 +79,8 @@ async def within(
 ) -> T:
     """Run a script and return what it returns, or end it when its time is over.
 
-    It is cancelled then, and has ten seconds for what it does about that.
+    It is cancelled then, and has ten seconds for what it does about that. What it has handed over
+    to be written is the caller's to write.
 
     Args:
         limit: Its time.
@@ -79,9 +117,15 @@ async def within(
         msg,
         {"file": path, "line": 1},
         {"failed_at": over_at},
-        type=RUN_TIMEOUT,
+        type=_RUN_TIMEOUT,
         non_retryable=True,
     )
+
+
+def failed_status(error: BaseException) -> RunStatus:
+    """Return how a run stands that an error has ended."""
+    is_late = isinstance(error, ApplicationError) and error.type == _RUN_TIMEOUT
+    return RunStatus.TIMEOUT if is_late else RunStatus.FAILED
 
 
 async def _ends(task: asyncio.Task[Any], limit: timedelta, path: str) -> bool:

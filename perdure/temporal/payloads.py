@@ -119,7 +119,7 @@ class RunContext(Payload):
         credentials_version: The least version of the connection's credentials it works with.
         dry_run: Whether it only shows what it would do to our own data.
         keeps_requests: Whether a dry run keeps its requests and their answers, for a test.
-        run_timeout: Seconds an action may take, None for no limit. A sync's is Temporal's matter.
+        run_timeout: Seconds an action or a sync may take, None for no limit.
     """
 
     run_id: str

@@ -23,7 +23,7 @@ from perdure.db.runs import RunStatus, StoredLogLine
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.client import register_search_attributes
-from perdure.temporal.failures import describe_failure
+from perdure.temporal.failures import describe_failure, leaf_failure
 from perdure.temporal.names import TaskQueue, WorkflowType
 from tests.support.project import project
 from tests.support.source import Source, issues
@@ -79,6 +79,33 @@ async def fetch_data(nango):
         await nango.save_checkpoint({"n": n})
     done.set()
     await side
+"""
+
+DOOMED = """
+import asyncio
+
+def deep():
+    value = {}
+    for _ in range(220):
+        value = {"a": value}
+    return value
+
+async def write(nango, begun):
+    await begun.wait()
+    await nango.batch_update([{"id": "1", "title": deep()}], "Issue")
+
+async def fetch_data(nango):
+    if await nango.get_checkpoint():
+        return
+    for _ in range(15):
+        await nango.get_metadata()
+    begun = asyncio.Event()
+    side = asyncio.create_task(write(nango, begun))
+    begun.set()
+    try:
+        await nango.save_checkpoint({"n": 1})
+    except Exception as error:
+        await nango.log("told", error.code)
 """
 
 
@@ -403,3 +430,18 @@ async def test_run_that_failed_after_it_had_started_again_is_retried(
         RunStatus.SUCCESS,
         {"added": 30, "updated": 0, "deleted": 0, "unchanged": 0},
     )
+
+
+async def test_records_that_cannot_be_written_while_a_checkpoint_is_saved_fail_the_run(
+    stack: Stack,
+) -> None:
+    await stack.validation("off")
+    await stack.deploy(project(DOOMED))
+    handle = await stack.start_sync(await stack.connect("http://127.0.0.1:9"))
+
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+
+    assert leaf_failure(caught.value).type == "invalid_record"
+    assert "told invalid_record" in [line.message for line in await log_of(stack, handle)]
+    await assert_replays(stack, handle)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections import Counter
 from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError, WorkflowHandle
-from werkzeug import Response
+from werkzeug import Request, Response
 
+from perdure.app.worker import replayer_of
+from perdure.db.record_writes import take_turn
 from perdure.db.runs import RunStatus
 from perdure.temporal.failures import leaf_failure
 from tests.integration.test_cancel import until_step
@@ -371,3 +376,102 @@ async def test_a_slow_script_is_not_given_more_than_it_works_through_in_a_moment
 
     assert failure is None, "no workflow task took too long"
     assert len(await saved(stack)) == 1_200
+
+
+HELD_UP = """
+    await nango.batch_save([{"id": "1", "title": "t"}], "Issue")
+    await nango.get(endpoint="/first")
+    await nango.batch_save([{"id": "2", "title": "t"}], "Issue")
+    await nango.get(endpoint="/second")
+"""
+
+
+async def test_what_was_saved_before_the_time_was_over_is_there(
+    stack: Stack, source: Source, httpserver: HTTPServer
+) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(_: Request) -> Response:
+        asked.set()
+        release.wait(30)
+        return Response("{}")
+
+    httpserver.expect_request("/first").respond_with_json({})
+    httpserver.expect_request("/second").respond_with_handler(hang)
+    files = project(script(HELD_UP))
+    limited = "sync_type: full\n        run_timeout: 3s"
+    files["nango.yaml"] = files["nango.yaml"].replace("sync_type: full", limited)
+    await stack.deploy(files)
+    connection = await stack.connect(source.url)
+
+    async with stack.container.database.transaction() as conn:
+        # The first batch waits for its turn, and the second one for the first.
+        await take_turn(conn, stack.record_set(connection))
+        handle = await stack.start_sync(connection)
+        await asyncio.to_thread(asked.wait, 20)
+        await until_event(handle, EventType.EVENT_TYPE_TIMER_FIRED)
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+    release.set()
+
+    assert leaf_failure(caught.value).type == "run_timeout"
+    assert await saved(stack) == {"1", "2"}
+    run = await stack.run(handle)
+    assert (run.status, run.error["type"]) == (RunStatus.TIMEOUT, "run_timeout")
+    assert run.counts["Issue"]["added"] == 2
+    await replayer_of(stack.container).replay_workflow(await handle.fetch_history())
+
+
+async def until_event(handle: WorkflowHandle[Any, Any], kind: EventType.ValueType) -> None:
+    """Wait for an event of a kind."""
+    async with asyncio.timeout(20):
+        async for event in handle.fetch_history_events(wait_new_event=True):
+            if event.event_type == kind:
+                return
+
+
+async def test_pages_that_turn_out_dear_do_not_block_the_workflow(
+    stack: Stack, source: Source
+) -> None:
+    source.records = issues(9_000)
+    body = """
+    n = 0
+    async for page in pages:
+        n += 1
+        # By then dozens of pages are handed over at a time.
+        for _ in range(6_000_000 if n > 63 else 0):
+            pass
+        await nango.batch_save([{"id": i["id"], "title": "t"} for i in page], "Issue")
+"""
+
+    handle, failure = await run(stack, source, script(body))
+
+    assert failure is None, "no workflow task took too long"
+    assert len(await saved(stack)) == 9_000
+    history = await handle.fetch_history()
+    kinds = [event.event_type for event in history.events]
+    assert EventType.EVENT_TYPE_TIMER_FIRED in kinds
+    await replayer_of(stack.container).replay_workflow(history)
+
+
+async def test_a_page_that_is_refused_is_asked_for_again_when_the_provider_says(
+    stack: Stack, source: Source
+) -> None:
+    source.records = issues(1_000)
+    asked: list[float] = []
+
+    def limited(page: int) -> Response | None:
+        if page != 5:
+            return None
+        asked.append(time.monotonic())
+        over = time.monotonic() - asked[0] > 1.5
+        return None if over else Response("slow down", 429, headers={"Retry-After": "2"})
+
+    source.before = limited
+
+    _, failure = await run(stack, source, PAGINATED)
+
+    assert failure is None
+    assert len(await saved(stack)) == 1_000
+    assert len(asked) == 2
+    assert asked[1] - asked[0] >= 2

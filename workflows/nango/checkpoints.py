@@ -68,6 +68,7 @@ class CheckpointSteps(HelperSteps):
         if self.history is not None and self.history.is_long and not self._context.dry_run:
             self.halt()
             await self._unhalted()
+            self._raise_unwritten()
 
     async def clear_checkpoint(self) -> None:
         """See base class."""

@@ -189,8 +189,8 @@ class HelperSteps(NangoAction):
         """
         if observes:
             await self.settle()
-        self._raise_unwritten()
         await self._unhalted()
+        self._raise_unwritten()
         with self._under_way():
             return await self._engine_step(activity, argument, summary, policy)
 
