@@ -1,11 +1,12 @@
 """Holds values against the models of a bundle.
 
-Values are checked as the JSON they travel as, strictly: `"5"` is no number. Fields that a model
-does not name are left alone, since answers of APIs grow.
+Values are checked as the JSON they travel as, strictly: `"5"` is no number, nor is NaN, which
+becomes null. Fields that a model does not name are left alone, since answers of APIs grow.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
@@ -112,12 +113,16 @@ class ModelValidator:
             if isinstance(model, str):
                 self._judges[model] = judge
         try:
-            return judge(to_json(value, by_alias=True)), []
+            # As it is stored: JSON has no other form for what is no finite number.
+            return judge(to_json(value, by_alias=True, inf_nan_mode="null")), []
         except PydanticSerializationError as error:
             return None, [Problem("", f"cannot be written as JSON: {error}")]
         except ValidationError as error:
             return None, [
-                Problem(".".join(map(str, entry["loc"])), _reason(entry["type"], entry["msg"]))
+                Problem(
+                    ".".join(map(str, entry["loc"])),
+                    _reason(entry["type"], entry["msg"], _at(value, entry["loc"])),
+                )
                 for entry in error.errors(
                     include_url=False, include_context=False, include_input=False
                 )
@@ -129,10 +134,24 @@ def record_name(model: str, records: Sequence[Mapping[str, Any]], index: int) ->
     return f"{model} records[{index}] (id {records[index].get('id')!r})"
 
 
-def _reason(kind: str, said: str) -> str:
+def _reason(kind: str, said: str, value: object) -> str:
     if kind in _OF_DATES:
         return f"{said}; write 2024-01-01T00:00:00Z, or give a datetime"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{said}; {value} has no form in JSON but null"
     return said
+
+
+def _at(value: object, place: Sequence[str | int]) -> object:
+    """Return what stands at a place of a value; the place may end in a name of one of its types."""
+    for name in place:
+        try:
+            value = value[name]  # type: ignore[index]  # whatever takes no index says so
+        except TypeError:
+            return value
+        except LookupError:
+            return None
+    return value
 
 
 def _judge(model: Any) -> Callable[[bytes], Any]:

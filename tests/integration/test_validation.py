@@ -103,6 +103,47 @@ async def test_date_with_a_time_is_saved(stack: Stack, source: Source, value: st
     assert (await stack.records(connection))[0]["due"].startswith("2024-01-01T00:00:00")
 
 
+WITHOUT_FORM = """
+def scored(raw):
+    score = float("{number}") if raw["id"] == "2" else 1.0
+    return {{"id": raw["id"], "title": "t", "score": score}}
+
+
+async def fetch_data(nango):
+    pages = nango.paginate(
+        endpoint="/issues",
+        paginate={{
+            "type": "cursor",
+            "cursor_name_in_request": "cursor",
+            "cursor_path_in_response": "next",
+            "response_path": "items",
+        }},
+    )
+    {form}
+"""
+LOOP = 'async for page in pages: await nango.batch_save([scored(i) for i in page], "Issue")'
+PAST = 'await pages.save("Issue", map=scored)'
+
+
+@pytest.mark.parametrize("form", [LOOP, PAST], ids=["loop", "save"])
+@pytest.mark.parametrize("number", ["nan", "inf"])
+async def test_number_that_json_has_no_form_for_is_refused(
+    stack: Stack, source: Source, form: str, number: str
+) -> None:
+    files = project(WITHOUT_FORM.format(number=number, form=form))
+    models = files["nango.yaml"].replace("title: string", "title: string\n    score: number")
+    files["nango.yaml"] = models
+    await stack.deploy(files)
+    connection = await stack.connect(source.url)
+
+    error = await failure(stack, connection)
+
+    assert error["type"] == "invalid_sync_record"
+    place = "Issue records[1] (id '2'): score.float: Input should be a valid number"
+    assert f"{place}; {number} has no form in JSON but null" in error["message"]
+    assert await stack.records(connection) == []
+
+
 async def test_environment_that_warns_saves_and_logs(stack: Stack, source: Source) -> None:
     await stack.validation("warn")
     await stack.deploy(project(TWO_BATCHES))
