@@ -15,7 +15,12 @@ from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
 
-HEAD = "import asyncio, sys\nfrom perdure import ActionError\n"
+HEAD = """
+import asyncio, sys
+import models
+from models import Issue
+from perdure import ActionError
+"""
 FAILURES = {
     "surrogate": ("    raise RuntimeError('\\ud800')", "script_internal_error"),
     "unshowable": ("    raise Silent()", "script_internal_error"),
@@ -28,6 +33,8 @@ FAILURES = {
         "script_internal_error",
     ),
     "recursion": ("    await fetch_data(nango)", "script_internal_error"),
+    "state on a model": ("    Issue.seen = 1", "script_internal_error"),
+    "state on models.py": ("    models.seen = 1", "script_internal_error"),
     "odd record": ("    await nango.batch_save([{'id': 1, 'x': object()}], 'Issue')", None),
     "step returns no json": ("    await nango.run(odd)", "script_internal_error"),
     "step exits": ("    await nango.run(sys_exit)", "script_internal_error"),
