@@ -452,6 +452,29 @@ async def test_action_whose_time_was_over_has_all_of_it_again(
     assert orders_of(source) == 1, "what was done stays done"
 
 
+async def test_sync_that_ended_in_time_by_itself_has_all_of_it_again(
+    stack: Stack, source: Source, live: httpx.AsyncClient
+) -> None:
+    source.before = lambda page: Response("later", status=503) if page == 2 else None
+    made = project()
+    limited = "sync_type: full\n        run_timeout: 3s"
+    made["nango.yaml"] = made["nango.yaml"].replace("sync_type: full", limited)
+    await stack.deploy(made)
+    connection = await stack.connect(source.url)
+    handle = await stack.start_sync(connection)
+    await failed(handle)
+    assert (await stack.run(handle)).status is RunStatus.TIMEOUT
+    assert len(await stack.records(connection)) == 100
+
+    source.before = lambda _: None
+    assert (await retry(live, handle.result_run_id or "")).status_code == 200
+    run = await ended(stack, handle)
+
+    assert (run.status, run.error) == (RunStatus.SUCCESS, None)
+    assert run.counts["Issue"] == {"added": 250, "updated": 0, "deleted": 0, "unchanged": 0}
+    assert source.served[1] == 1, "what was done stays done"
+
+
 async def test_action_that_failed_long_ago_has_all_of_its_time_again(
     stack: Stack, source: Source, live: httpx.AsyncClient
 ) -> None:

@@ -52,4 +52,5 @@ def test_there_are_fixtures() -> None:
     recorded |= {"on-event-success", "on-event-failure", "action-queued-success", "action-timeout"}
     recorded |= {"webhook-success", "webhook-failure", "webhook-dispatch-success"}
     recorded |= {"sync-tracked-success", "sync-ahead-success", "sync-ahead-failure"}
+    recorded |= {"sync-timeout", "sync-paused-success"}
     assert {file.stem for file in FILES} >= recorded
