@@ -5,6 +5,9 @@ Each is one at a time for a connection, and goes on where it was whatever dies i
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
@@ -23,12 +26,16 @@ with workflow.unsafe.imports_passed_through():
     from perdure.temporal.names import WorkflowType
     from perdure.temporal.payloads import ConnectionInput
     from workflows.hooks import FailedHook, run_hook, run_hooks
-    from workflows.steps import run_step
+    from workflows.steps import run_at_once, run_step
     from workflows.webhooks import start_deliveries
 
 __all__ = ["CreateConnection", "DeleteConnection"]
 
 _HOOKS = "connection-hooks"
+_AT_ONCE = "connection-setups-note-at-once"
+
+ArgumentT = TypeVar("ArgumentT")
+ResultT = TypeVar("ResultT")
 
 
 @workflow.defn(name=WorkflowType.CONNECTION_CREATE)
@@ -51,11 +58,10 @@ class CreateConnection:
         if not workflow.patched(_HOOKS):
             return await _create_without_hooks(connection)
         while True:
-            setup = await run_step(
+            setup = await _note(
                 ConnectionSetupActivities.begin_setup,
                 connection,
                 summary=f"look what {connection.connection_id} needs",
-                policy=policies.BOOKKEEPING,
             )
             if setup.state == "gone":
                 return Reconciled()
@@ -77,11 +83,10 @@ class CreateConnection:
             if failure is not None:
                 return failure
         if setup.validations:
-            await run_step(
+            await _note(
                 ConnectionSetupActivities.note_validated,
                 SetupVersion(connection_key=connection.connection_key, version=setup.version),
                 summary=f"the credentials of {connection.connection_id} are good",
-                policy=policies.BOOKKEEPING,
             )
         return None
 
@@ -114,7 +119,7 @@ class CreateConnection:
 
     async def _finish(self, connection: ConnectionInput, setup: Setup) -> bool:
         """Note the end of a setup, and tell of it; returns whether another one is due."""
-        finished = await run_step(
+        finished = await _note(
             ConnectionSetupActivities.finish_setup,
             FinishSetup(
                 connection_key=connection.connection_key,
@@ -123,7 +128,6 @@ class CreateConnection:
                 operation=setup.operation,
             ),
             summary=f"{connection.connection_id} is set up",
-            policy=policies.BOOKKEEPING,
         )
         await start_deliveries(connection.environment, finished.deliveries)
         return finished.is_overtaken
@@ -156,6 +160,18 @@ class DeleteConnection:
             summary=f"delete {connection.connection_id} and its records",
             policy=policies.WHOLE_SET,
         )
+
+
+async def _note(
+    activity: Callable[[Any, ArgumentT], Awaitable[ResultT]], argument: ArgumentT, *, summary: str
+) -> ResultT:
+    """Read or write a few rows of our own, without a task of its own.
+
+    Tasks are most of what a connection costs the server, and whoever makes it waits for them.
+    """
+    if workflow.patched(_AT_ONCE):
+        return await run_at_once(activity, argument, summary=summary)
+    return await run_step(activity, argument, summary=summary, policy=policies.BOOKKEEPING)
 
 
 async def _ensure_schedules(connection: ConnectionInput) -> Reconciled:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from tests.support.dev import DevServer, dev_server
@@ -40,6 +41,21 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def has_asked(event: HistoryEvent, step: str) -> bool:
+    """Say whether a step is about to begin; what takes no task stands in no event before its end.
+
+    What comes right before it does: the first workflow task, a hook's end, the schedules' end.
+    """
+    match step:
+        case "begin_setup":
+            return event.HasField("workflow_task_started_event_attributes")
+        case "note_validated":
+            return event.HasField("child_workflow_execution_completed_event_attributes")
+        case "finish_setup":
+            return event.HasField("activity_task_completed_event_attributes")
+    return event.activity_task_scheduled_event_attributes.activity_type.name == step
+
+
 async def until_step(dev: DevServer, workflow_id: str, step: str) -> None:
     """Wait until a workflow has asked for a step."""
     client = await Client.connect(dev.info["temporal_address"])
@@ -47,10 +63,7 @@ async def until_step(dev: DevServer, workflow_id: str, step: str) -> None:
         while True:
             with suppress(Exception):
                 history = await client.get_workflow_handle(workflow_id).fetch_history()
-                if any(
-                    event.activity_task_scheduled_event_attributes.activity_type.name == step
-                    for event in history.events
-                ):
+                if any(has_asked(event, step) for event in history.events):
                     return
             await asyncio.sleep(0.01)
 

@@ -105,6 +105,23 @@ async def test_hooks_of_a_creation_run_in_order_before_the_syncs(
     assert sync.started_at > runs[-1].finished_at
 
 
+async def test_only_schedules_take_a_task_of_their_own_where_a_connection_has_no_hooks(
+    hooked: Deploys, url: str
+) -> None:
+    await hooked.deploy(with_hooks(auto_start=False))
+
+    assert (await create(hooked, url)).status_code == 200
+
+    name = f"connection-create/{hooked.stack.environment.name}/tracker/acme"
+    history = await hooked.stack.container.temporal.get_workflow_handle(name).fetch_history()
+    steps = [
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert steps == ["ensure_connection_schedules"]
+
+
 async def test_refused_connection_is_gone_and_its_caller_hears_why(
     hooked: Deploys, target: HookTarget, url: str
 ) -> None:
