@@ -7,8 +7,9 @@ import hashlib
 import uuid
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.schedule.v1 import SchedulePatch, TriggerImmediatelyRequest
 from temporalio.api.workflowservice.v1 import (
     ListScheduleMatchingTimesRequest,
@@ -22,6 +23,7 @@ from temporalio.client import (
     ScheduleAlreadyRunningError,
     ScheduleHandle,
     ScheduleIntervalSpec,
+    ScheduleListDescription,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
@@ -55,6 +57,12 @@ _CATCH_UP = timedelta(minutes=10)
 _ENDING = timedelta(minutes=10)
 
 _RPC_TIMEOUT = timedelta(seconds=10)
+_LISTED_AT_ONCE = 1_000
+# Older servers do not say.
+_MAY_RUN = (
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
+)
 _PATCH_POLLS = 100
 _PATCH_POLL_SECONDS = 0.05
 
@@ -277,6 +285,26 @@ class SyncSchedules:
             buffered=found.raw_description.info.buffer_size,
         )
 
+    async def listed(self, environment: str, integration: str) -> dict[str, ScheduleStatus]:
+        """Return how the schedules of an integration stand, by id, as the server lists them.
+
+        The list is read at once, where `status` asks a schedule itself. A change of a moment ago
+        may be missing, and a run may stand in it that has ended: its end is noted there when the
+        schedule fires next. Schedules that the list tells too little of are left out.
+        """
+        schedules = await self._client.list_schedules(
+            f"{SearchAttribute.ENVIRONMENT.name} = '{environment}'"
+            f" AND {SearchAttribute.INTEGRATION.name} = '{integration}'",
+            page_size=_LISTED_AT_ONCE,
+            rpc_timeout=_RPC_TIMEOUT,
+        )
+        now = utcnow()
+        return {
+            schedule.id: status
+            async for schedule in schedules
+            if (status := _listed_status(schedule, now)) is not None
+        }
+
     async def cancel_runs(self, sync: SyncInput) -> None:
         """Ask the runs under way to stop, and those that wait for them; what they saved stays."""
         cancelled: set[Execution] = set()
@@ -351,6 +379,22 @@ class SyncSchedules:
                 return False
             raise
         return True
+
+
+def _listed_status(schedule: ScheduleListDescription, now: datetime) -> ScheduleStatus | None:
+    info = schedule.raw_entry.info
+    upcoming = (time.ToDatetime(UTC) for time in info.future_action_times)
+    next_run_at = next((time for time in upcoming if time > now), None)
+    if not info.paused and next_run_at is None:
+        return None
+    last = info.recent_actions[-1] if info.recent_actions else None
+    running: tuple[Execution, ...] = ()
+    if last is not None and last.start_workflow_status in _MAY_RUN:
+        started = last.start_workflow_result
+        running = (Execution(started.workflow_id, started.run_id),)
+    return ScheduleStatus(
+        paused=info.paused, next_run_at=None if info.paused else next_run_at, running=running
+    )
 
 
 def _search_attributes(sync: SyncInput) -> TypedSearchAttributes:

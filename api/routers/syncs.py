@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from activities.sync_runs import SyncRuns
-from activities.sync_schedules import ScheduleStatus, sync_input
+from activities.sync_schedules import sync_input
 from activities.sync_selection import (
     SelectedSync,
     SyncName,
@@ -28,47 +27,25 @@ from api.routers.parameters import (
     OptionalConnectionIdHeader,
     OptionalIntegrationHeader,
 )
-from api.run_progress import PATIENCE, SeenProgress, progress_of
-from api.run_views import view_run
 from api.schemas.base import Success
-from api.schemas.held_deletes import HeldDeletes
-from api.schemas.runs import ProgressView, WaitingView
 from api.schemas.syncs import (
-    ChangeCounts,
     Frequency,
     FrequencyBody,
-    SyncState,
-    SyncStatus,
     SyncStatusList,
     SyncTarget,
     TriggerBody,
 )
+from api.sync_statuses import sync_statuses
 from api.temporal import RPC_TIMEOUT, temporal_answers
 from config.intervals import IntervalError, normalised_runs, parse_runs
-from perdure.clock import utcnow
-from perdure.db.checkpoints import checkpoint_key
 from perdure.db.environments import Environment
-from perdure.db.records import RecordSet
-from perdure.db.runs import Run, RunStatus
-from perdure.db.syncs import Sync
 from perdure.errors import FieldError, InvalidInputError, NotFoundError
-from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import SyncInput
 
 __all__ = ["router"]
 
-# Temporal works schedules off one after another; more at once only fills its queue.
-_CONCURRENCY = 8
 # A run that is to end has seconds to do so.
 _PATIENCE = timedelta(seconds=40)
-
-_STATES = {
-    RunStatus.RUNNING: SyncState.RUNNING,
-    RunStatus.SUCCESS: SyncState.SUCCESS,
-    RunStatus.FAILED: SyncState.ERROR,
-    RunStatus.TIMEOUT: SyncState.ERROR,
-    RunStatus.CANCELLED: SyncState.STOPPED,
-}
 
 router = APIRouter(tags=["syncs"])
 
@@ -141,16 +118,7 @@ async def get_sync_status(
             connection_id=connection_id,
             names=[SyncName.parse(name.strip()) for name in syncs.split(",") if name.strip()],
         )
-    limit = asyncio.Semaphore(_CONCURRENCY)
-
-    # All of them together, however many wait for a worker that does not run.
-    progress_until = utcnow() + PATIENCE
-
-    async def status(item: SelectedSync) -> SyncStatus:
-        async with limit:
-            return await _status(deps, caller, item, progress_until)
-
-    return SyncStatusList(syncs=await asyncio.gather(*(status(item) for item in selected)))
+    return SyncStatusList(syncs=await sync_statuses(deps, caller, integration, selected))
 
 
 @router.put("/sync/update-connection-frequency")
@@ -235,81 +203,3 @@ async def _each(
 
     await command_each(selected, caller, answered)
     return Success()
-
-
-async def _status(
-    deps: Dependencies, caller: Environment, item: SelectedSync, progress_until: datetime
-) -> SyncStatus:
-    sync, declared = item.sync, item.declared
-    async with temporal_answers():
-        schedule = await deps.schedules.status(sync_input(caller.name, sync))
-    latest = await deps.database.runs.latest(sync.connection_key, sync.name, sync.variant)
-    seen: SeenProgress | None = None
-    if latest is not None:
-        view = await view_run(deps, latest)
-        seen = await progress_of(deps, view, progress_until - utcnow())
-        latest = seen.view.run
-    checkpoint = await deps.database.checkpoints.get(
-        sync.connection_key, checkpoint_key(WorkflowType.SYNC, sync.name, sync.variant)
-    )
-    count = deps.database.records.count
-    return SyncStatus(
-        id=sync.id,
-        type="INCREMENTAL" if _has_succeeded(sync, latest) else "INITIAL",
-        name=sync.name,
-        variant=sync.variant,
-        connection_id=sync.connection_id,
-        status=_state(schedule, latest),
-        finishedAt=latest and latest.finished_at,
-        nextScheduledSyncAt=schedule and schedule.next_run_at,
-        frequency=sync.frequency or declared.runs,
-        latestResult=_changes(latest),
-        latestExecutionStatus=latest and _STATES[latest.status],
-        recordCount={
-            model: await count(RecordSet(sync.connection_key, model, sync.variant))
-            for model in declared.output
-        },
-        checkpoint=None if checkpoint.value is None else dict(checkpoint.value),
-        heldDeletes=HeldDeletes.of(
-            await deps.database.delete_tracks.held(sync.connection_key, sync.name, sync.variant)
-        ),
-        progress=ProgressView.of(seen.progress) if seen else None,
-        waiting=WaitingView.of(seen.view.waiting) if seen else None,
-    )
-
-
-def _has_succeeded(sync: Sync, latest: Run | None) -> bool:
-    # The run may have ended after the sync was read.
-    return sync.last_sync_date is not None or (
-        latest is not None and latest.status is RunStatus.SUCCESS
-    )
-
-
-def _state(schedule: ScheduleStatus | None, latest: Run | None) -> SyncState:
-    if _is_running(schedule, latest):
-        return SyncState.RUNNING
-    if schedule is None:
-        return SyncState.STOPPED
-    if schedule.paused:
-        return SyncState.PAUSED
-    if latest is None:
-        return SyncState.SUCCESS
-    # A sync whose schedule goes on has not been stopped, whatever became of its run.
-    return SyncState.SUCCESS if latest.status is RunStatus.SUCCESS else SyncState.ERROR
-
-
-def _is_running(schedule: ScheduleStatus | None, latest: Run | None) -> bool:
-    if latest is not None and latest.status is RunStatus.RUNNING:
-        return True
-    # A schedule hears of the end of a run a moment after our own record of it.
-    ended = latest and latest.id
-    return any(execution.run_id != ended for execution in (schedule.running if schedule else ()))
-
-
-def _changes(run: Run | None) -> dict[str, ChangeCounts]:
-    return {
-        model: ChangeCounts(
-            added=counts["added"], updated=counts["updated"], deleted=counts["deleted"]
-        )
-        for model, counts in (run.counts if run else {}).items()
-    }

@@ -40,6 +40,7 @@ from perdure.db.run_retention import RunRetention
 from perdure.db.runs import RunStore
 from perdure.db.script_overrides import ScriptOverrideStore
 from perdure.db.sync_list import SyncListStore
+from perdure.db.sync_standings import SyncStandingStore
 from perdure.db.syncs import SyncStore
 from perdure.db.variables import VariableStore
 from perdure.db.webhook_arrivals import WebhookArrivalStore
@@ -92,6 +93,7 @@ class Database:
     oauth_states: OAuthStateStore
     overview: OverviewStore
     sync_list: SyncListStore
+    sync_standings: SyncStandingStore
     log_search: LogSearch
 
     @classmethod
@@ -160,6 +162,7 @@ class Database:
                 oauth_states=OAuthStateStore(pool, keyring),
                 overview=OverviewStore(pool),
                 sync_list=SyncListStore(pool),
+                sync_standings=SyncStandingStore(pool),
                 log_search=LogSearch(pool),
             )
 

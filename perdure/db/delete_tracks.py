@@ -23,7 +23,7 @@ from perdure.db.record_writes import RecordSet, take_turn
 from perdure.ids import BASE_VARIANT, ConnectionKey
 from perdure.records.delete_guard import must_be_confirmed
 
-__all__ = ["DeleteTrack", "DeleteTrackStore", "Weighed"]
+__all__ = ["DeleteTrack", "DeleteTrackStore", "Weighed", "track_of"]
 
 _PLACE = """
 SELECT change_seq
@@ -337,7 +337,7 @@ class DeleteTrackStore:
         """Return a run's track of a model, None where there is none."""
         async with borrowed(self._pool) as conn:
             row = await conn.fetchrow(_OF_RUN, run_id, model)
-        return None if row is None else _track(row)
+        return None if row is None else track_of(row)
 
     async def of_script(self, target: RecordSet, sync: str, run_id: str) -> DeleteTrack | None:
         """Return the open track of a script, or else one that this very run has held back."""
@@ -345,13 +345,13 @@ class DeleteTrackStore:
             row = await conn.fetchrow(
                 _OF_SCRIPT, target.connection_key, target.model, target.variant, sync, run_id
             )
-        return None if row is None else _track(row)
+        return None if row is None else track_of(row)
 
     async def by_id(self, track_id: int) -> DeleteTrack | None:
         """Return a track, None where it was dropped."""
         async with borrowed(self._pool) as conn:
             row = await conn.fetchrow(_BY_ID, track_id)
-        return None if row is None else _track(row)
+        return None if row is None else track_of(row)
 
     async def held(
         self,
@@ -363,13 +363,13 @@ class DeleteTrackStore:
         """Return the tracks of a sync whose deletion is held back, by model."""
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_HELD, connection_key, sync, variant, model)
-        return [_track(row) for row in rows]
+        return [track_of(row) for row in rows]
 
     async def held_by(self, run_id: str) -> Sequence[DeleteTrack]:
         """Return the tracks that a run has held back, by model."""
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_HELD_BY, run_id)
-        return [_track(row) for row in rows]
+        return [track_of(row) for row in rows]
 
     async def weigh(
         self, track: DeleteTrack, *, share: float | None, run_id: str
@@ -506,7 +506,8 @@ def _of(track: DeleteTrack) -> tuple[object, ...]:
     )
 
 
-def _track(row: asyncpg.Record) -> DeleteTrack:
+def track_of(row: asyncpg.Record) -> DeleteTrack:
+    """Return the track of a row."""
     return DeleteTrack(
         id=row["id"],
         target=RecordSet(row["connection_key"], row["model"], row["variant"]),

@@ -2,13 +2,16 @@
 
 Any number of processes may do so at once: one works, the others wait and find nothing to do.
 Each revision is a transaction of its own; revisions only ever go forward.
+
+Who waits for a table that is in use has everybody wait who comes after. So a revision waits for
+seconds only, then gives way and is tried again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from perdure.db.errors import mapped_errors
@@ -31,6 +35,10 @@ _CONNECT_TIMEOUT = 10.0
 _LOCK_ID = 7_235_411_902_338_175_571
 _LOCK_POLL_SECONDS = 0.2
 
+_GIVE_WAY = "SET lock_timeout = '2s'"
+_GIVEN_WAY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+_PAUSE_SECONDS = 1.0
+
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 
 
@@ -41,14 +49,17 @@ async def migrate(database_url: str, *, lock_timeout: float = 600.0) -> list[str
 
     Args:
         database_url: `postgresql://` URL; a Unix socket's folder goes into `?host=`.
-        lock_timeout: Seconds to wait for another process that is migrating.
+        lock_timeout: Seconds to wait for another process that is migrating, and from then on for
+            tables that are in use.
 
     Returns:
         Ids of the revisions that were applied, in order; empty when there was nothing to do.
 
     Raises:
         StartupError: The server is older than Postgres 14, or the database newer than this code.
-        UnavailableError: Postgres cannot be reached, or another process migrates for too long.
+        UnavailableError: Postgres cannot be reached, another process migrates for too long
+            (`migration_locked`), or a table is in use for too long (`migration_blocked`). What
+            was applied until then stays.
     """
     applied: list[str] = []
 
@@ -63,8 +74,13 @@ async def migrate(database_url: str, *, lock_timeout: float = 600.0) -> list[str
         command.upgrade(config, "head")
 
     with mapped_errors():
-        async with _lock(database_url, lock_timeout), _connection(database_url) as connection:
-            await connection.run_sync(upgrade)
+        async with _lock(database_url, lock_timeout):
+            give_up_at = time.monotonic() + lock_timeout
+            while not await _upgraded(database_url, upgrade):
+                if time.monotonic() > give_up_at:
+                    msg = f"Tables have been in use for {lock_timeout:.0f} s; nothing is half done."
+                    raise UnavailableError(msg, code="migration_blocked")
+                await asyncio.sleep(_PAUSE_SECONDS)
     return applied
 
 
@@ -81,6 +97,21 @@ async def pending(database_url: str) -> list[str]:
             revision = await connection.run_sync(_current, scripts)
     missing = scripts.iterate_revisions("head", revision or "base")
     return [script.revision for script in missing][::-1]
+
+
+async def _upgraded(database_url: str, upgrade: Callable[[Connection], None]) -> bool:
+    """Apply what is missing; returns False where a revision has given way."""
+    async with _connection(database_url) as connection:
+        try:
+            await connection.run_sync(upgrade)
+        except _GIVEN_WAY:
+            return False
+        except DBAPIError as error:
+            # What goes through SQLAlchemy has asyncpg's error behind two of its own.
+            if error.orig is None or not isinstance(error.orig.__cause__, _GIVEN_WAY):
+                raise
+            return False
+    return True
 
 
 def _current(connection: Connection, scripts: ScriptDirectory) -> str | None:
@@ -123,7 +154,9 @@ async def _connect(database_url: str) -> asyncpg.Connection[asyncpg.Record]:
 @asynccontextmanager
 async def _connection(database_url: str) -> AsyncIterator[AsyncConnection]:
     async def connect() -> asyncpg.Connection[asyncpg.Record]:
-        return await _connect(database_url)
+        connection = await _connect(database_url)
+        await connection.execute(_GIVE_WAY)
+        return connection
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:

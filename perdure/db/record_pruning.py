@@ -3,6 +3,9 @@
 A pruned record keeps its id, its hash and its place in the stream, so that whether it changes is
 still found out. Payloads go in the order of the stream; `record_counts.pruned_to` notes how far, so
 that looking for the next ones costs one look at an index.
+
+Whoever gives up records holds their connection first, as whoever writes them does: its deletion
+takes the same rows in another order.
 """
 
 from __future__ import annotations
@@ -26,8 +29,10 @@ _PRUNE = """
 WITH turn AS MATERIALIZED (
     SELECT pg_advisory_xact_lock(
         hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
+), held AS MATERIALIZED (
+    SELECT c.id FROM turn, connections c WHERE c.id = $1 FOR KEY SHARE OF c
 ), moment AS MATERIALIZED (
-    SELECT clock_timestamp() AS at FROM turn
+    SELECT clock_timestamp() AS at FROM held
 ), chosen AS MATERIALIZED (
     SELECT r.ctid AS row
       FROM moment, records r
@@ -101,11 +106,13 @@ _DROP = """
 WITH turn AS MATERIALIZED (
     SELECT pg_advisory_xact_lock(
         hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
+), held AS MATERIALIZED (
+    SELECT c.id FROM turn, connections c WHERE c.id = $1 FOR KEY SHARE OF c
 ), dropped AS (
     DELETE FROM records
      WHERE ctid = ANY (ARRAY(
          SELECT r.ctid
-           FROM turn, records r
+           FROM held, records r
           WHERE r.connection_key = $1 AND r.model = $2 AND r.variant = $3
             AND r.last_modified_at < $4
           LIMIT $5))

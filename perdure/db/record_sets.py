@@ -38,13 +38,16 @@ WITH RECURSIVE held AS (
 SELECT connection_key, model, variant FROM held
 """
 
-# Only under the turn.
+# Only under the turn. The deletion of a connection takes the same rows in another order, so the
+# connection is held first.
 _ERASE = """
-WITH erased AS (
+WITH held AS MATERIALIZED (
+    SELECT id FROM connections WHERE id = $1 FOR KEY SHARE
+), erased AS (
     DELETE FROM records
      WHERE ctid = ANY (ARRAY(
-         SELECT ctid FROM records
-          WHERE connection_key = $1 AND model = $2 AND variant = $3
+         SELECT r.ctid FROM held, records r
+          WHERE r.connection_key = $1 AND r.model = $2 AND r.variant = $3
           LIMIT $4))
        AND ($5::text IS NULL OR EXISTS (
            SELECT FROM connections c JOIN environments e ON e.id = c.environment_id

@@ -76,13 +76,16 @@ SELECT EXISTS (
          LIMIT 1) AS found)
 """
 
+# The connection first: its deletion takes the same rows in another order.
 _DROP_SHADOW = """
-WITH dropped AS (
+WITH held AS MATERIALIZED (
+    SELECT id FROM connections WHERE id = $1 FOR KEY SHARE
+), dropped AS (
     DELETE FROM records
      WHERE ctid = ANY (ARRAY(
-         SELECT ctid FROM records
-          WHERE connection_key = $1 AND model = ANY ($2::text[]) AND variant = $3
-            AND last_run_id IS DISTINCT FROM $4
+         SELECT r.ctid FROM held, records r
+          WHERE r.connection_key = $1 AND r.model = ANY ($2::text[]) AND r.variant = $3
+            AND r.last_run_id IS DISTINCT FROM $4
           LIMIT $5))
     RETURNING model, deleted_at
 ), counted AS (

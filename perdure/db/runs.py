@@ -31,6 +31,7 @@ __all__ = [
     "RunStatus",
     "RunStore",
     "StoredLogLine",
+    "run_of",
 ]
 
 LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
@@ -442,7 +443,7 @@ class RunStore:
         await conn.execute(_TAKE_TURN, *sync)
         other = await conn.fetchrow(_UNDER_WAY, *sync, run.kind, run.id)
         if other is not None:
-            return _run(other)
+            return run_of(other)
         await self.start(run, conn=conn)
         return None
 
@@ -588,13 +589,13 @@ class RunStore:
         if row is None:
             msg = f"There is no run {run_id!r} in this environment."
             raise NotFoundError(msg, code="unknown_run")
-        return _run(row)
+        return run_of(row)
 
     async def of_workflow(self, workflow_id: str) -> Run | None:
         """Return the newest run with a workflow id, None where none is known."""
         async with borrowed(self._pool) as conn:
             row = await conn.fetchrow(_OF_WORKFLOW, workflow_id)
-        return None if row is None else _run(row)
+        return None if row is None else run_of(row)
 
     async def latest(
         self, connection_key: ConnectionKey, sync: str, variant: str = BASE_VARIANT
@@ -602,7 +603,7 @@ class RunStore:
         """Return the newest run of a sync for a connection, None before the first."""
         async with borrowed(self._pool) as conn:
             row = await conn.fetchrow(_LATEST, connection_key, sync, variant)
-        return None if row is None else _run(row)
+        return None if row is None else run_of(row)
 
     async def running(
         self, connection_key: ConnectionKey, kind: str, script: str, variant: str = BASE_VARIANT
@@ -610,7 +611,7 @@ class RunStore:
         """Return the runs of a script for a connection that have not ended, the oldest first."""
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_RUNNING, connection_key, script, variant, kind)
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     async def ended_of(self, connection_key: ConnectionKey, kind: str) -> Sequence[str]:
         """Return the workflow ids of a connection's runs of a kind that ended by themselves."""
@@ -628,7 +629,7 @@ class RunStore:
         """Return the runs of a connection that have not ended, the oldest first."""
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_RUNNING_OF, connection_key)
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     async def list(
         self,
@@ -667,7 +668,7 @@ class RunStore:
                 before and before.id,
                 limit,
             )
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     async def unsettled(
         self, before: datetime, *, after: Run | None = None, limit: int
@@ -683,7 +684,7 @@ class RunStore:
         place = (after.started_at, after.id) if after else start
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_UNSETTLED, before, *place, limit)
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     async def append_logs(
         self, run_id: str, lines: Sequence[LogLine], *, conn: DbConnection | None = None
@@ -731,8 +732,9 @@ class RunStore:
         ]
 
 
-def _run(row: asyncpg.Record) -> Run:
-    fields = dict(row.items())
+def run_of(row: asyncpg.Record) -> Run:
+    """Return the run of a row that has its columns, and maybe others."""
+    fields = {name: row[name] for name in Run.__slots__}
     fields["status"] = RunStatus(fields["status"])
     fields["error"] = _decoded(fields["error"])
     fields["checkpoints"] = _decoded(fields["checkpoints"])

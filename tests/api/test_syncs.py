@@ -183,6 +183,31 @@ async def test_nothing_deployed_means_no_syncs(live: httpx.AsyncClient, source: 
     assert await status(live) == []
 
 
+async def test_many_syncs_stand_together_as_each_of_them_does_alone(
+    connected: httpx.AsyncClient, source: Source
+) -> None:
+    names = ["acme", *(f"acme-{number}" for number in range(1, 10))]
+    await asyncio.gather(*(connect(connected, source.url, name) for name in names[1:]))
+    started = names[:3]
+    for name in started:
+        await command(connected, "start", connection_id=name)
+    for name in started:
+        async with asyncio.timeout(30):
+            while (await status(connected, connection_id=name))[0]["status"] != "SUCCESS":
+                await asyncio.sleep(0.05)
+    await command(connected, "pause", connection_id="acme-1")
+
+    alone = {name: (await status(connected, connection_id=name))[0] for name in names}
+    together = {found["connection_id"]: found for found in await status(connected)}
+
+    assert together == alone
+    states = {name: found["status"] for name, found in together.items()}
+    waiting = dict.fromkeys(names, "PAUSED")
+    assert states == {**waiting, "acme": "SUCCESS", "acme-2": "SUCCESS"}
+    assert together["acme"]["recordCount"] == {"Issue": len(source.records)}
+    assert together["acme"]["nextScheduledSyncAt"]
+
+
 async def test_target_may_stand_in_the_headers(connected: httpx.AsyncClient) -> None:
     answer = await connected.post(
         "/sync/pause",

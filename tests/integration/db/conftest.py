@@ -19,15 +19,15 @@ NewDatabase = Callable[[], Awaitable[str]]
 
 
 _WAITING = """
-SELECT EXISTS (SELECT FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event_type = 'Lock')
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
 
-async def until_somebody_waits(db: Database) -> None:
-    """Wait until somebody waits for somebody else's lock."""
+async def until_somebody_waits(db: Database, *, number: int = 1) -> None:
+    """Wait until so many wait for somebody else's lock."""
     async with asyncio.timeout(10):
-        while not await db.pool.fetchval(_WAITING):
+        while await db.pool.fetchval(_WAITING) < number:
             await asyncio.sleep(0.01)
 
 

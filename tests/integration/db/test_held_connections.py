@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from perdure.clock import utcnow
 from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.environments import Environment
@@ -93,6 +94,38 @@ async def test_records_go_with_the_integration_and_with_the_environment(
     await save(db, RecordSet(again.key, "Issue"))
     await db.pool.execute("DELETE FROM environments WHERE id = $1", environment.id)
     assert await left(db, again.key) == 0
+
+
+async def prune(db: Database, target: RecordSet) -> object:
+    return await db.record_pruning.prune_older(target, utcnow(), limit=100)
+
+
+async def drop(db: Database, target: RecordSet) -> object:
+    return await db.record_pruning.drop(target, utcnow(), limit=100)
+
+
+async def erase(db: Database, target: RecordSet) -> object:
+    return await db.record_sets.erase(target, bundle=None, keepers=(), limit=100)
+
+
+@pytest.mark.parametrize("remove", [prune, drop, erase])
+async def test_a_deletion_and_who_gives_up_records_do_not_wait_for_each_other(
+    db: Database, connection: Connection, issues: RecordSet, remove: Write
+) -> None:
+    await save(db, issues)
+    async with db.transaction() as conn:
+        await conn.execute(
+            "SELECT FROM record_counts WHERE connection_key = $1 FOR UPDATE", connection.key
+        )
+        deleting = asyncio.create_task(
+            db.connections.delete(connection.environment_id, "github", "acme")
+        )
+        await until_somebody_waits(db)
+        removing = asyncio.create_task(remove(db, issues))
+        await until_somebody_waits(db, number=2)
+
+    await asyncio.gather(deleting, removing)
+    assert await left(db, connection.key) == 0
 
 
 async def test_among_many_that_write_and_delete_at_once_no_record_is_left_over(

@@ -22,6 +22,29 @@ print(json.dumps(asyncio.run(migrate(sys.argv[1]))))
 """
 
 
+_WAITING = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock')
+"""
+
+
+async def migrate_to(revision: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bring a new database to where an earlier release had it."""
+    upgrade = perdure.db.migrate.command.upgrade
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            perdure.db.migrate.command, "upgrade", lambda config, _: upgrade(config, revision)
+        )
+        await migrate(url)
+
+
+async def until_waiting(connection: asyncpg.Connection) -> None:
+    """Wait until somebody waits for a lock in this database."""
+    async with asyncio.timeout(20):
+        while not await connection.fetchval(_WAITING):
+            await asyncio.sleep(0.01)
+
+
 async def test_an_empty_database_gets_every_revision(new_database: NewDatabase) -> None:
     url = await new_database()
     waiting = await pending(url)
@@ -86,6 +109,61 @@ async def test_waiting_for_another_migration_ends(new_database: NewDatabase) -> 
         await connection.close()
 
     assert caught.value.code == "migration_locked"
+
+
+async def test_a_table_that_is_in_use_keeps_nobody_else_waiting(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await new_database()
+    await migrate_to("0031", url, monkeypatch)
+    user, reader = await asyncpg.connect(url), await asyncpg.connect(url)
+    try:
+        async with user.transaction():
+            await user.fetch("SELECT FROM runs")
+            migrating = asyncio.create_task(migrate(url))
+            await until_waiting(reader)
+            # Behind a migration that waits without end it would wait for the end of the user.
+            await reader.fetch("SELECT FROM runs", timeout=10)
+        assert await migrating == ["0032", "0033", "0034"]
+    finally:
+        await user.close()
+        await reader.close()
+
+
+async def test_a_table_that_stays_in_use_ends_a_migration(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await new_database()
+    await migrate_to("0031", url, monkeypatch)
+    user = await asyncpg.connect(url)
+    try:
+        async with user.transaction():
+            await user.fetch("SELECT FROM runs")
+            with pytest.raises(UnavailableError) as caught:
+                await migrate(url, lock_timeout=0)
+    finally:
+        await user.close()
+
+    assert caught.value.code == "migration_blocked"
+    assert await migrate(url) == ["0032", "0033", "0034"]
+
+
+async def test_who_writes_records_of_the_release_before_is_not_ended_by_a_migration(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await new_database()
+    await migrate_to("0028", url, monkeypatch)
+    writer, looker = await asyncpg.connect(url), await asyncpg.connect(url)
+    try:
+        async with writer.transaction():
+            await writer.execute("LOCK TABLE records IN ROW EXCLUSIVE MODE")
+            migrating = asyncio.create_task(migrate(url))
+            await until_waiting(looker)
+            await writer.execute("LOCK TABLE connections IN ROW EXCLUSIVE MODE")
+        assert (await migrating)[0] == "0029"
+    finally:
+        await writer.close()
+        await looker.close()
 
 
 async def test_an_old_postgres_is_named(

@@ -1,12 +1,9 @@
-"""An index of the deleted records alone, made while others write."""
+"""An index of the deleted records alone."""
 
-from alembic import op
+from perdure.db.migrations.online import make_index
 
 revision = "0033"
 down_revision = "0032"
-
-# What an attempt that broke off has left is of no use, and in the way of the next one.
-_DROP = "DROP INDEX CONCURRENTLY IF EXISTS records_deleted"
 
 _CREATE = """
 CREATE INDEX CONCURRENTLY records_deleted ON records (connection_key, model, variant, change_seq)
@@ -15,6 +12,4 @@ CREATE INDEX CONCURRENTLY records_deleted ON records (connection_key, model, var
 
 
 def upgrade() -> None:
-    with op.get_context().autocommit_block():
-        op.execute(_DROP)
-        op.execute(_CREATE)
+    make_index("records_deleted", _CREATE)
