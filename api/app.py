@@ -184,7 +184,9 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     )
     most = dependencies.settings.requests_per_minute
     app.state.session_limit = None if most is None else RateLimit(most)
-    # Set by whoever serves the app, so that answers without an end come to one.
+    # Set by whoever serves the app: first that it will stop, so that nobody sends requests here any
+    # more, then that it does, so that answers without an end come to one.
+    app.state.draining = False
     app.state.stopping = asyncio.Event()
     install_error_handlers(app)
     for module in _ROUTERS:

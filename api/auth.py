@@ -28,6 +28,8 @@ _OPEN_PATHS = frozenset(
         "/",
         "/favicon.ico",
         "/health",
+        "/health/live",
+        "/health/ready",
         "/ready",
         "/codec",
         "/codec/session",
@@ -45,11 +47,11 @@ log = structlog.get_logger(__name__)
 class Authenticate:
     """Puts what the caller's key opens into `request.state.access`; see `api.dependencies`.
 
-    Open to everybody are `/health` and `/ready`, the files of the page below `/docs`, which hold
-    nothing of any environment, what providers call below `/webhook`, which is held against their
-    signatures, what end users call with the token of a connect session, the page at `/codec` that
-    takes a key, see `api.codec_session` for what a browser sends then, and the dashboard, which
-    asks for a key itself.
+    Open to everybody are `/ready`, `/health` and what is below it, the files of the page below
+    `/docs`, which hold nothing of any environment, what providers call below `/webhook`, which is
+    held against their signatures, what end users call with the token of a connect session, the
+    page at `/codec` that takes a key, see `api.codec_session` for what a browser sends then, and
+    the dashboard, which asks for a key itself.
 
     Args:
         app: What is protected.

@@ -20,7 +20,7 @@ __all__ = ["PASSING_PATH", "LimitBody", "ObserveRequest"]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # What stands for a key in the address of the codec endpoint; see `api.codec_session`.
 _SESSION = re.compile(r"^/codec/[^/]+/")
-_QUIET_PATHS = frozenset({"/health"})
+_QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/ready"})
 
 _MAX_STRANGER_BYTES = 256 * 1024
 # What nobody needs a key for, and what is read before anybody looks at a token.

@@ -120,6 +120,8 @@ _WEBHOOK = "/webhook/{environment}/{provider_config_key}"
 
 RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/health"): _OPEN,
+    ("GET", "/health/live"): _OPEN,
+    ("GET", "/health/ready"): _OPEN,
     ("GET", "/ready"): _OPEN,
     # Pages that ask for a key themselves.
     ("*", "/dashboard"): _OPEN,

@@ -62,6 +62,14 @@ class Settings(BaseSettings):
     )
     host: str = "127.0.0.1"
     port: int = Field(default=3003, ge=0, le=65535)
+    drain_seconds: float = Field(
+        default=5,
+        ge=0,
+        description=(
+            "How long the API still answers after it was told to stop, saying that it is not "
+            "ready, so that whoever spreads requests sends them elsewhere."
+        ),
+    )
     requests_per_minute: int | None = Field(
         default=None,
         ge=1,
@@ -198,7 +206,11 @@ class Settings(BaseSettings):
         ),
     )
     ready_file: Path | None = Field(
-        default=None, description="File that the worker touches when it takes work."
+        default=None,
+        description=(
+            "File that the worker touches every five seconds while it takes work; "
+            "`perdure worker --check` looks at it."
+        ),
     )
     providers: Path | None = Field(
         default=None, description="File or folder with further provider entries."

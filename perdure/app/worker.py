@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -59,6 +58,9 @@ from activities.webhook_tasks import WebhookTaskActivities
 from activities.webhooks import WebhookActivities
 from config.settings import Settings
 from perdure.app.container import Container, open_container
+from perdure.app.schema_wait import until_migrated
+from perdure.app.sign_of_life import signs_of_life
+from perdure.app.signals import stopped_by_signals
 from perdure.errors import StartupError
 from perdure.proxy.client import ProxyClient
 from perdure.proxy.plain import PlainClient
@@ -315,14 +317,14 @@ def workers(container: Container, transport: HttpTransport) -> list[Worker]:
 async def run_worker(settings: Settings) -> None:
     """Run the worker until SIGTERM or SIGINT, then let its activities end in a few seconds.
 
+    A second signal ends it at once. What is not done by then is done again by another worker.
+
     Raises:
-        StartupError: A setting is missing or wrong, a server does not answer, or the worker
-            stopped by itself, so that whoever supervises it starts another one.
+        StartupError: A setting is missing or wrong, a server does not answer, the database lacks
+            revisions and goes on to lack them, or the worker stopped by itself, so that whoever
+            supervises it starts another one.
     """
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     terminations: set[asyncio.Task[None]] = set()
 
     def on_stuck(blocked: Blocked) -> None:
@@ -333,6 +335,7 @@ async def run_worker(settings: Settings) -> None:
         container = await stack.enter_async_context(
             open_container(settings, name="perdure-worker", watchdog=watchdog)
         )
+        await until_migrated(container.database)
 
         def terminate(blocked: Blocked) -> None:
             task = loop.create_task(_terminate(container, blocked))
@@ -344,13 +347,14 @@ async def run_worker(settings: Settings) -> None:
             container.database, WebhookDispatcher(container.temporal), starter_of(container)
         )
         sweeping = asyncio.create_task(sweep.run())
+        stop = asyncio.Event()
+        stack.enter_context(stopped_by_signals(stop.set))
         polling = workers(container, container.transport)
         running = [asyncio.create_task(worker.run()) for worker in polling]
         stopping = asyncio.create_task(stop.wait())
         log.info("worker_started", task_queues=[queue.value for queue in TaskQueue])
-        if settings.ready_file is not None:
-            settings.ready_file.touch()
-        ended, _ = await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        async with signs_of_life(settings.ready_file):
+            ended, _ = await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         log.info("worker_stopping")
         sweeping.cancel()
         await asyncio.gather(*(worker.shutdown() for worker in polling))

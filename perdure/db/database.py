@@ -38,6 +38,7 @@ from perdure.db.run_batches import RunBatchStore
 from perdure.db.run_cursors import RunCursorStore
 from perdure.db.run_retention import RunRetention
 from perdure.db.runs import RunStore
+from perdure.db.schema_state import missing_revisions
 from perdure.db.script_overrides import ScriptOverrideStore
 from perdure.db.sync_list import SyncListStore
 from perdure.db.sync_standings import SyncStandingStore
@@ -178,11 +179,12 @@ class Database:
         async with borrowed(self.pool) as conn, conn.transaction():
             yield conn
 
-    async def ping(self) -> None:
-        """Ask Postgres for a sign of life.
+    async def missing_revisions(self) -> list[str]:
+        """Return the revisions that this release needs and the database lacks, in order.
+
+        None where the database is newer: the release before goes on beside its successor.
 
         Raises:
-            UnavailableError: There is none.
+            UnavailableError: Postgres does not answer.
         """
-        async with borrowed(self.pool) as conn:
-            await conn.fetchval("SELECT 1")
+        return await missing_revisions(self.pool)

@@ -11,9 +11,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from structlog.testing import capture_logs
+from temporalio.client import Client
 
+import perdure.db.schema_state
 from api.app import create_app
 from perdure.app.container import Container
+from perdure.embedded.ports import choose_ports
 from tests.api.calls import client_of, error_of
 from tests.support.stack import Stack
 
@@ -34,6 +37,8 @@ async def test_every_path_but_health_and_the_page_needs_a_key(
     provider = "/webhook/{environment}/{provider_config_key}"
     is_open = {
         ("GET", "/health"),
+        ("GET", "/health/live"),
+        ("GET", "/health/ready"),
         ("GET", "/ready"),
         ("GET", "/codec"),
         ("POST", "/codec/session"),
@@ -186,21 +191,64 @@ async def test_database_that_is_away_is_answered_with_503(
         async def open(self, _: str) -> None:
             raise UnavailableError("Postgres is away", code="database_unavailable")
 
-        async def ping(self) -> None:
+        async def missing_revisions(self) -> list[str]:
             raise UnavailableError("Postgres is away", code="database_unavailable")
 
     unused = SimpleNamespace(take_results=None)
+    away = Away()
     database = SimpleNamespace(
-        api_keys=Away(), audit=None, connect_sessions=unused, ping=Away().ping
+        api_keys=away,
+        audit=None,
+        connect_sessions=unused,
+        missing_revisions=away.missing_revisions,
     )
     app = create_app(replace(container, database=database))
     async with client_of(app, environment.secret_key) as client:
         answer = await client.get("/runs")
         health = await client.get("/health")
+        ready = await client.get("/health/ready")
+        live = await client.get("/health/live")
     assert error_of(answer) == (503, "database_unavailable")
     assert answer.headers["retry-after"] == "1"
     assert health.status_code == 503
     assert health.json()["database"] == "unavailable"
+    assert (ready.status_code, live.status_code) == (503, 200)
+
+
+async def test_process_without_temporal_takes_requests_and_says_what_it_lacks(
+    container: Container, stranger: httpx.AsyncClient
+) -> None:
+    nowhere = f"127.0.0.1:{choose_ports({'x': 0})['x']}"
+    away = await Client.connect(nowhere, lazy=True)
+    async with client_of(create_app(replace(container, temporal=away)), None) as client:
+        ready = await client.get("/health/ready")
+        all_of_it = await client.get("/ready")
+
+    assert (ready.status_code, all_of_it.status_code) == (200, 503)
+    assert (ready.json()["status"], ready.json()["temporal"]) == ("degraded", "unavailable")
+    assert (await stranger.get("/ready")).status_code == 200
+
+
+async def test_process_whose_database_lacks_revisions_takes_no_requests(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = perdure.db.schema_state._needed()
+    monkeypatch.setattr(perdure.db.schema_state, "_needed", lambda: (*needed, "9999"))
+    async with client_of(create_app(container), None) as client:
+        ready = await client.get("/health/ready")
+
+    assert (ready.status_code, ready.json()["database"]) == (503, "behind")
+
+
+async def test_process_that_is_to_stop_takes_no_requests(container: Container) -> None:
+    app = create_app(container)
+    app.state.draining = True
+    async with client_of(app, None) as client:
+        ready = await client.get("/health/ready")
+        live = await client.get("/health/live")
+
+    assert (ready.status_code, ready.json()["status"]) == (503, "stopping")
+    assert live.status_code == 200
 
 
 async def test_access_log_has_no_query_and_no_key(api: httpx.AsyncClient) -> None:

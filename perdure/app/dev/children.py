@@ -70,6 +70,8 @@ def children(
             "PERDURE_HOST": LOOPBACK,
             "PERDURE_PORT": str(port),
             "PERDURE_ALLOW_PRIVATE_NETWORKS": "true",
+            # There is one API, so nobody can be sent to another.
+            "PERDURE_DRAIN_SECONDS": "0",
             # What the worker would start itself anew for.
             "PYTHONHASHSEED": "0",
             "TZ": "UTC",

@@ -71,10 +71,10 @@ async def test_a_url_that_leads_nowhere_is_a_matter_of_set_up(
 
 async def test_a_closed_pool_is_unavailable(postgres: str, keyring: KeyRing) -> None:
     async with Database.open(postgres, keyring=keyring) as database:
-        await database.ping()
+        assert await database.missing_revisions() == []
 
     with pytest.raises(UnavailableError):
-        await database.ping()
+        await database.missing_revisions()
 
 
 async def test_a_lost_connection_is_replaced(postgres: str, keyring: KeyRing, db: Database) -> None:
@@ -82,7 +82,7 @@ async def test_a_lost_connection_is_replaced(postgres: str, keyring: KeyRing, db
         pid = await database.pool.fetchval("SELECT pg_backend_pid()")
         await db.pool.execute("SELECT pg_terminate_backend($1, 5000)", pid)
 
-        await database.ping()
+        assert await database.missing_revisions() == []
 
 
 async def test_sessions_do_not_compile_their_statements(postgres: str, keyring: KeyRing) -> None:

@@ -10,6 +10,8 @@ import asyncpg
 import pytest
 
 import perdure.db.migrate
+from perdure.crypto.keyring import KeyRing
+from perdure.db.database import Database
 from perdure.db.migrate import migrate, pending
 from perdure.errors import StartupError, UnavailableError
 
@@ -196,3 +198,24 @@ async def test_a_database_of_a_newer_version_is_left_alone(new_database: NewData
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(UnavailableError):
         await pending("postgresql://postgres@/perdure?host=/nonexistent")
+
+
+async def test_revisions_that_processes_need_are_those_that_are_applied(
+    new_database: NewDatabase, keyring: KeyRing
+) -> None:
+    url = await new_database()
+    async with Database.open(url, keyring=keyring, pool_size=2) as database:
+        assert await database.missing_revisions() == await pending(url)
+        await migrate(url)
+        assert await database.missing_revisions() == []
+
+
+async def test_database_of_the_next_release_lacks_nothing_of_this_one(
+    new_database: NewDatabase, keyring: KeyRing
+) -> None:
+    url = await new_database()
+    await migrate(url)
+    async with Database.open(url, keyring=keyring, pool_size=2) as database:
+        await database.pool.execute("UPDATE alembic_version SET version_num = '9999'")
+
+        assert await database.missing_revisions() == []

@@ -8,7 +8,9 @@ import os
 import sys
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from perdure.app.cli.errors import CliError
 
@@ -29,14 +31,33 @@ def api() -> None:
     _run(run_api(settings))
 
 
-def worker() -> None:
-    """Run syncs and actions, set up by PERDURE_* and TEMPORAL_* variables."""
+def worker(*, check: Annotated[bool, Parameter(negative="", show_default=False)] = False) -> None:
+    """Run syncs and actions, set up by PERDURE_* and TEMPORAL_* variables.
+
+    Args:
+        check: Only say whether the worker that touches PERDURE_READY_FILE is alive, for probes.
+    """
     settings = _prepare()
+    if check:
+        _check(settings)
+        return
     _make_replays_alike()
     from perdure.app.worker import run_worker
 
     _collect_garbage_rarely()
     _run(run_worker(settings))
+
+
+def _check(settings: Settings) -> None:
+    from perdure.app.sign_of_life import is_alive
+
+    file = settings.ready_file
+    if file is None:
+        msg = "PERDURE_READY_FILE is not set; the worker gives no sign of life."
+        raise CliError(msg, code="invalid_settings")
+    if not is_alive(file):
+        msg = f"No worker has touched {file} in the last seconds."
+        raise CliError(msg, code="worker_not_alive")
 
 
 async def migrate() -> None:

@@ -1,0 +1,52 @@
+"""What signals do to a process: the first ends it in good order, the next one where it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import structlog
+
+__all__ = ["stopped_by_signals"]
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_KILLED_BY = 128
+"""What shells add to a signal's number for the exit code of whom it ended."""
+
+log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Have SIGTERM and SIGINT end this process for as long as the context is open.
+
+    Nothing is lost by the second one: what is under way in Temporal is done elsewhere, as when the
+    process is killed. Whoever waits for an answer gets none.
+
+    Args:
+        stop: Begins to end the process; called once, in the running event loop.
+    """
+    told = False
+
+    def on_signal(number: signal.Signals) -> None:
+        nonlocal told
+        if told:
+            log.warning("stopped_at_once", signal=number.name)
+            sys.stdout.flush()
+            os._exit(_KILLED_BY + number)
+        told = True
+        stop()
+
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, partial(on_signal, number))
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

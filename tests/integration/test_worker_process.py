@@ -1,0 +1,108 @@
+"""The worker process: it gives signs of life, and what it was at when it ends goes on elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from config.settings import Settings
+from perdure.app.container import open_container
+from perdure.temporal.client import register_search_attributes
+from tests.support.processes import environment_of, perdure_process
+from tests.support.project import project
+from tests.support.source import Source
+from tests.support.stack import Stack, namespaced
+
+# A library of a user's own, in a thread that nobody can interrupt.
+CALLS_OUT = """
+import urllib.request
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return answer.status
+
+
+async def run_action(nango, input):
+    return await nango.run(fetch, input)
+"""
+
+
+@pytest.fixture
+async def own(settings: Settings) -> Settings:
+    """Settings of workers that nobody else's tasks come to."""
+    return await namespaced(settings)
+
+
+async def check(settings: Settings, **environment: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "perdure", "worker", "--check"),
+        env=environment_of(settings, **environment),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await process.communicate()
+    return process.returncode, told.decode()
+
+
+async def test_probe_tells_a_worker_that_lives_from_one_that_does_not(
+    own: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "ready"
+    variable = {"PERDURE_READY_FILE": str(file)}
+    async with perdure_process("worker", own, tmp_path / "worker.log", **variable) as worker:
+        await worker.says("worker_started")
+        assert await check(own, **variable) == (0, "")
+
+        worker.signal(signal.SIGSTOP)
+        long_ago = time.time() - 60
+        os.utime(file, (long_ago, long_ago))
+        code, told = await check(own, **variable)
+        assert (code, str(file) in told) == (1, True)
+
+        worker.signal(signal.SIGCONT)
+        worker.signal()
+        assert await worker.ended() == 0
+    assert not file.exists()
+    assert (await check(own, **variable))[0] == 1
+    assert "PERDURE_READY_FILE" in (await check(own))[1]
+
+
+@pytest.mark.parametrize(("signals", "code", "seconds"), [(1, 0, 12), (2, 143, 5)])
+async def test_step_of_a_worker_that_was_told_to_end_is_done_by_another(
+    own: Settings, source: Source, tmp_path: Path, signals: int, code: int, seconds: float
+) -> None:
+    asked, go_on = [threading.Event(), threading.Event()], threading.Event()
+
+    def hold(_: int) -> None:
+        first = not asked[0].is_set()
+        asked[0 if first else 1].set()
+        if first:
+            go_on.wait(40)
+
+    source.before = hold
+    async with open_container(own, name="perdure-tests") as container:
+        await register_search_attributes(container.temporal)
+        stack = await Stack.create(container)
+        await stack.deploy(project(action=CALLS_OUT))
+        connection = await stack.connect(source.url)
+        action = await stack.start_action(connection, f"{source.url}/issues")
+        try:
+            async with perdure_process("worker", own, tmp_path / "first.log") as worker:
+                assert await asyncio.to_thread(asked[0].wait, 30)
+                for _ in range(signals):
+                    worker.signal()
+                    await worker.says("worker_stopping")
+                assert await worker.ended(seconds) == code
+            go_on.set()  # for nobody: whoever asked is gone
+            async with perdure_process("worker", own, tmp_path / "second.log") as worker:
+                assert (await asyncio.wait_for(action.result(), 40))["output"] == 200
+                assert asked[1].is_set()
+        finally:
+            go_on.set()
