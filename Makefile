@@ -7,7 +7,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-slow bench bench-quick bench-many bench-server bench-postgres bench-lock screenshots lint format lock clean
+.PHONY: help setup dev demo test test-slow bench bench-quick bench-many bench-server bench-postgres bench-lock rehearsal screenshots lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ bench-postgres: $(READY) ## Say what statements cost at ten million records (ROW
 
 bench-many: $(READY) ## Watch ten thousand connections with an hourly sync each
 	@$(BIN)/python -m bench.many
+
+rehearsal: $(READY) ## Deploy anew, kill and cut off a cluster at work; fails where anything is lost
+	@$(BIN)/python -m rehearsal
 
 screenshots: $(READY) ## Photograph every page of the dashboard into docs/images
 	@$(BIN)/python -m tests.showcase.screenshots

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Protocol
 from uuid import UUID
 
 from temporalio import activity
@@ -35,12 +37,18 @@ ATTEMPT_SECONDS = 20.0
 """How long a receiver may take to answer."""
 
 _AT_ONCE = 100
+# Twice what passes between two attempts at most, unless the receiver asks for more.
+_STALLED = timedelta(hours=1)
 
 _STATUSES: Mapping[str, DeliveryStatus] = {
     "delivered": DeliveryStatus.DELIVERED,
     "retry": DeliveryStatus.PENDING,
     "refused": DeliveryStatus.FAILED,
 }
+
+
+class _Find(Protocol):
+    async def __call__(self, *, after_seq: int, limit: int) -> Sequence[tuple[int, UUID, str]]: ...
 
 
 class Deliveries(Payload):
@@ -119,18 +127,26 @@ class WebhookActivities:
 
     @activity.defn
     async def start_forgotten_deliveries(self, sweep: ForgottenDeliveries) -> int:
-        """Start deliveries whose run was ended by force before it could; returns how many."""
-        written_before = utcnow() - timedelta(seconds=sweep.age)
-        count = after = 0
+        """Start deliveries that nobody is at; returns how many were looked at.
+
+        The run of one was ended by force before it could start it, or Temporal was set up anew
+        while it waited for another attempt. One that somebody is at goes on as it does.
+        """
+        deliveries, now = self._database.deliveries, utcnow()
         async with heartbeating():
-            while found := await self._database.deliveries.unstarted(
-                written_before, after_seq=after, limit=_AT_ONCE
-            ):
-                for seq, delivery_id, environment in found:
-                    delivery = await self._database.deliveries.by_ids([delivery_id])
-                    await self._starter.start(environment, delivery)
-                    after = seq
-                count += len(found)
+            count = await self._start_all(
+                partial(deliveries.unstarted, now - timedelta(seconds=sweep.age))
+            )
+            return count + await self._start_all(partial(deliveries.stalled, now - _STALLED))
+
+    async def _start_all(self, find: _Find) -> int:
+        count = after = 0
+        while found := await find(after_seq=after, limit=_AT_ONCE):
+            for seq, delivery_id, environment in found:
+                delivery = await self._database.deliveries.by_ids([delivery_id])
+                await self._starter.start(environment, delivery)
+                after = seq
+            count += len(found)
         return count
 
     @activity.defn

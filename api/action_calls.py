@@ -59,6 +59,9 @@ __all__ = [
 ACTION_ID_HEADER = "x-action-id"
 """Header of an answer: id of the action that was called."""
 
+# What is left to actions that are waited for when the process ends, in which it must still answer.
+_LAST_SECONDS = 3.0
+
 # An action that is about to end has been told of, and may be asked for at once.
 _ENDING = timedelta(seconds=10)
 
@@ -112,11 +115,13 @@ class StartedAction:
         id: By which callers know it.
         handle: Its workflow.
         context: The run, where its record is kept by whoever waits for it.
+        has_key: Whether a call that is repeated finds it.
     """
 
     id: str
     handle: WorkflowHandle[Any, ActionResult]
     context: RunContext | None = None
+    has_key: bool = False
 
 
 async def call_facts(
@@ -179,9 +184,12 @@ async def await_action(
     """Wait for an action and return what it returned; it goes on when its caller hangs up.
 
     Raises:
-        ApiError: It failed, or Temporal went away meanwhile.
+        ApiError: It failed, or Temporal or this process went away meanwhile.
     """
-    return await asyncio.shield(background.start(_completed(deps, started)))
+    waiting = background.start(_completed(deps, started))
+    if not await background.until_done_or_ending(waiting, _LAST_SECONDS):
+        raise _unknown(started, "This process ends")
+    return await waiting
 
 
 async def action_result(deps: Dependencies, caller: Environment, action_id: str) -> ActionResult:
@@ -266,7 +274,7 @@ async def _start(
         await deps.database.action_queue.enter(
             context.workflow_id, caller.id, connection.key, ordered=True
         )
-    started = StartedAction(action_id, handle)
+    started = StartedAction(action_id, handle, has_key=options.key is not None)
     if is_noted_here:
         run_id = {"run_id": handle.result_run_id or ""}
         return replace(started, context=context.model_copy(update=run_id))
@@ -299,7 +307,7 @@ async def _known(deps: Dependencies, caller: Environment, action_id: str) -> Sta
     run = await deps.database.runs.of_workflow(workflow_id)
     async with temporal_answers():
         if await _status(handle) is not None:
-            return StartedAction(action_id, handle)
+            return StartedAction(action_id, handle, has_key=True)
     if run is not None:
         raise _forgotten(action_id, run.status, run.error)
     return None
@@ -332,16 +340,7 @@ async def _completed(deps: Dependencies, started: StartedAction) -> ActionResult
     except (RPCError, RuntimeError) as error:
         if unavailable(error) is None:
             raise
-        # Not an answer that invites to try again: that would be a second action.
-        msg = f"Temporal went away while the action ran; it goes on as action {started.id}."
-        facts = {"id": started.id, "statusUrl": action_status_url(started.id)}
-        raise ApiError(
-            504,
-            "action_result_unknown",
-            msg,
-            payload=facts,
-            headers={ACTION_ID_HEADER: started.id},
-        ) from error
+        raise _unknown(started, "Temporal went away") from error
     if context is not None:
         await _recorded(
             runs.note_end(context.run_id, RunStatus.SUCCESS, finished_at=utcnow()), context
@@ -370,6 +369,19 @@ async def _recorded(write: Awaitable[object], context: RunContext) -> None:
         await write
     except UnavailableError as error:
         log.warning("run_not_recorded", run_id=context.run_id, code=error.code)
+
+
+def _unknown(started: StartedAction, why: str) -> ApiError:
+    """Say where the result will be.
+
+    Whoever sent a key may call again, and gets the result of this very action. Without one that
+    would be a second action, so the answer does not invite to it.
+    """
+    msg = f"{why} while the action ran; it goes on as action {started.id}."
+    facts = {"id": started.id, "statusUrl": action_status_url(started.id)}
+    headers = {ACTION_ID_HEADER: started.id}
+    status = 503 if started.has_key else 504
+    return ApiError(status, "action_result_unknown", msg, payload=facts, headers=headers)
 
 
 def _pending(action_id: str) -> PerdureError:

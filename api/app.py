@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -187,7 +186,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     # Set by whoever serves the app: first that it will stop, so that nobody sends requests here any
     # more, then that it does, so that answers without an end come to one.
     app.state.draining = False
-    app.state.stopping = asyncio.Event()
+    app.state.stopping = background.ending
     install_error_handlers(app)
     for module in _ROUTERS:
         app.include_router(module.router)

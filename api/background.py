@@ -19,10 +19,16 @@ class AppTasks:
     """Tasks of the app rather than of a request.
 
     Each is referenced until it ends, so that it is not collected half-way.
+
+    Attributes:
+        ending: Set when the process is about to end; what goes on without an end comes to one.
     """
 
     def __init__(self) -> None:
+        self.ending = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        # One for all that wait, made when the first of them does.
+        self._end: asyncio.Task[Any] | None = None
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start work; await the task through `asyncio.shield`."""
@@ -31,12 +37,31 @@ class AppTasks:
         task.add_done_callback(self._ended)
         return task
 
+    async def until_done_or_ending(self, task: asyncio.Task[Any], patience: float) -> bool:
+        """Wait for a task, but not much longer than the process lives.
+
+        Args:
+            task: Goes on when the caller is cancelled.
+            patience: Seconds that are left to it when the process is about to end.
+
+        Returns:
+            Whether it is done.
+        """
+        if self._end is None:
+            self._end = asyncio.create_task(self.ending.wait())
+        await asyncio.wait({task, self._end}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait({task}, timeout=patience)
+        return task.done()
+
     async def close(self, patience: float) -> None:
         """Wait for what is under way, then cancel it.
 
         Args:
             patience: Seconds to wait.
         """
+        if self._end is not None:
+            self._end.cancel()
         if not self._tasks:
             return
         _, pending = await asyncio.wait(self._tasks, timeout=patience)

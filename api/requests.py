@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -13,13 +14,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.connect_paths import CONNECT_FOLDERS, CONNECT_PATHS
-from api.errors import error_response
+from api.errors import ApiError, error_response
 
 __all__ = ["PASSING_PATH", "LimitBody", "ObserveRequest"]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # What stands for a key in the address of the codec endpoint; see `api.codec_session`.
 _SESSION = re.compile(r"^/codec/[^/]+/")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/ready"})
 
 _MAX_STRANGER_BYTES = 256 * 1024
@@ -63,6 +65,11 @@ class ObserveRequest:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, observed_send)
+            except asyncio.CancelledError:
+                # Only whoever ends the process cancels a request, when it has waited long enough.
+                if status:
+                    raise
+                await error_response(_cut_off(request), request)(scope, receive, observed_send)
             except Exception as error:
                 if status:
                     # The answer has begun; all that is left is to break it off.
@@ -70,6 +77,14 @@ class ObserveRequest:
                 await error_response(error, request)(scope, receive, observed_send)
             finally:
                 _log_outcome(request, status, time.perf_counter() - began)
+
+
+def _cut_off(request: Request) -> ApiError:
+    """Say that the process ends; only what changes nothing is simply to be asked again."""
+    if request.method in _SAFE_METHODS:
+        return ApiError(503, "process_stopping", "This API process ends; ask again.")
+    msg = "This API process ends before it can say what comes of this; look before you repeat it."
+    return ApiError(504, "outcome_unknown", msg)
 
 
 class LimitBody:

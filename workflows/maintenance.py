@@ -9,6 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.credential_refreshes import CredentialActivities, IdleCredentials
     from activities.maintenance import MaintenanceActivities, Sweep
     from activities.payload_sweep import PayloadSweep
+    from activities.schedule_repair import ScheduleRepair
     from activities.webhooks import ForgottenDeliveries, WebhookActivities
     from perdure.temporal import policies
     from perdure.temporal.names import WorkflowType
@@ -37,6 +38,15 @@ class Maintain:
             summary="settle runs that were ended by force",
             policy=policies.SCHEDULES,
         )
+        schedules = 0
+        if workflow.patched("restore-schedules"):
+            restored = await run_step(
+                ScheduleRepair.restore_schedules,
+                sweep,
+                summary="make schedules that are missing",
+                policy=policies.SCHEDULES,
+            )
+            schedules = restored.count
         pruned = await run_step(
             MaintenanceActivities.prune_old_records,
             sweep,
@@ -86,6 +96,7 @@ class Maintain:
             runs, audit, deliveries, payloads = await self._drop_what_is_over(sweep)
         return {
             "settled_runs": settled.count,
+            "restored_schedules": schedules,
             "pruned_records": pruned.count,
             "dropped_records": dropped.count,
             "started_webhooks": started,

@@ -29,6 +29,9 @@ __all__ = ["run_api"]
 
 # Requests under way get this long to end; actions go on in Temporal.
 _GRACE_SECONDS = 5
+# Load balancers keep connections for a minute at most. They have to be the first to close one, else
+# they send a request over a connection that is being closed.
+_IDLE_SECONDS = 75
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +72,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_keep_alive=_IDLE_SECONDS,
             )
         )
         self._app = app

@@ -45,6 +45,7 @@ from activities.retries import RetryActivities
 from activities.run_settling import RunSettling
 from activities.runs import RunActivities
 from activities.save_pages import SavePagesActivities
+from activities.schedule_repair import ScheduleRepair
 from activities.schedules import ScheduleActivities
 from activities.step_modules import StepModules
 from activities.steps import StepActivities
@@ -236,6 +237,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         integrations.get_integration,
         integrations.get_environment_variables,
         schedules.forget_schedule,
+        ScheduleRepair(database, container.temporal, reconciler).restore_schedules,
         variants.delete_variant,
         schedules.ensure_connection_schedules,
         schedules.delete_connection_schedules,

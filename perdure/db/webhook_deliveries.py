@@ -100,6 +100,14 @@ SELECT d.seq, d.id, e.name
  LIMIT $3
 """
 
+_STALLED = """
+SELECT d.seq, d.id, e.name
+  FROM webhook_deliveries d JOIN environments e ON e.id = d.environment_id
+ WHERE d.status = 'pending' AND d.last_attempt_at < $1 AND d.seq > $2
+ ORDER BY d.seq
+ LIMIT $3
+"""
+
 _NOTE_ATTEMPT = """
 INSERT INTO webhook_attempts (delivery_id, at, status, error)
 SELECT id, $2, $3, $4 FROM webhook_deliveries WHERE id = $1
@@ -369,6 +377,20 @@ class DeliveryStore:
         """
         async with borrowed(self._pool) as conn:
             rows = await conn.fetch(_UNSTARTED, before, after_seq, limit)
+        return [tuple(row.values()) for row in rows]
+
+    async def stalled(
+        self, before: datetime, *, after_seq: int, limit: int
+    ) -> Sequence[tuple[int, UUID, str]]:
+        """Return deliveries that are pending and were last tried long ago, as `unstarted` does.
+
+        Args:
+            before: Only those that were not tried since this moment.
+            after_seq: Only those that were written after this one; 0 begins.
+            limit: Most deliveries to return.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_STALLED, before, after_seq, limit)
         return [tuple(row.values()) for row in rows]
 
     async def note_attempt(

@@ -15,10 +15,12 @@ import httpx
 import pytest
 from temporalio.worker import Worker
 
+from api.app import create_app
 from perdure.app.container import Container
-from perdure.app.server import run_api
+from perdure.app.server import _Server, run_api
 from perdure.errors import StartupError
-from tests.api.calls import connect, deploy
+from tests.api.calls import connect, deploy, error_of
+from tests.support.deploys import eventually
 from tests.support.processes import Running, perdure_process
 from tests.support.project import project
 from tests.support.source import Source
@@ -29,7 +31,7 @@ async def run_action(nango, input):
     return (await nango.get(endpoint="/issues")).status
 """
 
-ACTION = {
+ACTION: dict[str, dict[str, str]] = {
     "json": {"action_name": "echo"},
     "headers": {"connection-id": "acme", "provider-config-key": "tracker"},
 }
@@ -79,6 +81,84 @@ async def test_signal_lets_requests_under_way_end_and_ends_the_process(
             assert await api.ended() == 0
     finally:
         held.go_on.set()
+
+
+async def test_caller_who_waits_for_an_action_is_told_where_its_result_will_be(
+    container: Container, running_workers: list[Worker], source: Source, tmp_path: Path
+) -> None:
+    assert running_workers
+    held, stack = Held(source), await Stack.create(container)
+    keyed = {**ACTION["headers"], "idempotency-key": "once"}
+    try:
+        async with (
+            perdure_process("api", container.settings, tmp_path / "api.log") as api,
+            client_of(api, stack) as client,
+        ):
+            await deploy(client, project(action=CALLS_OUT))
+            await connect(client, source.url)
+            plain = asyncio.create_task(client.post("/action/trigger", **ACTION))
+            with_key = asyncio.create_task(
+                client.post("/action/trigger", json=ACTION["json"], headers=keyed)
+            )
+            assert await asyncio.to_thread(held.asked.wait, 20)
+
+            async def both_run() -> bool:
+                return len((await client.get("/runs?kind=action")).json()["runs"]) == 2
+
+            await eventually(both_run)
+            api.signal()
+            answer, again = await plain, await with_key
+            assert await api.ended() == 0
+
+        # A repetition with the key is the same action; one without would be another.
+        assert error_of(again) == (503, "action_result_unknown")
+        assert again.headers["retry-after"] == "1"
+        assert error_of(answer) == (504, "action_result_unknown")
+        facts = answer.json()["error"]["payload"]
+        assert facts["statusUrl"] == f"/action/{facts['id']}"
+        assert answer.headers["x-action-id"] == facts["id"]
+        assert "Traceback" not in api.log.read_text()
+
+        held.go_on.set()
+        async with (
+            perdure_process("api", container.settings, tmp_path / "next.log") as api,
+            client_of(api, stack) as client,
+        ):
+            answer = await client.post("/action/trigger", json=ACTION["json"], headers=keyed)
+            assert (answer.status_code, answer.json()) == (200, 200)
+    finally:
+        held.go_on.set()
+
+
+async def test_request_that_takes_too_long_for_the_end_is_answered_all_the_same(
+    container: Container, source: Source, tmp_path: Path
+) -> None:
+    held, stack = Held(source), await Stack.create(container)
+    await stack.connect(source.url)
+    headers = ACTION["headers"]
+    try:
+        async with (
+            perdure_process("api", container.settings, tmp_path / "api.log") as api,
+            client_of(api, stack) as client,
+        ):
+            reading = asyncio.create_task(client.get("/proxy/issues", headers=headers))
+            writing = asyncio.create_task(client.post("/proxy/issues", headers=headers))
+            assert await asyncio.to_thread(held.asked.wait, 20)
+            api.signal()
+            answers = await reading, await writing
+            assert await api.ended() == 0
+        assert error_of(answers[0]) == (503, "process_stopping")
+        assert error_of(answers[1]) == (504, "outcome_unknown")
+        assert "Traceback" not in api.log.read_text()
+    finally:
+        held.go_on.set()
+
+
+def test_idle_connections_outlive_the_patience_of_load_balancers(container: Container) -> None:
+    # One that closes them first takes back a connection on which a request is on its way.
+    server = _Server(create_app(container), 0)
+
+    assert server.config.timeout_keep_alive > 60
 
 
 async def test_second_signal_ends_the_process_at_once(

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
+from temporalio import activity
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.worker import Worker
 
 from activities.connection_setups import ConnectionSetupActivities
 from activities.credential_refreshes import CredentialActivities
 from activities.hooks import Hooks
-from activities.maintenance import MaintenanceActivities, Retention, Sweep
+from activities.maintenance import MaintenanceActivities, Retention, Sweep, Swept
 from activities.maintenance_schedule import ensure_maintenance
 from activities.payload_sweep import PayloadSweep
 from activities.run_settling import RunSettling
@@ -57,6 +58,12 @@ async def age(stack: Stack, connection: Connection, days: int, *, runs: bool = T
             )
 
 
+@activity.defn(name="restore_schedules")
+async def no_schedules(_: Sweep) -> Swept:
+    """In its place: environments of other tests lack schedules on purpose; see `test_backup`."""
+    return Swept()
+
+
 async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
     """Run the maintenance once, on a worker with these settings."""
     container = stack.container
@@ -81,6 +88,7 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
             task_queue=queue,
             workflows=[Maintain],
             activities=[
+                no_schedules,
                 steps.settle_runs,
                 steps.prune_old_records,
                 steps.drop_idle_records,

@@ -1,0 +1,86 @@
+"""Makes schedules that syncs lack, as where Temporal was set up anew beside an older database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+from temporalio import activity
+from temporalio.client import Client
+
+from activities.heartbeat import heartbeating
+from activities.maintenance import Sweep, Swept
+from activities.reconciliation import Reconciler
+from activities.sync_schedules import schedule_id, sync_input
+from perdure.db.connections import Connection
+from perdure.db.database import Database
+from perdure.db.environments import Environment
+from perdure.db.syncs import Sync
+from perdure.errors import NotFoundError
+from perdure.ids import BundleHash
+
+__all__ = ["ScheduleRepair"]
+
+_PAGE = 1000
+_AT_ONCE = 100
+
+log = structlog.get_logger(__name__)
+
+
+class ScheduleRepair:
+    """A step of the maintenance. Repeating it does no harm.
+
+    Schedules without a sync need no step: their runs find nothing to do and delete them.
+
+    Args:
+        database: Our own data.
+        client: Knows which schedules there are.
+        reconciler: Makes schedules.
+    """
+
+    def __init__(self, database: Database, client: Client, reconciler: Reconciler) -> None:
+        self._database = database
+        self._client = client
+        self._reconciler = reconciler
+
+    @activity.defn
+    async def restore_schedules(self, _: Sweep) -> Swept:
+        """Give each sync of the active bundles the schedule it lacks.
+
+        One that was made a moment ago may not be listed yet: it is found to be there, and stays.
+        """
+        restored = 0
+        async with heartbeating():
+            known = await self._known()
+            for environment in await self._database.environments.all():
+                if environment.active_bundle is not None:
+                    restored += await self._restore(environment, environment.active_bundle, known)
+        return Swept(count=restored)
+
+    async def _known(self) -> set[str]:
+        listed = await self._client.list_schedules(page_size=_PAGE)
+        return {schedule.id async for schedule in listed}
+
+    async def _restore(self, environment: Environment, bundle: BundleHash, known: set[str]) -> int:
+        syncs = await self._database.syncs.list(environment.id)
+        lacking = [
+            sync for sync in syncs if schedule_id(sync_input(environment.name, sync)) not in known
+        ]
+        connections = await self._connections(lacking)
+        restored = 0
+        for start in range(0, len(connections), _AT_ONCE):
+            portion = connections[start : start + _AT_ONCE]
+            ensured = await self._reconciler.ensure(environment.name, portion, bundle)
+            restored += sum(is_new for _, is_new in ensured)
+        if restored:
+            log.warning("schedules_restored", environment=environment.name, count=restored)
+        return restored
+
+    async def _connections(self, lacking: Iterable[Sync]) -> list[Connection]:
+        found = []
+        for key in dict.fromkeys(sync.connection_key for sync in lacking):
+            try:
+                found.append(await self._database.connections.by_key(key))
+            except NotFoundError:
+                continue  # deleted a moment ago
+        return found

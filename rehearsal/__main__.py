@@ -1,0 +1,154 @@
+"""`make rehearsal`: deploys anew, kills and cuts off a cluster at work, and says what came of it.
+
+The exit code is 1 where anything was lost or done twice, or somebody got an answer that nobody may
+get: a 5xx that is no 503 with a code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from perdure.embedded.process import tail
+from rehearsal.balancer import Balancer
+from rehearsal.cluster import APIS, WORKERS, Cluster, running_cluster
+from rehearsal.load import ACCOUNTS, ITEMS, WEBHOOK_SECRET, Load
+from rehearsal.outside import Outside
+from rehearsal.report import Rehearsal, show
+from rehearsal.tally import Phase, Tally
+from rehearsal.verdict import judge
+
+_PROJECT = Path(__file__).parent / "project"
+_STEADY_SECONDS = 8.0
+_BETWEEN_SECONDS = 2.0
+
+console = Console(highlight=False, width=150)
+
+
+async def main(folder: Path) -> bool:
+    """Rehearse; returns whether everything was as it must be."""
+    began = time.monotonic()
+    outside, tally = Outside(ITEMS), Tally()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(outside.serving())
+        console.print("Starting Postgres, Temporal, two APIs and three workers ...")
+        cluster = await stack.enter_async_context(running_cluster(folder))
+        balancer = Balancer(cluster.api_urls, cluster.secret_key)
+        await stack.enter_async_context(balancer.watching())
+        load = Load(balancer, outside, tally)
+        tally.begin("set-up")
+        await _set_up(load, outside)
+        async with _running(load):
+            await _drill(cluster, tally)
+            tally.begin("going out")
+        checks, waited = await judge(load, outside, cluster.database_url)
+        tally.end()
+        surprises = {
+            part.name: (part.surprises, part.grace_exceeded)
+            for part in cluster.parts.values()
+            if part.surprises or part.grace_exceeded
+        }
+        rehearsal = Rehearsal(
+            phases=tally.phases,
+            checks=checks,
+            settled_seconds=waited,
+            migrated_seconds=cluster.migrated_seconds,
+            seconds=time.monotonic() - began,
+            surprises=surprises,
+            repeated_orders=sum(n - 1 for n in outside.order_requests.values()),
+            pages=outside.pages,
+        )
+    show(rehearsal, console)
+    for name in surprises:
+        console.print(f"The end of the log of {name}:\n{tail(folder / 'logs' / f'{name}.log')}")
+    return rehearsal.is_good
+
+
+async def _set_up(load: Load, outside: Outside) -> None:
+    files = {
+        str(path.relative_to(_PROJECT)): path.read_text()
+        for path in sorted(_PROJECT.rglob("*"))
+        if path.suffix in {".py", ".yaml"}
+    }
+    integration = {
+        "provider": "depot",
+        "unique_key": "depot",
+        "forward_webhooks": True,
+        "credentials": {"webhook_secret": WEBHOOK_SECRET},
+    }
+    hooks = {"primary_url": f"{outside.url}/hooks", "on_auth_creation": False}
+    for method, path, body in (
+        ("POST", "/deployments", {"files": files}),
+        ("POST", "/integrations", integration),
+        ("PATCH", "/environment/webhooks", hooks),
+    ):
+        (await load.call(method, path, json=body)).raise_for_status()
+    for account in ACCOUNTS:
+        connection = {
+            "provider_config_key": "depot",
+            "connection_id": account,
+            "connection_config": {"baseUrl": outside.url},
+            "credentials": {"type": "API_KEY", "api_key": f"key-of-{account}"},
+            "metadata": {"account": account},
+        }
+        (await load.call("POST", "/connections", json=connection)).raise_for_status()
+
+
+@asynccontextmanager
+async def _running(load: Load) -> AsyncIterator[None]:
+    """Load the cluster while the context is open, and then wait for what was begun."""
+    loading = asyncio.create_task(load.run())
+    try:
+        yield
+    finally:
+        load.stop()
+    await loading
+
+
+async def _drill(cluster: Cluster, tally: Tally) -> None:
+    def begin(name: str) -> Phase:
+        console.print(f"{name} ...")
+        return tally.begin(name)
+
+    begin("steady")
+    await asyncio.sleep(_STEADY_SECONDS)
+    for title, names in (("rolling restart of the APIs", APIS), ("of the workers", WORKERS)):
+        phase = begin(title)
+        for name in names:
+            phase.took[name] = await cluster.parts[name].restart()
+            await asyncio.sleep(_BETWEEN_SECONDS)
+    for title, name in (("kill -9 of a worker", WORKERS[0]), ("kill -9 of an API", APIS[0])):
+        phase = begin(title)
+        phase.took[name] = await cluster.parts[name].kill()
+        await asyncio.sleep(_BETWEEN_SECONDS)
+    for title, name in (("restart of Postgres", "postgres"), ("restart of Temporal", "temporal")):
+        phase = begin(title)
+        phase.took[name] = await cluster.parts[name].restart()
+        # What was cut off comes back by itself; that, too, belongs to it.
+        await asyncio.sleep(3 * _BETWEEN_SECONDS)
+
+
+def _run() -> int:
+    parser = argparse.ArgumentParser(prog="python -m rehearsal", description=__doc__)
+    parser.add_argument("--folder", type=Path, help="keep the files of the processes there")
+    given = parser.parse_args().folder
+    if given is not None:
+        return 0 if asyncio.run(main(given)) else 1
+    with tempfile.TemporaryDirectory(prefix="perdure-rehearsal-") as folder:
+        return 0 if asyncio.run(main(Path(folder))) else 1
+
+
+if __name__ == "__main__":
+    code = _run()
+    sys.stdout.flush()
+    # Temporal's core may still have threads; see `perdure.app.cli.main`.
+    os._exit(code)

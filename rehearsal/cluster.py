@@ -1,0 +1,237 @@
+"""The topology of a cluster out of processes: one Postgres, one Temporal, two APIs, three workers.
+
+Each process is started again when it ends, as a container with a restart policy is, and asked by
+its probe whether it is ready. Nothing of it knows anything of the others but their addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from perdure.app.sign_of_life import is_alive
+from perdure.crypto.keyring import new_key
+from perdure.embedded.lock import lock_folder
+from perdure.embedded.ports import LOOPBACK, choose_ports
+from perdure.embedded.postgres import open_cluster
+from perdure.embedded.process import Guard, Process, Program, Service, run_to_end, tail
+from perdure.embedded.temporal import temporal_server
+
+__all__ = ["APIS", "WORKERS", "Cluster", "Part", "running_cluster"]
+
+APIS = ("api-1", "api-2")
+WORKERS = ("worker-1", "worker-2", "worker-3")
+
+_FOLDER = Path(__file__).parent
+# What docker-compose.yml gives an API before it is killed.
+_GRACE_SECONDS = 20.0
+_RESTART_SECONDS = 0.2
+_READY_SECONDS = 90.0
+
+
+class Part:
+    """A process that is there all the time.
+
+    Attributes:
+        name: As in the table.
+        surprises: Exit codes of ends that nobody asked for.
+        grace_exceeded: How often it had to be killed because it did not end in time.
+    """
+
+    def __init__(self, service: Service, guard: Guard) -> None:
+        self.name = service.name
+        self.surprises: list[int] = []
+        self.grace_exceeded = 0
+        self._service = service
+        self._guard = guard
+        self._expected = False
+        self._started = asyncio.Event()
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Run it until the context ends."""
+        keeping = asyncio.create_task(self._keep())
+        try:
+            await self.until_ready()
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+            await self._process.stop()
+
+    async def until_ready(self) -> None:
+        """Wait until it runs and its probe says so."""
+        await self._started.wait()
+        await self._process.until_ready(self._service.probe, _READY_SECONDS)
+
+    async def restart(self) -> float:
+        """End it in good order; returns the seconds until it was ready again."""
+        began = time.monotonic()
+        self._end(self._service.signals[0])
+        try:
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await self._started.wait()
+        except TimeoutError:
+            self.grace_exceeded += 1
+            self._process.signal(signal.SIGKILL)
+        await self.until_ready()
+        return time.monotonic() - began
+
+    async def kill(self) -> float:
+        """Kill it without warning; returns the seconds until it was ready again."""
+        began = time.monotonic()
+        self._end(signal.SIGKILL)
+        await self.until_ready()
+        return time.monotonic() - began
+
+    def _end(self, number: signal.Signals) -> None:
+        self._started.clear()
+        self._expected = True
+        self._process.signal(number)
+
+    async def _keep(self) -> None:
+        while True:
+            self._service.before()
+            self._process = await Process.start(self._service, self._guard)
+            self._started.set()
+            code = await self._process.wait()
+            self._started.clear()
+            if not self._expected:
+                self.surprises.append(code)
+            self._expected = False
+            await asyncio.sleep(_RESTART_SECONDS)
+
+
+@dataclass
+class Cluster:
+    """What runs.
+
+    Attributes:
+        api_urls: By the names of the APIs.
+        secret_key: Of the environment `dev`.
+        database_url: Of Perdure's database.
+        parts: All processes by name.
+        migrated_seconds: How long `perdure migrate` took on an empty database.
+    """
+
+    api_urls: dict[str, str]
+    secret_key: str
+    database_url: str
+    parts: dict[str, Part] = field(default_factory=dict)
+    migrated_seconds: float = 0.0
+
+
+@asynccontextmanager
+async def running_cluster(folder: Path) -> AsyncIterator[Cluster]:
+    """Run the cluster until the context ends.
+
+    Args:
+        folder: For all its files; the logs of the processes are in `logs` below it.
+
+    Raises:
+        StartupError: Something does not start.
+    """
+    ports = choose_ports({**dict.fromkeys(APIS, 0), "temporal": 0})
+    temporal = temporal_server(
+        folder, port=ports["temporal"], ui_port=None, db_filename=folder / "temporal.db"
+    )
+    async with AsyncExitStack() as stack:
+        lock = await stack.enter_async_context(lock_folder(folder))
+        guard = await stack.enter_async_context(Guard(lock.fd))
+        postgres = await stack.enter_async_context(open_cluster(folder, guard))
+        cluster = Cluster(
+            api_urls={name: f"http://{LOOPBACK}:{ports[name]}" for name in APIS},
+            secret_key=str(uuid.uuid4()),
+            database_url=postgres.database_url,
+        )
+        environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            "PERDURE_DATABASE_URL": postgres.database_url,
+            "PERDURE_ENCRYPTION_KEYS": new_key(),
+            "PERDURE_SECRET_KEY": cluster.secret_key,
+            "PERDURE_PROVIDERS": str(_FOLDER / "providers.yaml"),
+            "PERDURE_ALLOW_PRIVATE_NETWORKS": "true",
+            "TEMPORAL_ADDRESS": temporal.address,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONHASHSEED": "0",
+            "TZ": "UTC",
+        }
+
+        async def add(service: Service) -> None:
+            part = cluster.parts[service.name] = Part(service, guard)
+            await stack.enter_async_context(part.kept())
+
+        await add(postgres.service)
+        await add(temporal.service)
+        began = time.monotonic()
+        migrate = Program(
+            name="migrate",
+            command=_command("migrate"),
+            environment=environment,
+            log=folder / "logs" / "migrate.log",
+        )
+        if await run_to_end(migrate, guard) != 0:
+            raise RuntimeError(f"`perdure migrate` failed:\n{tail(migrate.log)}")
+        cluster.migrated_seconds = time.monotonic() - began
+        for name in APIS:
+            await add(_api(name, folder, environment, ports[name]))
+        for name in WORKERS:
+            await add(_worker(name, folder, environment))
+        yield cluster
+
+
+def _command(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "perdure", *arguments)
+
+
+def _api(name: str, folder: Path, environment: dict[str, str], port: int) -> Service:
+    async def is_ready() -> bool:
+        return await asyncio.to_thread(_answers, port, "/health/ready")
+
+    return Service(
+        name=name,
+        command=_command("api"),
+        environment=environment | {"PERDURE_PORT": str(port)},
+        log=folder / "logs" / f"{name}.log",
+        probe=is_ready,
+    )
+
+
+def _worker(name: str, folder: Path, environment: dict[str, str]) -> Service:
+    sign = folder / f"{name}.ready"
+
+    async def is_ready() -> bool:
+        return is_alive(sign)
+
+    def forget() -> None:
+        sign.unlink(missing_ok=True)
+
+    before: Callable[[], None] = forget
+    return Service(
+        name=name,
+        command=_command("worker"),
+        environment=environment | {"PERDURE_READY_FILE": str(sign)},
+        log=folder / "logs" / f"{name}.log",
+        probe=is_ready,
+        before=before,
+    )
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = HTTPConnection(LOOPBACK, port, timeout=3)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
