@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 __all__ = ["Phase", "Tally"]
@@ -37,13 +38,17 @@ class Phase:
 class Tally:
     """Keeps the phases; one is the present one.
 
+    Args:
+        clock: Says how late it is, in seconds.
+
     Attributes:
         phases: All of them so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.phases: list[Phase] = []
-        self._began = self._answered_at = time.monotonic()
+        self._clock = clock
+        self._began = self._answered_at = clock()
 
     @property
     def now(self) -> Phase:
@@ -54,22 +59,21 @@ class Tally:
         """Begin a phase, which ends the one before."""
         self.end()
         self.phases.append(Phase(name))
-        self._began = time.monotonic()
+        self._began = self._clock()
         return self.now
 
     def end(self) -> None:
         """End the present phase."""
         if self.phases:
             self._note_gap()
-            self.now.seconds = time.monotonic() - self._began
-        self._answered_at = time.monotonic()
+            self.now.seconds = self._clock() - self._began
 
     def answered(self) -> None:
         """Note an answer."""
         self._note_gap()
-        self._answered_at = time.monotonic()
+        self._answered_at = self._clock()
         self.now.answered += 1
 
     def _note_gap(self) -> None:
-        gap = time.monotonic() - self._answered_at
+        gap = self._clock() - self._answered_at
         self.now.longest_gap = max(self.now.longest_gap, gap)

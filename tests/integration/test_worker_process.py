@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
+from perdure.app.cli.commands import processes
+from perdure.app.cli.errors import CliError
 from perdure.app.container import open_container
+from perdure.app.sign_of_life import is_alive
 from perdure.temporal.client import register_search_attributes
-from tests.support.processes import environment_of, perdure_process
+from tests.support.deploys import eventually
+from tests.support.processes import perdure_process
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack, namespaced
@@ -41,37 +43,46 @@ async def own(settings: Settings) -> Settings:
     return await namespaced(settings)
 
 
-async def check(settings: Settings, **environment: str) -> tuple[int | None, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "perdure", "worker", "--check"),
-        env=environment_of(settings, **environment),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, told = await process.communicate()
-    return process.returncode, told.decode()
+def probed(file: Path | None) -> None:
+    """Do what `perdure worker --check` does."""
+    processes._check(Settings(ready_file=file))
 
 
-async def test_probe_tells_a_worker_that_lives_from_one_that_does_not(
+def test_probe_tells_a_worker_that_lives_from_one_that_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "ready"
+    with pytest.raises(CliError) as missing:
+        probed(file)
+    file.touch()
+    probed(file)
+    long_ago = time.time() - 60
+    os.utime(file, (long_ago, long_ago))
+    with pytest.raises(CliError) as old:
+        probed(file)
+    with pytest.raises(CliError) as unset:
+        probed(None)
+
+    assert [missing.value.code, old.value.code] == ["worker_not_alive"] * 2
+    assert str(file) in old.value.message
+    assert "PERDURE_READY_FILE" in unset.value.message
+
+
+async def test_worker_gives_signs_of_life_until_it_is_told_to_end(
     own: Settings, tmp_path: Path
 ) -> None:
     file = tmp_path / "ready"
-    variable = {"PERDURE_READY_FILE": str(file)}
-    async with perdure_process("worker", own, tmp_path / "worker.log", **variable) as worker:
+    variables = {"PERDURE_READY_FILE": str(file)}
+    async with perdure_process("worker", own, tmp_path / "worker.log", **variables) as worker:
         await worker.says("worker_started")
-        assert await check(own, **variable) == (0, "")
-
-        worker.signal(signal.SIGSTOP)
         long_ago = time.time() - 60
         os.utime(file, (long_ago, long_ago))
-        code, told = await check(own, **variable)
-        assert (code, str(file) in told) == (1, True)
 
-        worker.signal(signal.SIGCONT)
+        async def touched_again() -> bool:
+            return is_alive(file)
+
+        await eventually(touched_again)
         worker.signal()
         assert await worker.ended() == 0
     assert not file.exists()
-    assert (await check(own, **variable))[0] == 1
-    assert "PERDURE_READY_FILE" in (await check(own))[1]
 
 
 @pytest.mark.parametrize(("signals", "code", "seconds"), [(1, 0, 12), (2, 143, 5)])

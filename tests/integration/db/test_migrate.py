@@ -8,6 +8,7 @@ import sys
 
 import asyncpg
 import pytest
+from alembic.script import ScriptDirectory
 
 import perdure.db.migrate
 from perdure.crypto.keyring import KeyRing
@@ -219,3 +220,13 @@ async def test_database_of_the_next_release_lacks_nothing_of_this_one(
         await database.pool.execute("UPDATE alembic_version SET version_num = '9999'")
 
         assert await database.missing_revisions() == []
+
+
+def test_revisions_only_go_forward() -> None:
+    scripts = ScriptDirectory.from_config(perdure.db.migrate._config())
+
+    assert [
+        script.revision
+        for script in scripts.walk_revisions()
+        if hasattr(script.module, "downgrade")
+    ] == []

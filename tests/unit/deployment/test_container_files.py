@@ -208,3 +208,16 @@ def test_volumes_are_declared(compose: dict[str, Any]) -> None:
     }
 
     assert used == set(compose["volumes"])
+
+
+def test_settings_of_temporal_are_those_that_the_page_on_operations_explains(
+    compose: dict[str, Any],
+) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (block,) = re.findall(r"```yaml\n(matching.*?)```", page, re.DOTALL)
+    explained = yaml.safe_load(block)
+
+    found = yaml.safe_load(compose["configs"]["temporal"]["content"])
+
+    assert found["matching.enableFairness"] == [{"value": True}]
+    assert found.items() <= explained.items()
