@@ -71,6 +71,7 @@ from api.schemas.base import ErrorEnvelope
 from api.slashes import IgnoreLastSlash
 from api.webhook_door import WebhookDoor
 from api.webhook_waker import WebhookWaker
+from config.nango_schema import nango_schema_json
 from perdure._version import __version__
 from perdure.records.canonical import to_json
 
@@ -201,6 +202,11 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     async def get_openapi_document(request: Request) -> Response:
         """Return the description of this API."""
         return Response(to_json(openapi_document(request.app)), media_type="application/json")
+
+    @app.get("/nango.schema.json", include_in_schema=False)
+    async def get_nango_schema() -> Response:
+        """Return the schema by which editors check a `nango.yaml`; they have no key."""
+        return Response(nango_schema_json(), media_type="application/schema+json")
 
     return app
 

@@ -27,6 +27,7 @@ _OPEN_PATHS = frozenset(
     {
         "/",
         "/favicon.ico",
+        "/nango.schema.json",
         "/health",
         "/health/live",
         "/health/ready",
@@ -48,10 +49,10 @@ class Authenticate:
     """Puts what the caller's key opens into `request.state.access`; see `api.dependencies`.
 
     Open to everybody are `/ready`, `/health` and what is below it, the files of the page below
-    `/docs`, which hold nothing of any environment, what providers call below `/webhook`, which is
-    held against their signatures, what end users call with the token of a connect session, the
-    page at `/codec` that takes a key, see `api.codec_session` for what a browser sends then, and
-    the dashboard, which asks for a key itself.
+    `/docs` and the schema that editors read, which hold nothing of any environment, what providers
+    call below `/webhook`, which is held against their signatures, what end users call with the
+    token of a connect session, the page at `/codec` that takes a key, see `api.codec_session` for
+    what a browser sends then, and the dashboard, which asks for a key itself.
 
     Args:
         app: What is protected.

@@ -128,6 +128,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("*", "/favicon.ico"): _OPEN,
     ("GET", "/docs/{environment}"): _OPEN,
     ("GET", "/docs/assets/{name}"): _OPEN,
+    # Says nothing of anybody, and editors have no key.
+    ("GET", "/nango.schema.json"): _OPEN,
     ("POST", _WEBHOOK): _OPEN,
     ("HEAD", _WEBHOOK): _OPEN,
     ("GET", "/codec"): _OPEN,

@@ -21,7 +21,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from perdure.errors import InvalidInputError
 
 __all__ = [
+    "DURATION_PATTERN",
     "MINIMUM_SECONDS",
+    "RUNS_PATTERN",
     "Interval",
     "IntervalError",
     "normalised_runs",
@@ -69,6 +71,24 @@ _CRON_FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, {name: i for i, name in enumerate(_MONTHS, 1)}),
     ("day of the week", 0, 7, {name: i for i, name in enumerate(_DAYS)}),
 )
+
+_ANY_UNIT = "|".join(
+    # Case does not matter, which a pattern cannot say otherwise.
+    "".join(f"[{letter.upper()}{letter}]" for letter in unit)
+    for unit in sorted(_UNITS, key=len, reverse=True)
+)
+_ANY_NUMBER = r"[0-9]*\.?[0-9]+"
+_CRON_FIELD = "[0-9A-Za-z*,/-]+"
+
+RUNS_PATTERN = (
+    rf"^(?:(?:every )?{_ANY_NUMBER} *(?:{_ANY_UNIT})?|{'|'.join(sorted(_DECLARED))}"
+    rf"|cron:? +{_CRON_FIELD}(?: +{_CRON_FIELD}){{4}}(?: +{_ZONE.pattern})?)"
+    rf"(?: jitter {_ANY_NUMBER} ?(?:{_ANY_UNIT}))?$"
+)
+"""Matches whatever `parse_declared_runs` takes, and little else; for editors."""
+
+DURATION_PATTERN = rf"^(?:{'|'.join(_WORDS)}|(?:{_ANY_NUMBER})? *(?:{_ANY_UNIT})|{_ANY_NUMBER})$"
+"""Matches whatever `parse_duration` takes, and little else; for editors."""
 
 IntervalErrorCode = Literal["sync_interval_invalid", "sync_interval_too_short"]
 

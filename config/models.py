@@ -34,11 +34,17 @@ from config.type_grammar import NATIVE_WORDS, Finding, parse_type
 from perdure.documents.nodes import MAX_NODES, Mapping, Node, Scalar, Sequence, YamlError, describe
 from perdure.documents.scalars import Timestamp
 
-__all__ = ["ModelReader"]
+__all__ = ["DYNAMIC", "EXTENDS", "MODEL_NAME", "ModelReader"]
 
-_NAME = re.compile(r"[A-Za-z0-9_]+")
-_EXTENDS = "__extends"
-_DYNAMIC = "__string"
+MODEL_NAME = re.compile(r"[A-Za-z0-9_]+")
+"""What a model can be called."""
+
+EXTENDS = "__extends"
+"""Key of a model whose text names the models it extends."""
+
+DYNAMIC = "__string"
+"""Key of a model that stands for all fields it does not name."""
+
 _MOST_ANCESTORS = 100
 _MOST_USES = 2_000_000
 
@@ -78,7 +84,7 @@ class ModelReader:
         """
         errors = len(self._log.errors)
         for name, entry in self._entries.items():
-            if not _NAME.fullmatch(name):
+            if not MODEL_NAME.fullmatch(name):
                 message = f"{shorten(name)!r} cannot be the name of a model."
                 hint = "use letters, digits and `_`"
                 code = SemanticCode.INVALID_MODEL_NAME
@@ -174,7 +180,7 @@ class ModelReader:
         for key, entry in mapping.entries.items():
             optional = key.endswith("?")
             name = key.removesuffix("?")
-            if name == _EXTENDS:
+            if name == EXTENDS:
                 # What is inherited stands where it was asked for; own fields take its place.
                 for field in self._inherited_fields(entry.value, path):
                     if field.dynamic:
@@ -182,7 +188,7 @@ class ModelReader:
                     else:
                         named.setdefault(field.name, field)
                 continue
-            field = Field(name, self._type(entry.value, (*path, name)), optional, name == _DYNAMIC)
+            field = Field(name, self._type(entry.value, (*path, name)), optional, name == DYNAMIC)
             if field.dynamic:
                 dynamic = field
             elif name in own:
@@ -200,14 +206,14 @@ class ModelReader:
         return [field for parent in parents for field in self._fields_of(parent)]
 
     def _parents(self, node: Node, path: Path) -> list[str]:
-        path = (*path, _EXTENDS)
+        path = (*path, EXTENDS)
         if isinstance(node, Scalar) and node.value in (None, ""):
-            message = f"`{_EXTENDS}` names no model."
+            message = f"`{EXTENDS}` names no model."
             hint = "name the model to extend, or leave the key out"
             self._log.error(SemanticCode.EXTENDS_NOT_FOUND, message, path, node.position, hint)
             return []
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
-            message = f"`{_EXTENDS}` must name models, not {shorten(describe(node))}."
+            message = f"`{EXTENDS}` must name models, not {shorten(describe(node))}."
             hint = "write several as `A, B`"
             self._log.error(SemanticCode.EXTENDS_NOT_FOUND, message, path, node.position, hint)
             return []
@@ -234,7 +240,7 @@ class ModelReader:
             self._log.error(SemanticCode.EXTENDS_CYCLE, message, path, position)
             return False
         if len(self._being_read) > _MOST_ANCESTORS:
-            self._too_complex(f"`{_EXTENDS}` leads over more than {_MOST_ANCESTORS} models.")
+            self._too_complex(f"`{EXTENDS}` leads over more than {_MOST_ANCESTORS} models.")
         return True
 
     # Types.

@@ -7,6 +7,7 @@ and what only its author can know is marked by a comment.
 from __future__ import annotations
 
 import ast
+import re
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -24,7 +25,7 @@ _LINE_LENGTH = 88
 _TAKEN = frozenset(
     {
         *("NangoAction", "NangoSync", "answer", "data", "fetch_data", "input", "nango", "output"),
-        *("on_webhook_payload_received", "page", "params", "payload", "raw", "run_action"),
+        *("on_webhook_payload_received", "params", "payload", "raw", "run_action"),
         "wanted",
     }
 )
@@ -77,11 +78,13 @@ class _Author:
     def _sync(self, integration: str, sync: Sync) -> str:
         body = ["async def fetch_data(nango: NangoSync) -> None:"]
         body += ["    # Fill in the endpoints, and what of the API's answers becomes which field."]
-        for model in sync.output:
-            body += [
-                '    async for page in nango.paginate("/fill-in"):',
-                *_save(self._classes[model], model),
-            ]
+        maps = _map_names(self._classes[model] for model in sync.output)
+        for model, function in zip(sync.output, maps, strict=True):
+            body += _save(model, function)
+        for model, function in zip(sync.output, maps, strict=True):
+            name = self._classes[model]
+            body += ["", "", *_signature(function, "raw: dict[str, Any]", name, is_async=False)]
+            body += [f"    return {name}.model_validate(raw)"]
         if sync.webhook_subscriptions:
             body += [
                 "",
@@ -165,20 +168,36 @@ def _on_event(integration: str, events: Iterable[str]) -> str:
     return _script(f"Runs on {' and '.join(events)} of {integration}.", "NangoAction", (), body)
 
 
-def _save(class_name: str, model: str) -> list[str]:
-    arguments = (f"[{class_name}.model_validate(raw) for raw in page]", quoted(model))
-    line = f"        await nango.batch_save({', '.join(arguments)})"
-    if len(line) <= _LINE_LENGTH:
-        return [line]
-    broken = (f"            {argument}," for argument in arguments)
-    return ["        await nango.batch_save(", *broken, "        )"]
+def _map_names(classes: Iterable[str]) -> list[str]:
+    """Return a name for each function that makes an instance of a class, all of them different."""
+    names: list[str] = []
+    for name in classes:
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.rstrip("_"))
+        function = f"to_{words.lower()}"
+        names.append(f"{function}_{len(names)}" if function in names else function)
+    return names
 
 
-def _signature(name: str, parameters: str, returns: str) -> list[str]:
-    line = f"async def {name}({parameters}) -> {returns}:"
+def _save(model: str, function: str) -> list[str]:
+    start = '    await nango.paginate("/fill-in").save('
+    arguments = (quoted(model), f"map={function}")
+    line = f"{start}{', '.join(arguments)})"
     if len(line) <= _LINE_LENGTH:
         return [line]
-    return [f"async def {name}(", f"    {parameters}", f") -> {returns}:"]
+    line = f"        {', '.join(arguments)}"
+    if len(line) <= _LINE_LENGTH:
+        return [start, line, "    )"]
+    return [start, *(f"        {argument}," for argument in arguments), "    )"]
+
+
+def _signature(name: str, parameters: str, returns: str, *, is_async: bool = True) -> list[str]:
+    start = f"{'async ' if is_async else ''}def {name}("
+    line = f"{start}{parameters}) -> {returns}:"
+    if len(line) <= _LINE_LENGTH:
+        return [line]
+    # A parameter that stands alone has a comma, as formatters like it.
+    comma = "," if parameters.count(": ") == 1 else ""
+    return [start, f"    {parameters}{comma}", f") -> {returns}:"]
 
 
 def _script(sentence: str, helper: str, models: Iterable[str], body: list[str]) -> str:

@@ -16,7 +16,28 @@ from config.intervals import IntervalError, parse_duration
 from config.problems import Path, Position, ProblemLog, SchemaCode, shorten
 from perdure.documents.nodes import Entry, Mapping, Node, Scalar, Sequence, describe
 
-__all__ = ["EVENTS", "METHODS", "SHARE", "V1_KEYS", "Schema", "Version", "check_schema"]
+__all__ = [
+    "ACTION_FORM",
+    "ACTION_KEYS",
+    "ENDPOINT_KEYS",
+    "ENDPOINT_PATH",
+    "EVENTS",
+    "FILE_NAME",
+    "GROUP",
+    "METHODS",
+    "REQUIRED_KEYS",
+    "SCRIPT_NAME",
+    "SECTIONS",
+    "SHARE",
+    "SYNC_FORM",
+    "SYNC_KEYS",
+    "V1_KEYS",
+    "V2_KEYS",
+    "VERSION",
+    "Schema",
+    "Version",
+    "check_schema",
+]
 
 Version = Literal["v1", "v2"]
 
@@ -31,15 +52,24 @@ SHARE = re.compile(r"off|(?P<percent>100|[0-9]{1,2}) ?%")
 
 _ACTION_METHODS = (*METHODS, "PROPFIND", "REPORT")
 
-_V2_KEYS = ("syncs", "actions", "on-events", "post-connection-scripts")
-_V2_SYNC_KEYS = ("endpoint", "output", "runs")
+SECTIONS = ("integrations", "models")
+"""Keys at the top of a v2 file."""
+
+V2_KEYS = ("syncs", "actions", "on-events", "post-connection-scripts")
+"""Keys of an integration in a v2 file; any one of them makes the file v2."""
+
+REQUIRED_KEYS = {"syncs": ("endpoint", "output", "runs"), "actions": ("endpoint",)}
+"""Keys that a script in a v2 file must have."""
+
+ENDPOINT_KEYS = ("method", "path", "group")
+"""Keys of an endpoint that is written as a mapping."""
 
 # A name becomes the name of a file or folder.
-_FILE_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,200}")
-_SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
-_GROUP = re.compile(r"[A-Za-z _-]{1,64}")
-_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+\.[0-9]+)?")
-_PATH = re.compile(r"/[A-Za-z0-9_.:{}/-]+")
+FILE_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,200}")
+SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
+GROUP = re.compile(r"[A-Za-z _-]{1,64}")
+VERSION = re.compile(r"[0-9]+(?:\.[0-9]+\.[0-9]+)?")
+ENDPOINT_PATH = re.compile(r"/[A-Za-z0-9_.:{}/-]+")
 _SYNC_ENDPOINT = re.compile(r"(?:GET )?/[A-Za-z0-9_./-]+")
 _ACTION_ENDPOINT = re.compile(rf"(?:(?:{'|'.join(_ACTION_METHODS)}) )?/[A-Za-z0-9_.:{{}}/-]+")
 
@@ -90,7 +120,7 @@ class _Checker:
             self._wrong(integrations, ("integrations",), "a mapping of integrations")
         self._models(root)
         if self._schema.version == "v2":
-            self._unknown_keys(root, (), ("integrations", "models"))
+            self._unknown_keys(root, (), SECTIONS)
         return self._schema
 
     def _models(self, root: Mapping) -> None:
@@ -110,21 +140,21 @@ class _Checker:
 
     def _integration(self, key: str, entry: Entry) -> None:
         path: Path = ("integrations", key)
-        self._name(entry.key, path, _FILE_NAME)
+        self._name(entry.key, path, FILE_NAME)
         if not isinstance(entry.value, Mapping):
             self._wrong(entry.value, path, "a mapping with `syncs`, `actions` or `on-events`")
         elif self._schema.version == "v1":
             for name, script in entry.value.entries.items():
-                self._name(script.key, (*path, name), _FILE_NAME)
+                self._name(script.key, (*path, name), FILE_NAME)
                 if not _is_empty(script.value):
                     self._script(script, (*path, name), V1_KEYS, ())
         else:
-            self._unknown_keys(entry.value, path, _V2_KEYS)
-            self._scripts(entry.value, path, "syncs", _SYNC_RULES, _V2_SYNC_KEYS)
-            self._scripts(entry.value, path, "actions", _ACTION_RULES, ("endpoint",))
+            self._unknown_keys(entry.value, path, V2_KEYS)
+            self._scripts(entry.value, path, "syncs", SYNC_KEYS)
+            self._scripts(entry.value, path, "actions", ACTION_KEYS)
             self._on_events(entry.value, path)
             if scripts := entry.value.get("post-connection-scripts"):
-                self._names(scripts, (*path, "post-connection-scripts"), _FILE_NAME)
+                self._names(scripts, (*path, "post-connection-scripts"), FILE_NAME)
 
     def _scripts(
         self,
@@ -132,13 +162,12 @@ class _Checker:
         path: Path,
         kind: str,
         rules: Table[str, _Rule],
-        required: tuple[str, ...],
     ) -> None:
         scripts = integration.get(kind)
         if isinstance(scripts, Mapping):
             for name, entry in scripts.entries.items():
-                self._name(entry.key, (*path, kind, name), _FILE_NAME)
-                self._script(entry, (*path, kind, name), rules, required)
+                self._name(entry.key, (*path, kind, name), FILE_NAME)
+                self._script(entry, (*path, kind, name), rules, REQUIRED_KEYS[kind])
         elif scripts is not None:
             self._wrong(scripts, (*path, kind), f"a mapping of {kind}")
 
@@ -168,7 +197,7 @@ class _Checker:
             self._unknown_keys(events, path, EVENTS)
             for event in EVENTS:
                 if scripts := events.get(event):
-                    self._names(scripts, (*path, event), _SCRIPT_NAME)
+                    self._names(scripts, (*path, event), SCRIPT_NAME)
         elif events is not None:
             self._wrong(events, path, "a mapping of events")
 
@@ -274,19 +303,19 @@ class _Checker:
     def version(self, node: Node, path: Path) -> None:
         value = node.value if isinstance(node, Scalar) else None
         if isinstance(value, bool) or not (
-            isinstance(value, int) or (isinstance(value, str) and _VERSION.fullmatch(value))
+            isinstance(value, int) or (isinstance(value, str) and VERSION.fullmatch(value))
         ):
             self._wrong(node, path, "a number such as `1` or `1.0.0`", code=SchemaCode.NO_FORM)
 
     def sync_endpoints(self, node: Node, path: Path) -> None:
         if isinstance(node, Sequence):
             for index, item in enumerate(node.items):
-                self._endpoint(item, (*path, index), _SYNC_FORM)
+                self._endpoint(item, (*path, index), SYNC_FORM)
         else:
-            self._endpoint(node, path, _SYNC_FORM)
+            self._endpoint(node, path, SYNC_FORM)
 
     def action_endpoint(self, node: Node, path: Path) -> None:
-        self._endpoint(node, path, _ACTION_FORM)
+        self._endpoint(node, path, ACTION_FORM)
 
     def _endpoint(self, node: Node, path: Path, form: _EndpointForm) -> None:
         if isinstance(node, Mapping):
@@ -299,18 +328,18 @@ class _Checker:
             self._wrong(node, path, f"of the form `{form.example}`", hint, form.code)
 
     def _endpoint_mapping(self, node: Mapping, path: Path, form: _EndpointForm) -> None:
-        self._unknown_keys(node, path, ("method", "path", "group"))
+        self._unknown_keys(node, path, ENDPOINT_KEYS)
         where = node.get("path")
         if where is None:
             self._log.error(form.code, "The endpoint needs a `path`.", path, node.position)
         else:
             wanted = "a path such as `/tickets` or `/tickets/{Ticket:id}`"
-            self._matching(where, (*path, "path"), _PATH, wanted)
+            self._matching(where, (*path, "path"), ENDPOINT_PATH, wanted)
         if method := node.get("method"):
             self._one_of(method, (*path, "method"), form.methods)
         if group := node.get("group"):
             wanted = "at most 64 letters, spaces, `-` and `_`"
-            self._matching(group, (*path, "group"), _GROUP, wanted)
+            self._matching(group, (*path, "group"), GROUP, wanted)
 
     def _matching(self, node: Node, path: Path, pattern: re.Pattern[str], wanted: str) -> None:
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
@@ -329,7 +358,7 @@ class _Checker:
 
 _Rule = Callable[[_Checker, Node, Path], None]
 
-_SYNC_RULES: dict[str, _Rule] = {
+SYNC_KEYS: dict[str, _Rule] = {
     "description": _Checker.text,
     "runs": _Checker.text,
     "output": _Checker.texts,
@@ -346,7 +375,7 @@ _SYNC_RULES: dict[str, _Rule] = {
     "delete_guard": _Checker.share,
 }
 
-_ACTION_RULES: dict[str, _Rule] = {
+ACTION_KEYS: dict[str, _Rule] = {
     "description": _Checker.text,
     "output": _Checker.texts,
     "input": _Checker.text_or_nothing,
@@ -383,8 +412,8 @@ class _EndpointForm:
     code: SchemaCode
 
 
-_SYNC_FORM = _EndpointForm(_SYNC_ENDPOINT, ("GET",), "GET /tickets", SchemaCode.TYPE)
-_ACTION_FORM = _EndpointForm(_ACTION_ENDPOINT, _ACTION_METHODS, "POST /tickets", SchemaCode.NO_FORM)
+SYNC_FORM = _EndpointForm(_SYNC_ENDPOINT, ("GET",), "GET /tickets", SchemaCode.TYPE)
+ACTION_FORM = _EndpointForm(_ACTION_ENDPOINT, _ACTION_METHODS, "POST /tickets", SchemaCode.NO_FORM)
 
 
 def _version(integrations: Mapping) -> Version:
@@ -394,7 +423,7 @@ def _version(integrations: Mapping) -> Version:
     """
     bodies = [entry.value for entry in integrations.entries.values()]
     has_v2_key = any(
-        key in body.entries for body in bodies if isinstance(body, Mapping) for key in _V2_KEYS
+        key in body.entries for body in bodies if isinstance(body, Mapping) for key in V2_KEYS
     )
     return "v2" if has_v2_key else "v1"
 

@@ -30,7 +30,7 @@ from config.project import (
 )
 from perdure.documents.scalars import resolve
 
-__all__ = ["NATIVE_WORDS", "Finding", "format_type", "parse_type"]
+__all__ = ["NATIVE_WORDS", "TYPE_PATTERN", "Finding", "format_type", "parse_type"]
 
 NATIVE_WORDS: dict[str, NativeName] = {
     "string": "string",
@@ -61,6 +61,12 @@ _GENERIC = re.compile(
 )
 _MOST_ARRAYS = 8
 _LONGEST = 20_000
+
+_MEMBER = rf"(?!{_GENERIC.pattern}|(?:\[\])+\s*(?:\||$))[^|\s](?:[^|]*[^|\s])?"
+TYPE_PATTERN = (
+    rf"^(?:(?!{_GENERIC.pattern}|(?:\[\])+$)[^|]+|\s*{_MEMBER}\s*(?:\|\s*{_MEMBER}\s*)+)$"
+)
+"""Matches every expression that `parse_type` finds no fault with, and little else; for editors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 import perdure.db.schema_state
 from api.app import create_app
+from config.nango_schema import nango_schema_json
 from perdure.app.container import Container
 from perdure.embedded.ports import choose_ports
 from tests.api.calls import client_of, error_of
@@ -44,6 +45,7 @@ async def test_every_path_but_health_and_the_page_needs_a_key(
         ("POST", "/codec/session"),
         ("GET", "/docs/{environment}"),
         ("GET", "/docs/assets/{name}"),
+        ("GET", "/nango.schema.json"),
         ("POST", provider),
         ("HEAD", provider),
     }
@@ -281,6 +283,14 @@ async def test_health_needs_no_key_and_tells_what_answers(stranger: httpx.AsyncC
     health = answer.json()
     assert health.pop("version")
     assert health == {"status": "ok", "database": "ok", "temporal": "ok"}
+
+
+async def test_editors_get_the_schema_of_nango_yaml_without_a_key(
+    stranger: httpx.AsyncClient,
+) -> None:
+    answer = await stranger.get("/nango.schema.json")
+    assert answer.status_code == 200
+    assert answer.text == nango_schema_json()
 
 
 async def test_description_names_every_operation_once(app: FastAPI, api: httpx.AsyncClient) -> None:

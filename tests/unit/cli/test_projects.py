@@ -137,3 +137,19 @@ def test_generate_leaves_models_alone_when_the_file_is_wrong(run: Run) -> None:
     assert result.code == 10
     assert "error[required]" in result.err
     assert Path(MODELS_FILE).read_text() == "old"
+
+
+def test_printed_schema_is_the_one_that_init_and_generate_write_and_the_project_names(
+    run: Run,
+) -> None:
+    printed = run("config", "schema").out
+    path = Path(".nango/nango.schema.json")
+
+    run("init")
+    assert path.read_text() == printed
+    line = Path("nango.yaml").read_text().splitlines()[0]
+    assert line == f"# yaml-language-server: $schema={path}"
+
+    path.unlink()
+    assert run("generate").code == 0
+    assert path.read_text() == printed

@@ -94,6 +94,8 @@ models:
         "tracker/syncs/issues.py": '''\
 """All issues."""
 
+from typing import Any
+
 from perdure import NangoSync
 
 from models import Issue
@@ -101,8 +103,11 @@ from models import Issue
 
 async def fetch_data(nango: NangoSync) -> None:
     # Fill in the endpoints, and what of the API's answers becomes which field.
-    async for page in nango.paginate("/fill-in"):
-        await nango.batch_save([Issue.model_validate(raw) for raw in page], "Issue")
+    await nango.paginate("/fill-in").save("Issue", map=to_issue)
+
+
+def to_issue(raw: dict[str, Any]) -> Issue:
+    return Issue.model_validate(raw)
 '''
     }
 

@@ -1,4 +1,4 @@
-"""`perdure config` and `perdure generate`: reading a nango.yaml without deploying it."""
+"""`perdure config` and `perdure generate`: what a nango.yaml says, without deploying it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "generate", "generate_tests"]
 
-app = App(name="config", group=BUILD, help="Check nango.yaml.")
+app = App(name="config", group=BUILD, help="Check nango.yaml, and have editors check it.")
 
 
 @app.command
@@ -38,10 +38,19 @@ def check(*files: Path, as_json: AsJson = False) -> int:
     return ExitCode.OK if all_fine else ExitCode.COMPILE
 
 
-def generate(*, project: Path = Path()) -> int:
-    """Write what follows from nango.yaml: models.py, a JSON Schema, and scripts to fill in.
+@app.command
+def schema() -> None:
+    """Print the JSON Schema of nango.yaml, by which editors complete and check it."""
+    from config.nango_schema import nango_schema_json
 
-    models.py and .nango/schema.json are written anew; a script that exists is left as it is.
+    sys.stdout.write(nango_schema_json())
+
+
+def generate(*, project: Path = Path()) -> int:
+    """Write what follows from nango.yaml: models.py, JSON Schemas, and scripts to fill in.
+
+    models.py, .nango/schema.json (the models) and .nango/nango.schema.json (nango.yaml itself, for
+    editors) are written anew; a script that exists is left as it is.
 
     Args:
         project: Project folder.
@@ -93,6 +102,7 @@ def _write(project: Path, config: NangoConfig) -> Iterator[tuple[Path, bool]]:
     """Write the generated files, yielding each of them and whether it is for people to go on."""
     from config.json_schema import generate_schema_json
     from config.models_py import generate_models_py
+    from config.nango_schema import SCHEMA_PATH, nango_schema_json
     from config.scaffolds import generate_scaffolds
     from perdure.scripts.bundle import MODELS_FILE, project_files
 
@@ -100,6 +110,7 @@ def _write(project: Path, config: NangoConfig) -> Iterator[tuple[Path, bool]]:
     generated = {
         MODELS_FILE: generate_models_py(config),
         ".nango/schema.json": generate_schema_json(config),
+        SCHEMA_PATH: nango_schema_json(),
     }
     for name, text in {**generated, **scaffolds}.items():
         path = project / name

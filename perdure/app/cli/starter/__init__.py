@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from config.models_py import generate_models_py
+from config.nango_schema import SCHEMA_PATH, nango_schema_json
 from config.nango_yaml import parse_nango_yaml
 from perdure.errors import StartupError
 from perdure.scripts.bundle import CONFIG_FILE, MODELS_FILE
@@ -44,7 +45,7 @@ def write_project(folder: Path) -> tuple[list[Path], list[Path]]:
     Raises:
         StartupError: The folder cannot be written to.
     """
-    contents = starter_files()
+    contents = {**starter_files(), SCHEMA_PATH: nango_schema_json()}
     written: list[Path] = []
     kept: list[Path] = []
     if not (folder / CONFIG_FILE).exists():
