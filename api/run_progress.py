@@ -49,8 +49,8 @@ async def progress_of(
     progress, waiting = await asyncio.gather(
         _asked(deps, found, limit), _items_waiting(deps, view, limit)
     )
-    if progress is not None and progress.read:
-        progress = await _with_pages(deps, view, progress)
+    if progress is not None:
+        view, progress = await _with_saved(deps, view, progress)
     waiting = view.waiting or waiting or (_own_wait(progress) if progress else None)
     return SeenProgress(replace(view, waiting=waiting), progress)
 
@@ -69,15 +69,23 @@ async def _asked(
     return progress
 
 
-async def _with_pages(deps: Dependencies, view: RunView, progress: RunProgress) -> RunProgress:
-    """Add the pages that are saved already of a step which has not ended."""
+async def _with_saved(
+    deps: Dependencies, view: RunView, progress: RunProgress
+) -> tuple[RunView, RunProgress]:
+    """Add the pages that are saved already of a step which has not ended, and what became of them.
+
+    The row of the run was read before its workflow was asked, which may have taken a while.
+    """
     key = CursorKey(view.run.id, view.run.workflow_id, progress.read)
     try:
-        saved = await deps.database.run_cursors.pages(key)
+        saved = await deps.database.run_cursors.saved(key)
     except UnavailableError:
-        return progress
-    more = max(saved - progress.read_pages, 0)
-    return progress.model_copy(update={"pages": progress.pages + more})
+        return view, progress
+    if saved is None:
+        return view, progress
+    view = replace(view, run=replace(view.run, counts=saved.counts))
+    more = max(saved.pages - progress.read_pages, 0) if progress.read else 0
+    return view, progress.model_copy(update={"pages": progress.pages + more})
 
 
 async def _items_waiting(deps: Dependencies, view: RunView, limit: timedelta) -> Waiting | None:

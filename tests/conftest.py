@@ -54,6 +54,8 @@ def secrets_stand_nowhere(
     with pytest.MonkeyPatch.context() as patch:
         learn_from_product(SECRETS, patch)
         yield
+    # Teardown of the last test may be reported after this.
+    del pytestconfig.stash[TAPE]
     search = SecretSearch(SECRETS)
     FOUND.update(search.in_lines(tape.stop()))
     for path in tmp_path_factory.getbasetemp().rglob("*.log"):

@@ -17,7 +17,7 @@ from perdure.db.pool import DbConnection, Pool, borrowed
 from perdure.db.record_writes import CursorMove, ModelCounts
 from perdure.db.refusals import attempt_superseded, run_ended
 
-__all__ = ["Claim", "CursorKey", "RunCursor", "RunCursorStore", "cursor_aad"]
+__all__ = ["Claim", "CursorKey", "RunCursor", "RunCursorStore", "SavedSoFar", "cursor_aad"]
 
 # Attempts are ordered by when they were given out, on Temporal's clock. Another read than the one
 # that left the row begins at its first page.
@@ -63,9 +63,12 @@ WITH moved AS (
 SELECT moved.*, EXISTS (SELECT FROM counted) AS run_goes_on FROM moved
 """
 
-
-_PAGES = """
-SELECT pages FROM run_cursors WHERE run_id = $1 AND workflow_id = $2 AND number = $3
+# One statement, since a page moves both: a page that is told of is counted.
+_SAVED = """
+SELECT coalesce(c.pages, 0) AS pages, r.counts
+  FROM runs r
+  LEFT JOIN run_cursors c ON c.run_id = r.id AND c.workflow_id = $2 AND c.number = $3
+ WHERE r.id = $1
 """
 
 
@@ -116,6 +119,19 @@ class RunCursor:
     counts: ModelCounts
 
 
+@dataclass(frozen=True, slots=True)
+class SavedSoFar:
+    """What a run has saved.
+
+    Attributes:
+        pages: How many pages of one of its reads.
+        counts: What it did to records, by model; those pages are counted.
+    """
+
+    pages: int
+    counts: dict[str, ModelCounts]
+
+
 class RunCursorStore:
     """Keeps cursors; where the next page begins is encrypted, since it may be a secret.
 
@@ -153,11 +169,15 @@ class RunCursorStore:
             raise attempt_superseded()
         return self._cursor(key, row)
 
-    async def pages(self, key: CursorKey) -> int:
-        """Return how many pages of a read are saved, 0 where nobody has claimed it."""
+    async def saved(self, key: CursorKey) -> SavedSoFar | None:
+        """Return what a run has saved at this moment, None where the run is not kept any more.
+
+        Args:
+            key: Whose pages to tell of; there are 0 where nobody has claimed it.
+        """
         async with borrowed(self._pool) as conn:
-            pages: int | None = await conn.fetchval(_PAGES, key.run_id, key.workflow_id, key.number)
-        return pages or 0
+            row = await conn.fetchrow(_SAVED, key.run_id, key.workflow_id, key.number)
+        return None if row is None else SavedSoFar(row["pages"], row["counts"])
 
     def move(self, key: CursorKey, claim: Claim, *, state: bytes | None) -> CursorMove:
         """Return what moves a read behind a page in the statement that saves the page.

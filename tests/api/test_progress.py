@@ -8,11 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from werkzeug import Request, Response
 
+from api.run_progress import progress_of
+from api.run_views import view_run
 from tests.api.calls import connect, deploy
 from tests.support.project import project
 from tests.support.source import Source
+from tests.support.stack import Stack
 
 TARGET = {"provider_config_key": "tracker", "connection_id": "acme", "syncs": []}
 
@@ -149,6 +153,34 @@ async def test_pages_that_are_saved_past_the_script_are_told_while_their_step_wo
     assert asked.is_set()
     assert run["counts"]["Issue"]["added"] == 200
     release.set()
+    await end(live)
+
+
+async def test_pages_and_counts_are_told_of_one_moment(
+    app: FastAPI, live: httpx.AsyncClient, stack: Stack, source: Source
+) -> None:
+    first, rest = threading.Event(), threading.Event()
+
+    def hold(page: int) -> None:
+        if page in (1, 3):
+            (first if page == 1 else rest).wait(30)
+
+    source.before = hold
+    deps = app.state.dependencies
+    await deploy(live, project(SAVING))
+    await connect(live, source.url)
+    begun = await running(live, lambda run: run["progress"])
+
+    # Its row is read before there are pages, its workflow is asked when there are.
+    row = await deps.database.runs.get(stack.environment.id, begun["id"])
+    before = await view_run(deps, row)
+    first.set()
+    await running(live, lambda run: (run["progress"] or {}).get("pages") == 2)
+    seen = await progress_of(deps, before)
+
+    assert (before.run.counts, seen.progress and seen.progress.pages) == ({}, 2)
+    assert seen.view.run.counts["Issue"]["added"] == 200
+    rest.set()
     await end(live)
 
 
