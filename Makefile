@@ -37,6 +37,7 @@ test: $(READY) ## Run everything CI runs
 
 test-slow: $(READY) ## Run the proofs that take minutes
 	@$(BIN)/pytest -m slow
+	@$(BIN)/pytest -m hypothesis --hypothesis-profile=thorough
 
 $(BENCH_READY): $(READY) bench/requirements.lock
 	@echo "Setting up $(BENCH_VENV) ..."

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pytest_httpserver import HTTPServer
 from temporalio.worker import Worker
@@ -24,6 +25,11 @@ from tests.support.secret_search import Found, SecretSearch, assert_none
 from tests.support.secret_texts import SECRETS, learn_from_product
 from tests.support.source import Source, issues
 from tests.support.stack import Stack, settings_for
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("everyday", max_examples=30, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=1_000, deadline=None)
+hypothesis.settings.load_profile("everyday")
 
 TAPE = pytest.StashKey[LogTape]()
 FOUND: set[Found] = set()

@@ -59,7 +59,7 @@ async def syncs(env: Deploys) -> dict[str, int]:
 async def test_cancelled_deploy_ends_after_its_batch_and_deploying_again_finishes_it(
     env: Deploys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await env.connect_many(120)
+    await env.connect_many(70)
     await env.deploy(ISSUES)
     await env.save_many("Issue", 3)
     cancelling = Cancelling(env)
@@ -69,7 +69,7 @@ async def test_cancelled_deploy_ends_after_its_batch_and_deploying_again_finishe
 
     told = await cancelling.answer()
     message = told["message"]
-    assert "connections 51 to 120" in message
+    assert "connections 51 to 70" in message
     assert "Deploy again" in message
     assert refused["error"]["code"] == "deploy_cancelled"
     assert message in refused["error"]["message"]
@@ -77,7 +77,7 @@ async def test_cancelled_deploy_ends_after_its_batch_and_deploying_again_finishe
         "deployment_id": told["deployment_id"],
         "bundle": compile_project(TICKETS).project.hash,
         "ended": True,
-        "connections": 120,
+        "connections": 70,
         "reconciled": 50,
         "message": message,
     }
@@ -86,17 +86,17 @@ async def test_cancelled_deploy_ends_after_its_batch_and_deploying_again_finishe
     active = await env.stack.container.database.bundles.active(env.stack.environment.id)
     assert active is not None
     assert active.hash == told["bundle"], "what was activated stays so"
-    assert await syncs(env) == {"tickets": 50, "issues": 70}
-    assert await env.count_records() == 70 * 3
+    assert await syncs(env) == {"tickets": 50, "issues": 20}
+    assert await env.count_records() == 20 * 3
     (latest, *_) = (await env.client.get("/deployments")).json()["deployments"]
     assert (latest["id"], latest["reconciled_at"]) == (told["deployment_id"], None)
 
     again = await env.deploy(TICKETS)
 
     assert again["deployment_id"] == told["deployment_id"]
-    assert again["schedules"] == {"created": 70, "updated": 50, "deleted": 70}
-    assert again["records_erased"] == 70 * 3, "a renamed sync starts from nothing"
-    assert await syncs(env) == {"tickets": 120}
+    assert again["schedules"] == {"created": 20, "updated": 50, "deleted": 20}
+    assert again["records_erased"] == 20 * 3, "a renamed sync starts from nothing"
+    assert await syncs(env) == {"tickets": 70}
     (latest, *_) = (await env.client.get("/deployments")).json()["deployments"]
     assert latest["reconciled_at"] is not None
 

@@ -163,11 +163,7 @@ writes = st.lists(
 )
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes)
 async def test_the_count_is_right_after_any_writes(
     db: Database, issues: RecordSet, operations: list[tuple[str, list[str], int]]

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import hypothesis
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -18,10 +17,6 @@ from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 
 from .oauth2_server import OAuth2Server
-
-# How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
 
 CLIENT = ClientCredentials(client_id="client-1", client_secret="client-secret-1")
 

@@ -394,7 +394,7 @@ _types = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(_fields(_types), min_size=3, max_size=3), _types)
 def test_any_models_make_a_module_that_loads(
     bodies: list[tuple[Field, ...]], expression: TypeExpr

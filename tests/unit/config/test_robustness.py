@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from config.canonical import canonical_document
@@ -84,19 +84,16 @@ _files = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(_files.map(_dump))
 def test_any_file_of_the_right_shape_is_read_or_refused(text: str) -> None:
     check(text)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=200) | _trees.map(_dump))
 def test_any_text_is_read_or_refused(text: str) -> None:
     check(text)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=100))
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     check(content)
@@ -109,7 +106,6 @@ _PIECES = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(_PIECES), max_size=40).map("".join))
 def test_any_pile_of_yaml_is_read_or_refused(text: str) -> None:
     check(text)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -121,7 +121,6 @@ def test_no_kind_shows_a_secret_by_repr_or_json(value: dict[str, Any]) -> None:
     assert "secret-" not in credentials.model_dump_json(exclude={"username"})
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(min_size=1).filter(

@@ -3,7 +3,7 @@ import hashlib
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.connections.interpolation import (
@@ -199,7 +199,6 @@ def test_credentials_stay_out_of_repr() -> None:
     assert "t1" not in repr(FULL)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="${}()|ab64seurlh2.x ", max_size=40))
 def test_any_text_is_a_template_that_ends(template: str) -> None:
     assert isinstance(interpolate(template, VARIABLES), str | None)

@@ -17,9 +17,7 @@ leaves |= st.lists(st.integers(0, 3), max_size=2)
 trees = st.recursive(leaves, lambda below: st.dictionaries(keys, below, max_size=3), max_leaves=8)
 fields = st.dictionaries(keys, trees, max_size=3)
 
-properties = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+properties = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def load(folder: Path, *files: dict[str, Any]) -> ProviderCatalog:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import hypothesis
 import pytest
 from pydantic import SecretStr
 from pytest_httpserver import HTTPServer
@@ -17,10 +16,6 @@ from perdure.providers.provider_catalog import ProviderCatalog
 from perdure.proxy.client import ProxyClient
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
-
-# How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
 
 RawHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 RawServer = Callable[[RawHandler], AbstractAsyncContextManager[str]]
