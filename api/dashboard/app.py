@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.dashboard.calls import RefusedError
 from api.dashboard.pages import (
@@ -30,6 +32,8 @@ from api.dashboard.visit import SignedOutError, StrangeFormError
 from api.rate_limit import RateLimit
 
 __all__ = ["create_dashboard"]
+
+log = structlog.get_logger(__name__)
 
 _PAGES = (
     sign_in,
@@ -61,7 +65,7 @@ def create_dashboard(api: FastAPI) -> FastAPI:
     app.add_exception_handler(StrangeFormError, _show_strange_form)
     app.add_exception_handler(RequestValidationError, _show_missing)
     app.add_exception_handler(HTTPException, _show_missing)
-    app.add_exception_handler(Exception, _show_fault)
+    app.add_middleware(_ShowFaults)
     for module in _PAGES:
         app.include_router(module.router)
     return app
@@ -93,9 +97,33 @@ async def _show_missing(request: Request, error: Exception) -> Response:
     return _failure(request, status, "There is no such page.")
 
 
-async def _show_fault(request: Request, error: Exception) -> Response:  # noqa: ARG001 - logged
-    message = "The server made a mistake; its log tells more under the id {}."
-    return _failure(request, 500, message.format(request.state.request_id))
+class _ShowFaults:
+    """Answers what is unexpected with a page, and logs it once, under the id that the page tells.
+
+    A handler of the application would do neither: the error goes on to the server from there.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted_send(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted_send)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            log.error("request_failed", exc_info=error)
+            request = Request(scope)
+            message = "The server made a mistake; its log tells more under the id {}."
+            page = _failure(request, 500, message.format(request.state.request_id))
+            await page(scope, receive, send)
 
 
 def _failure(request: Request, status: int, message: str) -> Response:

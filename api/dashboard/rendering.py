@@ -15,7 +15,7 @@ from api.dashboard.calls import path_of
 from perdure._version import __version__
 from perdure.clock import utcnow
 
-__all__ = ["HEADERS", "Page", "asset_url", "page_url", "render", "render_live"]
+__all__ = ["HEADERS", "Page", "asset_url", "page_url", "pretty", "render", "render_live"]
 
 HEADERS = {
     "cache-control": "no-store",
@@ -100,7 +100,8 @@ def _number(value: float | None) -> str:
     return "—" if value is None else f"{value:,}"
 
 
-def _pretty(value: object) -> str:
+def pretty(value: object) -> str:
+    """Return JSON as people read it."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
@@ -118,7 +119,7 @@ _PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_PAGES.filters.update(moment=_moment, span=_span, number=_number, pretty=_pretty)
+_PAGES.filters.update(moment=_moment, span=_span, number=_number, pretty=pretty)
 _PLACES = (
     ("", "Overview", "o"),
     ("integrations", "Integrations", "i"),

@@ -30,6 +30,7 @@ __all__ = [
     "Visitor",
     "Word",
     "is_own",
+    "sentence_of",
 ]
 
 Build: TypeAlias = Callable[[], Awaitable[Page]]
@@ -134,7 +135,7 @@ class Visit:
         """
         if refusal.status == 401:
             raise refusal
-        return self.go(to, ("failed", _sentence(refusal)))
+        return self.go(to, ("failed", sentence_of(refusal)))
 
     async def show_once(self, page: Page) -> Response:
         """Show what a form made, which is not to be had again."""
@@ -195,7 +196,8 @@ async def _pause(stopping: asyncio.Event, seconds: float) -> None:
         return
 
 
-def _sentence(refusal: RefusedError) -> str:
+def sentence_of(refusal: RefusedError) -> str:
+    """Return why something was refused, field by field where that is known."""
     parts = (
         f"{'.'.join(map(str, error.get('path', ())))}: {error.get('message')}"
         for error in refusal.errors

@@ -157,6 +157,28 @@ async def test_missing_and_broken_pages_are_html(
     assert (await signed_in.get("/dashboard/deployments/nonsense")).status_code in (400, 404)
 
 
+async def test_fault_of_ours_is_told_with_an_id_and_without_our_insides(
+    signed_in: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("our insides")
+
+    monkeypatch.setattr("api.dashboard.pages.runs.Page", fail)
+    answer = await signed_in.get("/dashboard/runs")
+
+    request_id = answer.headers["x-request-id"]
+    assert answer.status_code == 500
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert request_id in answer.text
+    assert "our insides" not in answer.text
+    [told] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert request_id in told.getMessage()
+    assert "our insides" in told.getMessage()
+
+
 async def test_text_from_elsewhere_is_only_text(
     signed_in: httpx.AsyncClient, environment: Stack
 ) -> None:

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from api.connect_pages import form_fields
 from api.dashboard.calls import Api, RefusedError, path_of
 from api.dashboard.pages.runs import integration_keys
-from api.dashboard.rendering import Page, page_url
-from api.dashboard.visit import Form, Visitor
+from api.dashboard.rendering import Page, page_url, pretty
+from api.dashboard.visit import Form, Visitor, sentence_of
 from api.dependencies import Dependencies, Deps
 from api.routers.connect_forms import typed_credentials
 from perdure.connections.credentials import parse_credentials, reveal_credentials
@@ -117,42 +117,34 @@ async def show_connection(visit: Visitor, integration: str, connection_id: str) 
     """Show a connection with its syncs."""
 
     async def build() -> Page:
-        query = {"integrationId": integration, "connectionId": connection_id}
-        found, syncs, runs = await asyncio.gather(
-            visit.api.get("/connections", query),
-            _syncs(visit.api, integration, connection_id),
-            _runs(visit.api, integration, connection_id),
-        )
-        if not found["connections"]:
-            raise RefusedError(404, {"message": f"There is no connection {connection_id!r}."})
-        values = {
-            "connection": found["connections"][0],
-            "integration": integration,
-            "syncs": syncs,
-            "runs": runs,
-        }
-        is_busy = any(run["status"] == "running" for run in runs)
-        return Page("connection.html", connection_id, values, is_busy=is_busy)
+        return await _page(visit.api, integration, connection_id)
 
     return await visit.show(build)
 
 
-@router.post("/{integration}/{connection_id}/metadata")
+@router.post("/{integration}/{connection_id}")
 async def set_metadata(visit: Visitor, integration: str, connection_id: str) -> Response:
-    """Replace the metadata of a connection."""
-    form = await visit.form()
-    to = page_url("connections", integration, connection_id)
+    """Replace the metadata of a connection; what is refused is shown as it was typed."""
+    typed = (await visit.form()).get("metadata", "")
     try:
-        metadata = json.loads(form.get("metadata") or "{}")
-    except ValueError as error:
-        return visit.go(to, ("failed", f"The metadata is no JSON: {error}"))
-    body = {
-        "provider_config_key": integration,
-        "connection_id": connection_id,
-        "metadata": metadata,
-    }
-    call = visit.api.call("POST", "/connections/metadata", body=body)
-    return await visit.do(call, to=to, done="The metadata is saved.")
+        body = {
+            "provider_config_key": integration,
+            "connection_id": connection_id,
+            "metadata": json.loads(typed or "{}"),
+        }
+        await visit.api.call("POST", "/connections/metadata", body=body)
+    except (ValueError, RecursionError) as error:
+        refused = f"The metadata is no JSON: {error}"
+    except RefusedError as refusal:
+        if refusal.status == 401:
+            raise
+        refused = sentence_of(refusal)
+    else:
+        to = page_url("connections", integration, connection_id)
+        return visit.go(to, ("done", "The metadata is saved."))
+    return await visit.show_once(
+        await _page(visit.api, integration, connection_id, typed=typed, refused=refused)
+    )
 
 
 @router.post("/{integration}/{connection_id}/reconnect")
@@ -178,6 +170,35 @@ async def delete_connection(visit: Visitor, integration: str, connection_id: str
     except RefusedError as refusal:
         return visit.refused(refusal, page_url("connections", integration, connection_id))
     return visit.go(page_url("connections"), ("done", "The connection is deleted."))
+
+
+async def _page(
+    api: Api,
+    integration: str,
+    connection_id: str,
+    *,
+    typed: str | None = None,
+    refused: str | None = None,
+) -> Page:
+    query = {"integrationId": integration, "connectionId": connection_id}
+    found, syncs, runs = await asyncio.gather(
+        api.get("/connections", query),
+        _syncs(api, integration, connection_id),
+        _runs(api, integration, connection_id),
+    )
+    if not found["connections"]:
+        raise RefusedError(404, {"message": f"There is no connection {connection_id!r}."})
+    connection = found["connections"][0]
+    values = {
+        "connection": connection,
+        "integration": integration,
+        "syncs": syncs,
+        "runs": runs,
+        "metadata": pretty(connection["metadata"] or {}) if typed is None else typed,
+        "refused": refused,
+    }
+    is_busy = any(run["status"] == "running" for run in runs)
+    return Page("connection.html", connection_id, values, is_busy=is_busy)
 
 
 def _provider(deps: Dependencies, name: str) -> Provider | None:

@@ -94,7 +94,7 @@ async def show_integration(visit: Visitor, key: str, tab: str = "connections") -
 
 
 @router.get("/{key}/scripts/{type}/{name}")
-async def show_script(visit: Visitor, key: str, type: str, name: str) -> Response:  # noqa: A002
+async def show_script(visit: Visitor, key: str, type: str, name: str) -> Response:
     """Show a script as it is deployed."""
 
     async def build() -> Page:

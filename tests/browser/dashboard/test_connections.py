@@ -55,9 +55,11 @@ async def test_account_is_connected_by_a_link(provider: ShowcaseProvider, window
 async def test_metadata_is_edited(window: Window) -> None:
     page = await window.open("/connections/github/acme")
     metadata = page.get_by_label("JSON object that scripts read")
-    await metadata.fill("{ nonsense")
-    await page.get_by_role("button", name="Save").click()
-    await expect(page.locator(".note.failed")).to_contain_text("no JSON")
+    for typed, told in (("{ nonsense", "no JSON"), ("[1]", "valid dictionary")):
+        await metadata.fill(typed)
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator("#metadata-form .note.bad")).to_contain_text(told)
+        await expect(metadata).to_have_value(typed)
 
     await metadata.fill('{"repositories": ["web"]}')
     await page.get_by_role("button", name="Save").click()
