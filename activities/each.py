@@ -141,9 +141,10 @@ class EachActivities:
         handle = self._client.get_workflow_handle(workflow_id, result_type=kind)
         async with heartbeating():
             try:
-                return await handle.result()  # type: ignore[no-any-return]  # as asked for
+                result: ResultT = await handle.result()
             except WorkflowFailureError as error:
                 facts = describe_failure(error)
                 raise ApplicationError(
                     facts["message"], facts, type=facts["type"], non_retryable=True
                 ) from error
+        return result

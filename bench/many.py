@@ -111,12 +111,12 @@ async def _create(engine: Engine, url: str, count: int, at_once: int) -> dict[st
 class _Untriggered(Interceptor):
     """Makes schedules whose first run is not at once."""
 
-    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 - the SDK's own name
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
         return _UntriggeredCalls(next)
 
 
 class _UntriggeredCalls(OutboundInterceptor):
-    async def create_schedule(self, input: CreateScheduleInput) -> ScheduleHandle:  # noqa: A002 - the SDK's own name
+    async def create_schedule(self, input: CreateScheduleInput) -> ScheduleHandle:
         return await super().create_schedule(replace(input, trigger_immediately=False))
 
 

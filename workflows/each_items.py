@@ -175,7 +175,7 @@ async def _run_child(
     workflow_id = f"{call.prefix}{name}"
     try:
         try:
-            return await workflow.execute_child_workflow(  # type: ignore[no-any-return]  # as asked
+            result: ResultT = await workflow.execute_child_workflow(
                 kind,
                 argument,
                 id=workflow_id,
@@ -193,13 +193,14 @@ async def _run_child(
                 priority=workflow.info().priority,
             )
         except WorkflowAlreadyStartedError:
-            return await run_step(
+            result = await run_step(
                 known_result, workflow_id, summary=text, policy=policies.OTHER_WORKFLOW
             )
     except (ChildWorkflowError, ActivityError) as error:
         if is_cancelled_exception(error) and _is_stopping():
             raise asyncio.CancelledError from error
         raise
+    return result
 
 
 def _is_stopping() -> bool:

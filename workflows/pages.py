@@ -57,7 +57,7 @@ class DurablePages(Pages):
         self,
         model: str,
         *,
-        map: Callable[[Any], Any] | None = None,  # noqa: A002 - as the base class has it
+        map: Callable[[Any], Any] | None = None,
         where: Callable[[Any], bool] | None = None,
         on_page: Callable[[Mapping[str, Any]], Any] | None = None,
     ) -> SavedPages:
@@ -68,7 +68,7 @@ class DurablePages(Pages):
         self,
         model: str,
         *,
-        map: Callable[[Any], Any] | None = None,  # noqa: A002 - as the base class has it
+        map: Callable[[Any], Any] | None = None,
         where: Callable[[Any], bool] | None = None,
         on_page: Callable[[Mapping[str, Any]], Any] | None = None,
     ) -> SavedPages:

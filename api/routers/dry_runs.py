@@ -175,4 +175,5 @@ async def _result(deps: Dependencies, run: Run) -> ActionResult:
         run.workflow_id, run_id=run.temporal_run_id, result_type=ActionResult
     )
     async with temporal_answers():
-        return await handle.result(rpc_timeout=RPC_TIMEOUT)  # type: ignore[no-any-return]  # as asked for
+        result: ActionResult = await handle.result(rpc_timeout=RPC_TIMEOUT)
+    return result

@@ -41,7 +41,7 @@ async def list_functions(
     caller: Caller,
     unique_key: str,
     *,
-    type: FunctionType | None = None,  # noqa: A002 - Nango's name
+    type: FunctionType | None = None,
     search: str | None = None,
     page: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -65,7 +65,7 @@ async def get_function(
     caller: Caller,
     unique_key: str,
     name: str,
-    type: FunctionType | None = None,  # noqa: A002 - Nango's name
+    type: FunctionType | None = None,
 ) -> FunctionAnswer:
     """Return a script; its type is needed where scripts of several types share the name."""
     script = await _only(deps, caller, unique_key, name, type)
@@ -79,7 +79,7 @@ async def get_function_code(
     caller: Caller,
     unique_key: str,
     name: str,
-    type: FunctionType | None = None,  # noqa: A002 - Nango's name
+    type: FunctionType | None = None,
 ) -> FunctionCode:
     """Return the source of a script as it is deployed."""
     script = await _only(deps, caller, unique_key, name, type)
@@ -97,7 +97,7 @@ async def delete_function(
     caller: Caller,
     unique_key: str,
     name: str,
-    type: FunctionType | None = None,  # noqa: A002 - Nango's name
+    type: FunctionType | None = None,
 ) -> Response:
     """Refuse to delete a script: what is deployed is what `nango.yaml` says.
 

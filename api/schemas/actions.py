@@ -36,4 +36,4 @@ class StartedActionView(Answer):
     """
 
     id: str
-    statusUrl: str  # noqa: N815 - Nango's name
+    statusUrl: str

@@ -120,10 +120,10 @@ class SessionDetail(Answer):
     allowed_integrations: list[str] | None = None
     integrations_config_defaults: dict[str, Any] | None = None
     overrides: dict[str, Any] | None = None
-    endUser: dict[str, Any] | None = None  # noqa: N815 - Nango's name
+    endUser: dict[str, Any] | None = None
     tags: dict[str, str] | None = None
-    isReconnecting: bool = False  # noqa: N815 - Nango's name
-    connectUISettings: dict[str, Any] = {}  # noqa: N815 - Nango's name
+    isReconnecting: bool = False
+    connectUISettings: dict[str, Any] = {}
     expires_at: datetime
 
 
@@ -136,5 +136,5 @@ class SessionDetailAnswer(Answer):
 class ConnectedAccount(Answer):
     """An account that was connected."""
 
-    connectionId: str  # noqa: N815 - Nango's name
-    providerConfigKey: str  # noqa: N815 - Nango's name
+    connectionId: str
+    providerConfigKey: str

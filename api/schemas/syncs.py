@@ -156,13 +156,13 @@ class SyncStatus(Answer):
     variant: str
     connection_id: str
     status: SyncState
-    finishedAt: datetime | None  # noqa: N815 - the name on the wire
-    nextScheduledSyncAt: datetime | None  # noqa: N815 - the name on the wire
+    finishedAt: datetime | None
+    nextScheduledSyncAt: datetime | None
     frequency: str
-    latestResult: dict[str, ChangeCounts]  # noqa: N815 - the name on the wire
-    latestExecutionStatus: SyncState | None  # noqa: N815 - the name on the wire
-    recordCount: dict[str, int]  # noqa: N815 - the name on the wire
-    heldDeletes: list[HeldDeletes] = []  # noqa: N815 - as its neighbours
+    latestResult: dict[str, ChangeCounts]
+    latestExecutionStatus: SyncState | None
+    recordCount: dict[str, int]
+    heldDeletes: list[HeldDeletes] = []
     checkpoint: dict[str, str | int | float | bool] | None = None
     progress: ProgressView | None = None
     waiting: WaitingView | None = None

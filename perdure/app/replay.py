@@ -231,7 +231,7 @@ class _Observer(Interceptor):
 
     def workflow_interceptor_class(
         self,
-        input: WorkflowInterceptorClassInput,  # noqa: A002 - the SDK's own name
+        input: WorkflowInterceptorClassInput,
     ) -> type[WorkflowInboundInterceptor] | None:
         """See base class."""
         del input
@@ -244,7 +244,7 @@ class _Observer(Interceptor):
             def init(self, outbound: WorkflowOutboundInterceptor) -> None:
                 super().init(_Outbound(outbound, found))
 
-            async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002 - the SDK's own name
+            async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
                 failure_observer.set(note)
                 try:
                     result = await super().execute_workflow(input)
@@ -260,21 +260,21 @@ class _Observer(Interceptor):
 
 
 class _Outbound(WorkflowOutboundInterceptor):
-    def __init__(self, next: WorkflowOutboundInterceptor, found: Replay) -> None:  # noqa: A002 - the SDK's own name
+    def __init__(self, next: WorkflowOutboundInterceptor, found: Replay) -> None:
         super().__init__(next)
         self._found = found
 
-    def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:  # noqa: A002 - the SDK's own name
+    def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
         self._note(input)
         return super().start_activity(input)
 
-    def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:  # noqa: A002 - the SDK's own name
+    def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
         self._note(input)
         return super().start_local_activity(input)
 
     async def start_child_workflow(
         self,
-        input: StartChildWorkflowInput,  # noqa: A002 - the SDK's own name
+        input: StartChildWorkflowInput,
     ) -> ChildWorkflowHandle[Any, Any]:
         self._found.steps.append(Step(input.workflow, input.static_summary or "", place_of_step()))
         return await super().start_child_workflow(input)

@@ -329,7 +329,7 @@ class DeliveryStore:
         environment_id: EnvironmentId,
         *,
         status: DeliveryStatus | None = None,
-        type: WebhookType | None = None,  # noqa: A002 - as the column
+        type: WebhookType | None = None,
         integration: str | None = None,
         connection_id: str | None = None,
         run_id: str | None = None,

@@ -443,7 +443,7 @@ class WebhookEventStore:
         *,
         event_id: UUID | None = None,
         integration: str | None = None,
-        type: str | None = None,  # noqa: A002 - as people say
+        type: str | None = None,
         status: EventStatus | None = None,
         connection_id: str | None = None,
         before_seq: int | None = None,

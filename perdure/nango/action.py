@@ -184,7 +184,7 @@ class NangoAction(ConnectionMethods, LongRunMethods, OrchestrationMethods):
     async def validate_input(self, model: str, input: Any) -> Any: ...
 
     @abstractmethod
-    async def validate_input(self, model: Any, input: Any) -> Any:  # noqa: A002 - its released name
+    async def validate_input(self, model: Any, input: Any) -> Any:
         """Return a value as an instance of a model, however strict the environment is.
 
         The value is held against the model as the JSON that it is: `"5"` is no number.

@@ -32,7 +32,7 @@ class OrchestrationMethods(ABC):
         provider_config_key: str,
         connection_id: Any = None,
         action_name: str | None = None,
-        input: Any = None,  # noqa: A002 - its released name
+        input: Any = None,
     ) -> Any:
         """Run an action of the project and return what it returns.
 

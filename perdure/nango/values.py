@@ -185,7 +185,7 @@ class Pages(ABC):
         self,
         model: str,
         *,
-        map: Callable[[Any], Any] | None = None,  # noqa: A002 - what it is called everywhere
+        map: Callable[[Any], Any] | None = None,
         where: Callable[[Any], bool] | None = None,
         on_page: Callable[[Mapping[str, Any]], Any] | None = None,
     ) -> SavedPages:
@@ -224,7 +224,7 @@ class Pages(ABC):
         self,
         model: str,
         *,
-        map: Callable[[Any], Any] | None = None,  # noqa: A002 - what it is called everywhere
+        map: Callable[[Any], Any] | None = None,
         where: Callable[[Any], bool] | None = None,
         on_page: Callable[[Mapping[str, Any]], Any] | None = None,
     ) -> SavedPages:

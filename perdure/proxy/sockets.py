@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import httpcore
+from typing_extensions import override
 
 from perdure.proxy.exchange import NetworkError
 from perdure.proxy.retry import NetworkFailure
@@ -38,13 +39,14 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
     def __init__(self, guard: AddressGuard) -> None:
         self._guard = guard
 
+    @override
     async def connect_tcp(
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 the signature is httpcore's
-        local_address: str | None = None,  # noqa: ARG002 the pool is not told of any
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first address of a host that the guard lets through and that answers."""
         clock = asyncio.get_running_loop().time
@@ -141,10 +143,11 @@ class _Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     # What the library calls
 
+    @override
     async def read(
         self,
-        max_bytes: int,  # noqa: ARG002 it takes what there is, which has a limit of its own
-        timeout: float | None = None,  # noqa: ASYNC109 the signature is httpcore's
+        max_bytes: int,
+        timeout: float | None = None,
     ) -> bytes:
         """Return what came, nothing at the end; see base class."""
         if not self._pieces and not self._ended:
@@ -159,10 +162,11 @@ class _Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             raise httpcore.ReadError(self._failure) from self._failure
         return b""
 
+    @override
     async def write(
         self,
         buffer: bytes,
-        timeout: float | None = None,  # noqa: ASYNC109 the signature is httpcore's
+        timeout: float | None = None,
     ) -> None:
         """See base class."""
         if not buffer:
@@ -183,11 +187,12 @@ class _Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._ended = True
         self._transport.abort()
 
+    @override
     async def start_tls(
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 the signature is httpcore's
+        timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """See base class."""
         if self._pieces:

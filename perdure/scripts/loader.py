@@ -113,7 +113,8 @@ class ScriptModules:
         value: Any = self.load(path)
         for part in name.split("."):
             value = getattr(value, part)
-        return value  # type: ignore[no-any-return]  # workflows send names of functions only
+        function: Callable[..., Any] = value  # workflows send names of functions only
+        return function
 
     def _load(self, name: str, source: _Source) -> ModuleType:
         if name in self._modules:

@@ -40,7 +40,7 @@ class ScriptError(ApplicationError):
         script_traceback: Traceback text of the script's frames.
     """
 
-    def __init__(self, message: str, *details: Any, type: str, script_traceback: str) -> None:  # noqa: A002 - the SDK's own name
+    def __init__(self, message: str, *details: Any, type: str, script_traceback: str) -> None:
         super().__init__(message, *details, type=type, non_retryable=True)
         self.script_traceback = script_traceback
 

@@ -67,13 +67,13 @@ def application_error(error: PerdureError) -> ApplicationError:
 class ErrorInterceptor(Interceptor):
     """Maps what activities raise."""
 
-    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's own name
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """See base class."""
         return _Activities(next)
 
 
 class _Activities(ActivityInboundInterceptor):
-    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's own name
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         try:
             return await self.next.execute_activity(input)
         except PerdureError as error:

@@ -123,7 +123,8 @@ class _InMemory(HelperSteps):
         if isinstance(value, Awaitable):
             value = await value
         plain, _ = as_json(value)
-        return type_of(fn, "return").validate_python(plain)  # type: ignore[no-any-return]  # as declared
+        result: T = type_of(fn, "return").validate_python(plain)
+        return result
 
     async def each(
         self,
@@ -143,7 +144,8 @@ class _InMemory(HelperSteps):
                 own.resume(self.state_of_item())
                 own.validation = self.validation
                 plain, _ = as_json(await fn(own, kind.validate_python(value)))
-            return type_of(fn, "return").validate_python(plain)  # type: ignore[no-any-return]  # as declared
+            result: T = type_of(fn, "return").validate_python(plain)
+            return result
 
         results = await asyncio.gather(*map(work, values), return_exceptions=True)
         failed = [i for i, result in enumerate(results) if isinstance(result, BaseException)]

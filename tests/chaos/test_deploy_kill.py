@@ -56,7 +56,7 @@ async def deployed(dev: DevServer) -> dict[str, Any]:
     """Return what the deploy came to, however long it takes."""
     client = await Client.connect(dev.info["temporal_address"])
     async with asyncio.timeout(2 * PATIENCE):
-        return await client.get_workflow_handle("deploy/dev").result()  # type: ignore[no-any-return]
+        return await client.get_workflow_handle("deploy/dev").result()
 
 
 @pytest.mark.parametrize(

@@ -334,7 +334,7 @@ async def test_deletion_ends_what_runs(hooked: Deploys, target: HookTarget, url:
     assert run.status is RunStatus.CANCELLED
     assert target.calls == ["hold", "bye"]
     connection = hooked.stack.sync_input(
-        type("C", (), {"integration": "tracker", "connection_id": "acme", "key": made["id"]})()  # type: ignore[arg-type]
+        type("C", (), {"integration": "tracker", "connection_id": "acme", "key": made["id"]})()
     )
     assert await hooked.stack.container.schedules.status(connection) is None
 

@@ -169,7 +169,7 @@ async def test_maintenance_has_one_schedule(stack: Stack) -> None:
     await ensure_maintenance(client)
     await ensure_maintenance(client)
     found = await client.get_schedule_handle(WorkflowType.MAINTENANCE).describe()
-    assert found.schedule.action.task_queue == TaskQueue.ACTIONS  # type: ignore[union-attr]
+    assert found.schedule.action.task_queue == TaskQueue.ACTIONS
     await client.get_schedule_handle(WorkflowType.MAINTENANCE).delete()
 
 

@@ -152,7 +152,7 @@ def showcase_provider() -> Iterator[ShowcaseProvider]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     provider = ShowcaseProvider(f"http://127.0.0.1:{server.server_port}")
-    server.provider = provider  # type: ignore[attr-defined]
+    server.provider = provider
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _respond(self) -> None:
-        provider: ShowcaseProvider = self.server.provider  # type: ignore[attr-defined]
+        provider: ShowcaseProvider = self.server.provider
         sent = self.rfile.read(int(self.headers.get("content-length") or 0))
         try:
             body = json.loads(sent) if sent else {}

@@ -124,7 +124,7 @@ class AuthorizationServer:
     async def _call(self, name: str, **body: Any) -> dict[str, Any]:
         answer = await self._client.post(f"{self.url}/test/{name}", json=body)
         assert answer.status_code == 200, answer.text
-        return answer.json()  # type: ignore[no-any-return]
+        return answer.json()
 
 
 @asynccontextmanager

@@ -125,7 +125,7 @@ class Deploys:
 
     async def count_records(self) -> int:
         """Number of records of all connections."""
-        return await self.stack.container.database.pool.fetchval(  # type: ignore[no-any-return]
+        return await self.stack.container.database.pool.fetchval(
             "SELECT count(*) FROM records r JOIN connections c ON c.id = r.connection_key"
             " WHERE c.environment_id = $1",
             self.stack.environment.id,

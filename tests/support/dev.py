@@ -32,14 +32,14 @@ class DevServer:
 
     @property
     def info(self) -> dict[str, Any]:
-        return json.loads((self.data_dir / "dev.json").read_text())  # type: ignore[no-any-return]
+        return json.loads((self.data_dir / "dev.json").read_text())
 
     async def call(
         self, method: str, path: str, *, expect: int = 200, **options: Any
     ) -> dict[str, Any]:
         answer = await self.client.request(method, path, **options)
         assert answer.status_code == expect, answer.text
-        return answer.json()  # type: ignore[no-any-return]
+        return answer.json()
 
     async def deploy(self, files: Mapping[str, str]) -> dict[str, Any]:
         return await self.call("POST", "/deployments", json={"files": dict(files)})

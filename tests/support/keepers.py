@@ -139,7 +139,7 @@ class Asking:
         """The access tokens that it got."""
         out, _ = await self.process.communicate()
         assert self.process.returncode == 0
-        return json.loads(out.splitlines()[-1])  # type: ignore[no-any-return]
+        return json.loads(out.splitlines()[-1])
 
     async def kill(self) -> None:
         """End it without warning."""
@@ -179,7 +179,7 @@ async def _ask(key: int, times: int) -> list[str]:
         HttpTransport(AddressGuard(allow_private_networks=True)) as transport,
         CredentialKeeper(database, catalog, TokenClient(transport)) as keeper,
     ):
-        connection = await database.connections.by_key(key)  # type: ignore[arg-type]
+        connection = await database.connections.by_key(key)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         found = await asyncio.gather(*(keeper.fresh(connection) for _ in range(times)))

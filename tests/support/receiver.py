@@ -25,7 +25,7 @@ class Received:
 
     @property
     def payload(self) -> dict[str, Any]:
-        return orjson.loads(self.body)  # type: ignore[no-any-return]
+        return orjson.loads(self.body)
 
     @property
     def delivery(self) -> str:

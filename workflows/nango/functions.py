@@ -47,7 +47,8 @@ class FunctionSteps(HelperSteps):
             )
         except ActivityError as error:
             raise_helper_error(error)
-        return result_type.validate_python(result.value)  # type: ignore[no-any-return]  # as declared
+        value: T = result_type.validate_python(result.value)
+        return value
 
 
 def located(fn: Callable[..., Any], method: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from pydantic_core import from_json, to_json
+    from typing_extensions import override
 
     from activities.records import BatchInput, BatchOutcome, BatchVerb
     from activities.runs import LogEntry
@@ -50,14 +51,15 @@ class HeldSync(DurableSync):
         self.needs_own_run = False
         self.writes: list[HeldWrite] = []
 
+    @override
     async def _step(
         self,
         activity: Callable[[Any, ArgumentT], Awaitable[ResultT]],
         argument: ArgumentT,
-        summary: str,  # noqa: ARG002 - as the base class has it
-        policy: ActivityConfig = policies.BOOKKEEPING,  # noqa: ARG002
+        summary: str,
+        policy: ActivityConfig = policies.BOOKKEEPING,
         *,
-        observes: bool = True,  # noqa: ARG002
+        observes: bool = True,
     ) -> ResultT:
         if self.needs_own_run or not isinstance(argument, BatchInput):
             await self._unhalted()
@@ -71,7 +73,8 @@ class HeldSync(DurableSync):
         # A batch that turns out to be remarkable is not written: it has a run of its own.
         return cast(ResultT, BatchOutcome(counts={}))
 
-    def _has(self, change: str) -> bool:  # noqa: ARG002 - as the base class has it
+    @override
+    def _has(self, change: str) -> bool:
         # Every batch is held back as it is; there is nothing to be fetched.
         return False
 
@@ -80,5 +83,6 @@ class HeldSync(DurableSync):
         self.needs_own_run = True
         await workflow.wait_condition(lambda: False)
 
-    async def _write_log(self, batch: int, lines: Sequence[LogEntry]) -> None:  # noqa: ARG002
+    @override
+    async def _write_log(self, batch: int, lines: Sequence[LogEntry]) -> None:
         self.lines += lines

@@ -16,7 +16,7 @@ __all__ = ["InputSteps"]
 class InputSteps(HelperSteps):
     """`validate_input`."""
 
-    async def validate_input(self, model: Any, input: Any) -> Any:  # noqa: A002 - its released name
+    async def validate_input(self, model: Any, input: Any) -> Any:
         """See base class."""
         if self.validation is None:
             msg = "validate_input works in the scripts of syncs and actions only"

@@ -33,7 +33,7 @@ class TriggerSteps(HelperSteps):
         provider_config_key: str,
         connection_id: Any = None,
         action_name: str | None = None,
-        input: Any = None,  # noqa: A002 - its released name
+        input: Any = None,
     ) -> Any:
         """See base class."""
         if action_name is not None:

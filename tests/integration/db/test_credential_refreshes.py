@@ -49,7 +49,7 @@ async def put(
 ) -> bool:
     return await db.credential_refreshes.store(
         connection,
-        lease,  # type: ignore[arg-type]
+        lease,
         tokens(number),
         of_revision=seen.revision,
         refreshed_at=utcnow(),
@@ -65,7 +65,7 @@ async def refuse(
     async with db.transaction() as conn:
         return await db.credential_refreshes.fail(
             connection.key,
-            lease,  # type: ignore[arg-type]
+            lease,
             failure,
             of_revision=seen.revision,
             conn=conn,

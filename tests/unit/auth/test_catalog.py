@@ -76,7 +76,7 @@ def test_entry_says_how_an_account_is_connected_and_refreshed(provider: Provider
     code = oauth2.code_request(
         target, code="c", redirect_uri="https://perdure.test/cb", code_verifier="v"
     )
-    refresh = oauth2.refresh_request(target, credentials)  # type: ignore[arg-type]
+    refresh = oauth2.refresh_request(target, credentials)
     for request in (code, refresh):
         assert urlsplit(request.url).scheme == "https"
         assert urlsplit(request.url).hostname

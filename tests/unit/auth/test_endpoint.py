@@ -171,7 +171,7 @@ def test_moment_is_read_in_every_spelling(moment: datetime, offset: int) -> None
 )
 def test_nothing_that_a_provider_says_breaks_the_reading(value: Any) -> None:
     for kind in ("expireAt", "expireIn", "milliseconds"):
-        found = expiry(value, kind, NOW)  # type: ignore[arg-type]
+        found = expiry(value, kind, NOW)
         assert found is None or found.tzinfo is not None
     assert text_at(value, "a.b") is None or isinstance(text_at(value, "a.b"), str)
     assert text_at(value, "") != ""

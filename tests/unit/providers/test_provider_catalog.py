@@ -221,4 +221,4 @@ def test_status_patterns(pattern: str, inside: list[int], outside: list[int]) ->
 def test_entry_cannot_be_changed_after_loading(catalog: ProviderCatalog) -> None:
     provider: Provider = catalog.get("stripe-api-key")
     with pytest.raises(ValueError, match="frozen"):
-        provider.display_name = "x"  # type: ignore[misc]  # what is tested
+        provider.display_name = "x"

@@ -112,7 +112,7 @@ async def test_write_that_nobody_takes_has_a_limit(raw_server: RawServer) -> Non
     over = asyncio.Event()
 
     async def take_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is one that reads
+        writer.transport.pause_reading()
         await over.wait()
 
     async with raw_server(take_nothing) as url:

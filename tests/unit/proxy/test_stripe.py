@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from localstripe.resources import store  # type: ignore[import-untyped]  # it has no types
+from localstripe.resources import store
 from pydantic import SecretStr
 
 from perdure.connections.credentials import ApiKeyCredentials
@@ -24,7 +24,7 @@ from perdure.proxy.requests import HttpRequest, merge_paginate
 async def stripe_url() -> AsyncIterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        from localstripe.server import app  # type: ignore[import-untyped]  # it has no types
+        from localstripe.server import app
     # The server would keep its objects in a file in /tmp.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(store), "dump_to_disk", lambda _: None)
