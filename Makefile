@@ -33,7 +33,7 @@ demo: $(READY) ## Show the main job end to end, then stop
 
 test: $(READY) ## Run everything CI runs
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest -n 2 -m "not slow"
+	@$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
 test-slow: $(READY) ## Run the proofs that take minutes
 	@$(BIN)/pytest -m slow

@@ -28,7 +28,7 @@ from tests.support.stack import Stack, settings_for
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("everyday", max_examples=30, deadline=None)
-hypothesis.settings.register_profile("thorough", max_examples=1_000, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None)
 hypothesis.settings.load_profile("everyday")
 
 TAPE = pytest.StashKey[LogTape]()

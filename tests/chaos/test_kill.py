@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 from temporalio.client import Client
 
-from tests.support.dev import DevServer, dev_server
+from tests.support.dev import DevServer
 from tests.support.project import project
 from tests.support.source import Source, issues
 
 PAGES = 200
 SLICE = 50
 """Most pages that a script's loop has fetched for it in one step."""
-
-
-@pytest.fixture(scope="module")
-async def dev(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevServer]:
-    async with dev_server(tmp_path_factory.mktemp("dev")) as server:
-        yield server
 
 
 async def until(condition: Callable[[], bool], seconds: float = 60) -> None:

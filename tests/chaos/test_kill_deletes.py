@@ -5,22 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.dev import DevServer, dev_server
+from tests.support.dev import DevServer
 from tests.support.source import Source, issues
 from tests.support.tracked import source_ids, tracked
 
 PAGES = 60
-
-
-@pytest.fixture(scope="module")
-async def dev(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevServer]:
-    async with dev_server(tmp_path_factory.mktemp("dev")) as server:
-        await server.deploy(tracked())
-        yield server
 
 
 async def cache(dev: DevServer, connection_id: str) -> dict[str, str]:
@@ -96,6 +88,7 @@ async def test_a_worker_that_dies_does_not_delete_what_it_has_not_proven_absent(
     dev: DevServer, source: Source
 ) -> None:
     source.records = issues(PAGES * 100)
+    await dev.deploy(tracked())
     await dev.connect(source.url, "one-kill")
     await sync_with_kills(dev, source, "one-kill", [])
     source.before = lambda _: time.sleep(0.03)
@@ -117,6 +110,7 @@ async def test_the_cache_equals_the_source_after_twenty_kills_at_random_moments(
     chance = random.Random(seed)
     print(f"seed {seed}")
     source.records = issues(PAGES * 100)
+    await dev.deploy(tracked())
     await dev.connect(source.url, "many-kills")
     await sync_with_kills(dev, source, "many-kills", [])
     source.before = lambda _: time.sleep(0.05)

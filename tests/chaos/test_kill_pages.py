@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.dev import DevServer, dev_server
+from tests.support.dev import DevServer
 from tests.support.project import project
 from tests.support.source import Source, issues
 
@@ -37,12 +36,6 @@ async def fetch_data(nango):
 
 # One that is being saved, one that is being mapped, and one that is being fetched.
 IN_FLIGHT = 3
-
-
-@pytest.fixture(scope="module")
-async def dev(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevServer]:
-    async with dev_server(tmp_path_factory.mktemp("dev")) as server:
-        yield server
 
 
 @pytest.mark.parametrize(

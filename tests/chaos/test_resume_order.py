@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from werkzeug import Request, Response
 
-from tests.support.dev import DevServer, dev_server
+from tests.support.dev import DevServer
 from tests.support.project import project
 from tests.support.source import Source
 
@@ -24,12 +23,6 @@ async def fetch_data(nango):
     records = [{"id": key, "title": name} for key, name in names.items()]
     await nango.batch_save(records, "Issue")
 """
-
-
-@pytest.fixture(scope="module")
-async def dev(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevServer]:
-    async with dev_server(tmp_path_factory.mktemp("dev")) as server:
-        yield server
 
 
 @pytest.mark.timeout(120)
@@ -54,15 +47,15 @@ async def test_sets_of_strings_have_one_order_on_every_worker(
         source.server.expect_request(f"/name/{key}").respond_with_handler(name)
     source.server.expect_request("/gate").respond_with_handler(gate)
     await dev.deploy(project(SETS))
-    await dev.connect(source.url)
-    await dev.trigger()
+    await dev.connect(source.url, "sets")
+    await dev.trigger("sets")
     await asyncio.wait_for(waiting.wait(), 30)
 
     dev.kill("worker")
     killed = True
-    run = await dev.finished_run()
+    run = await dev.finished_run("sets")
 
     assert run["status"] == "success", run
-    records = await dev.records()
+    records = await dev.records("sets")
     assert {r["id"]: r["title"] for r in records} == {r["id"]: r["id"] for r in records}
     assert len(records) == 5

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from pytest_httpserver import HTTPServer
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
@@ -59,6 +60,13 @@ async def fetch_data(nango):
     await nango.log(f"{{saved.pages}} pages, {{saved.added}} added")
 """
 BROKEN = MENDED.replace('raw["title"]', 'raw["title"] if raw["number"] < 150 else raw["name"]')
+
+
+@pytest.fixture
+def source() -> Iterator[Source]:
+    """Answers one request while it holds another."""
+    with HTTPServer(threaded=True) as server:
+        yield Source(server, issues(250))
 
 
 @pytest.fixture
@@ -181,7 +189,7 @@ async def test_an_attempt_that_was_given_up_but_lives_on_saves_nothing_any_more(
 
     source.before = before
     first = attempt(stack, transport, call, 1)
-    await asyncio.to_thread(reached.wait, 20)
+    assert await asyncio.to_thread(reached.wait, 20)
     second = await attempt(stack, transport, call, 2)
     # What the source says meanwhile must not come from the first attempt.
     source.records = [{**record, "title": "late"} for record in issues(250)]
