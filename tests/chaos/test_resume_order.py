@@ -15,10 +15,10 @@ SETS = """
 import asyncio
 
 async def fetch_data(nango):
+    await nango.log("begun")
     names = {}
     for key in {"alpha", "beta", "gamma", "delta", "epsilon"}:
         names[key] = (await nango.get(endpoint=f"/name/{key}")).data["name"]
-    await nango.log("asked")
     await nango.get(endpoint="/gate")
     records = [{"id": key, "title": name} for key, name in names.items()]
     await nango.batch_save(records, "Issue")
