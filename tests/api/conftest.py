@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +24,26 @@ from tests.support.stack import Stack
 UI_URL = "http://ui.example:8233"
 
 
-@pytest.fixture
-async def app(container: Container) -> AsyncIterator[FastAPI]:
+@asynccontextmanager
+async def running_app(container: Container) -> AsyncIterator[FastAPI]:
     """The API, with its lifespan."""
     settings = container.settings.model_copy(update={"temporal_ui_url": UI_URL})
     app = create_app(replace(container, settings=settings))
     async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture(scope="session")
+async def app(container: Container) -> AsyncIterator[FastAPI]:
+    """The API that tests share: its first request prepares all routes, which takes a while."""
+    async with running_app(container) as app:
+        yield app
+
+
+@pytest.fixture
+async def own_app(container: Container) -> AsyncIterator[FastAPI]:
+    """One of a test's own, which may be stopped, or remember who asked."""
+    async with running_app(container) as app:
         yield app
 
 

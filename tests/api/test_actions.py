@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from perdure.app.container import Container
-from tests.api.calls import connect, deploy, error_of
+from tests.api.calls import client_of, connect, deploy, error_of
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
@@ -144,7 +144,7 @@ async def test_action_before_any_deploy_does_not_exist(
 
 
 async def test_action_goes_on_when_its_caller_hangs_up(
-    app: FastAPI, live: httpx.AsyncClient, source: Source
+    own_app: FastAPI, live: httpx.AsyncClient, stack: Stack, source: Source
 ) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
@@ -154,14 +154,15 @@ async def test_action_goes_on_when_its_caller_hangs_up(
 
     source.before = hold
     await with_action(live, source, CALLS_OUT)
-    calling = asyncio.create_task(call(live, {"path": "/issues"}))
-    assert await asyncio.to_thread(asked.wait, 20)
-    calling.cancel()
-    await asyncio.wait({calling})
+    async with client_of(own_app, stack.secret_key) as caller:
+        calling = asyncio.create_task(call(caller, {"path": "/issues"}))
+        assert await asyncio.to_thread(asked.wait, 20)
+        calling.cancel()
+        await asyncio.wait({calling})
     assert (await only_run(live))["status"] == "running"
 
     go_on.set()
-    await app.state.background.close(20)
+    await own_app.state.background.close(20)
 
     assert (await only_run(live))["status"] == "success"
 

@@ -24,6 +24,12 @@ NAMED = {"connection-id": "acme", "provider-config-key": "tracker"}
 
 
 @pytest.fixture
+def app(own_app: FastAPI) -> FastAPI:
+    """Each test stops its server."""
+    return own_app
+
+
+@pytest.fixture
 async def connection(environment: Stack) -> Connection:
     """Connection `acme` of integration `tracker`."""
     return await environment.connect("http://127.0.0.1:1")
