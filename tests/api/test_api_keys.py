@@ -114,13 +114,17 @@ async def test_a_key_opens_what_its_scopes_name(scoped: Scoped) -> None:
 
 
 async def test_an_endpoint_without_a_rule_is_closed_to_keys_with_scopes(
-    app: FastAPI, api: httpx.AsyncClient, scoped: Scoped
+    own_app: FastAPI, api: httpx.AsyncClient, environment: Stack
 ) -> None:
-    app.router.add_api_route("/forgotten", lambda: {"open": True})
-    key = await scoped("environment:*", "account:*")
+    own_app.router.add_api_route("/forgotten", lambda: {"open": True})
+    made = await create(api, "environment:*", "account:*")
 
-    assert error_of(await key.get("/forgotten")) == (403, "forbidden")
-    assert (await api.get("/forgotten")).status_code == 200
+    async with (
+        client_of(own_app, made["api_key"]) as key,
+        client_of(own_app, environment.secret_key) as everything,
+    ):
+        assert error_of(await key.get("/forgotten")) == (403, "forbidden")
+        assert (await everything.get("/forgotten")).status_code == 200
 
 
 async def test_language_models_need_their_scope(scoped: Scoped) -> None:

@@ -69,17 +69,34 @@ async def skipping(postgres: str) -> AsyncIterator[Stack]:
         yield await Stack.create(container)
 
 
+@pytest.fixture(scope="session")
+async def blank_database(postgres: str) -> str:
+    """Name of a migrated database to copy; nobody is connected to it."""
+    name = "blank"
+    await _create_database(postgres, name)
+    await migrate(_url_of(postgres, name))
+    return name
+
+
+async def _create_database(url: str, name: str, template: str = "template1") -> None:
+    server = await asyncpg.connect(url)
+    try:
+        await server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    finally:
+        await server.close()
+
+
+def _url_of(url: str, database: str) -> str:
+    return url.replace("/perdure?", f"/{database}?")
+
+
 @pytest.fixture
-async def apart(settings: Settings) -> AsyncIterator[Stack]:
+async def apart(settings: Settings, postgres: str, blank_database: str) -> AsyncIterator[Stack]:
     """A stack with a database and a namespace of its own: a sweep looks at all there is."""
     async with AsyncExitStack() as stack:
-        url = settings.database_url.get_secret_value()
         name = f"test_{uuid4().hex}"
-        server = await asyncpg.connect(url)
-        await server.execute(f"CREATE DATABASE {name}")
-        await server.close()
-        url = url.replace("/perdure?", f"/{name}?")
-        await migrate(url)
+        await _create_database(postgres, name, blank_database)
+        url = _url_of(postgres, name)
         namespace = (await namespaced(settings)).temporal_namespace
         own = settings_for(url, settings.temporal_address, TEMPORAL_NAMESPACE=namespace)
         container = await stack.enter_async_context(
