@@ -30,6 +30,8 @@ from rehearsal.verdict import judge
 _PROJECT = Path(__file__).parent / "project"
 _STEADY_SECONDS = 8.0
 _BETWEEN_SECONDS = 2.0
+# Longer than any call to it is waited for.
+_FROZEN_SECONDS = 12.0
 
 console = Console(highlight=False, width=150)
 
@@ -135,6 +137,9 @@ async def _drill(cluster: Cluster, tally: Tally) -> None:
         phase.took[name] = await cluster.parts[name].restart()
         # What was cut off comes back by itself; that, too, belongs to it.
         await asyncio.sleep(3 * _BETWEEN_SECONDS)
+    phase = begin(f"Temporal frozen for {_FROZEN_SECONDS:.0f} s")
+    phase.took["temporal"] = await cluster.parts["temporal"].freeze(_FROZEN_SECONDS)
+    await asyncio.sleep(3 * _BETWEEN_SECONDS)
 
 
 def _run() -> int:

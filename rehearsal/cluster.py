@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -46,6 +46,9 @@ class Part:
         surprises: Exit codes of ends that nobody asked for.
         grace_exceeded: How often it had to be killed because it did not end in time.
     """
+
+    _process: Process
+    """The present one; there is one once it has started."""
 
     def __init__(self, service: Service, guard: Guard) -> None:
         self.name = service.name
@@ -90,6 +93,21 @@ class Part:
         """Kill it without warning; returns the seconds until it was ready again."""
         began = time.monotonic()
         self._end(signal.SIGKILL)
+        await self.until_ready()
+        return time.monotonic() - began
+
+    async def freeze(self, seconds: float) -> float:
+        """Stop its clock for a while, as behind a network that swallows everything.
+
+        Returns:
+            Seconds until it was ready again, after it goes on.
+        """
+        self._process.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._process.signal(signal.SIGCONT)
+        began = time.monotonic()
         await self.until_ready()
         return time.monotonic() - began
 
@@ -215,14 +233,13 @@ def _worker(name: str, folder: Path, environment: dict[str, str]) -> Service:
     def forget() -> None:
         sign.unlink(missing_ok=True)
 
-    before: Callable[[], None] = forget
     return Service(
         name=name,
         command=_command("worker"),
         environment=environment | {"PERDURE_READY_FILE": str(sign)},
         log=folder / "logs" / f"{name}.log",
         probe=is_ready,
-        before=before,
+        before=forget,
     )
 
 

@@ -58,8 +58,10 @@ class Tally:
     def begin(self, name: str) -> Phase:
         """Begin a phase, which ends the one before."""
         self.end()
-        self.phases.append(Phase(name))
         self._began = self._clock()
+        if not self.phases:
+            self._answered_at = self._began
+        self.phases.append(Phase(name))
         return self.now
 
     def end(self) -> None:

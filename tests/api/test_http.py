@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 import uuid
 from dataclasses import replace
 from types import SimpleNamespace
@@ -229,6 +231,19 @@ async def test_process_without_temporal_takes_requests_and_says_what_it_lacks(
     assert (ready.status_code, all_of_it.status_code) == (200, 503)
     assert (ready.json()["status"], ready.json()["temporal"]) == ("degraded", "unavailable")
     assert (await stranger.get("/ready")).status_code == 200
+
+
+async def test_readiness_does_not_wait_for_a_temporal_that_is_silent(container: Container) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        hung = await Client.connect(address, lazy=True)
+        async with client_of(create_app(replace(container, temporal=hung)), None) as client:
+            began = time.monotonic()
+            ready = await client.get("/health/ready")
+
+    assert (ready.status_code, ready.json()["temporal"]) == (200, "unavailable")
+    # Probes wait for a second by default.
+    assert time.monotonic() - began < 1
 
 
 async def test_process_whose_database_lacks_revisions_takes_no_requests(
