@@ -306,9 +306,12 @@ def test_runs_are_listed_with_what_they_did(server: HTTPServer, run: Run) -> Non
     assert "503 from the source (attempt 3)" in result.out
 
 
-def test_failed_run_shows_place_traceback_and_log(server: HTTPServer, run: Run) -> None:
+@pytest.mark.parametrize("message", ["a/syncs/b.py:3: boom", "a/syncs/b.py: boom", "boom"])
+def test_failed_run_shows_place_traceback_and_log(
+    server: HTTPServer, run: Run, message: str
+) -> None:
     place = {"file": "a/syncs/b.py", "line": 3}
-    error = {"type": "x", "message": "a/syncs/b.py:3: boom", "traceback": "T", **place}
+    error = {"type": "x", "message": message, "traceback": "T", **place}
     logs = [{"at": "2026-11-22T06:27:11Z", "level": "warn", "message": "careful", "data": None}]
     server.expect_request(f"/runs/{RUN['id']}").respond_with_json(
         {**RUN, "status": "failed", "error": error, "logs": logs}

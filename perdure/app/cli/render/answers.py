@@ -305,8 +305,9 @@ def failure_of_run(answer: JsonObject) -> None:
     """Print why a run failed, if it did."""
     error = answer.get("error")
     if error:
-        place = f"{error['file']}:{error.get('line')}: " if error.get("file") else ""
-        message = str(error["message"]).removeprefix(place)
+        file, message = error.get("file"), str(error["message"])
+        place = f"{file}:{error.get('line')}: " if file else ""
+        message = message.removeprefix(place).removeprefix(f"{file}: ")
         show(Text("\nError  ", style="red") + plain_lines(f"{place}{message}"))
         # Without a line of the script it says nothing that the message does not.
         if 'File "' in str(error.get("traceback")):
