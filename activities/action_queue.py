@@ -9,6 +9,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.action_turns import let_in
+from activities.run_counts import count_end
 from activities.runs import FinishRunInput, run_start
 from activities.webhook_outbox import WebhookOutbox
 from perdure.clock import utcnow
@@ -95,7 +96,7 @@ class ActionQueueActivities:
             await self._database.runs.moved(
                 run.id, activity.info().workflow_run_id or run.id, conn=conn
             )
-            first = await self._database.runs.finish(
+            end = await self._database.runs.finish(
                 context.run_id,
                 finish.status,
                 finished_at=utcnow(),
@@ -105,9 +106,10 @@ class ActionQueueActivities:
             # What was told by whoever settled it is not told again.
             told = await (
                 self._outbox.action_ended(run, conn=conn)
-                if first
+                if end
                 else self._outbox.written(environment_id, conn=conn)
             )
+        count_end(end)
         await let_in(self._database, self._client, environment_id, [context.workflow_id])
         return EndedAction(deliveries=[str(delivery) for delivery in told])
 

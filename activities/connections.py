@@ -60,6 +60,8 @@ class ConnectionRef(Payload):
     Attributes:
         key: Its row id, None where it is not known; a later one of the same name has another.
         version: The least version of its credentials that will do.
+        environment: Name of the environment, for logs.
+        script: Script that asks, for logs.
     """
 
     environment_id: int
@@ -67,6 +69,8 @@ class ConnectionRef(Payload):
     connection_id: str
     key: int | None = None
     version: int = 0
+    environment: str = ""
+    script: str = ""
 
     @property
     def name(self) -> tuple[int, str, str]:

@@ -54,6 +54,7 @@ from perdure.errors import (
     UnavailableError,
 )
 from perdure.ids import ConnectionKey
+from perdure.observability.metrics import CREDENTIAL_REFRESHES
 from perdure.providers.provider import Provider
 from perdure.providers.provider_catalog import ProviderCatalog
 from perdure.records.canonical import JsonObject
@@ -336,6 +337,7 @@ class CredentialKeeper:
             await self._fail(connection, provider, lease, seen, error)
         else:
             await self._put(connection, lease, renewed, seen.revision, asked_at)
+            _count(connection, "refreshed")
             log.info("credentials_refreshed", **_names(connection))
 
     async def _renewed(
@@ -416,6 +418,7 @@ class CredentialKeeper:
                     occasion=f"refresh/{failure.id}",
                     conn=conn,
                 )
+        _count(connection, "refused" if lasting else "failed")
         log.warning(
             "credentials_not_refreshed",
             failure=failure.id,
@@ -458,6 +461,10 @@ def _names(connection: Connection) -> dict[str, str | int]:
         "integration": connection.integration,
         "provider": connection.provider,
     }
+
+
+def _count(connection: Connection, outcome: str) -> None:
+    CREDENTIAL_REFRESHES.add(integration=connection.integration, outcome=outcome)
 
 
 def _note_unheard(flight: asyncio.Task[StoredCredentials]) -> None:

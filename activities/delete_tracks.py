@@ -9,6 +9,7 @@ from perdure.db.database import Database
 from perdure.db.delete_tracks import DeleteTrack
 from perdure.db.record_writes import ModelCounts, RecordSet
 from perdure.ids import ConnectionKey
+from perdure.observability.metrics import RECORDS
 from perdure.temporal.payloads import Payload, RunContext
 
 __all__ = [
@@ -71,6 +72,8 @@ class DeleteAbsent(Payload):
         track_id: The track.
         place: As `Weighed`.
         run_id: Who deletes.
+        environment: Name of its environment.
+        integration: Its integration.
         counted: Whether it is the run of a sync, whose counts grow.
         shown: Most ids to return.
     """
@@ -80,6 +83,8 @@ class DeleteAbsent(Payload):
     run_id: str
     counted: bool = True
     shown: int = 0
+    environment: str = ""
+    integration: str = ""
 
 
 class AbsentDeleted(Payload):
@@ -235,5 +240,12 @@ class DeleteTrackActivities:
                     await self._database.runs.add_counts(
                         wanted.run_id, track.target.model, counts, conn=conn
                     )
+            RECORDS.add(
+                deleted,
+                environment=wanted.environment,
+                integration=wanted.integration,
+                model=track.target.model,
+                outcome="deleted",
+            )
             after_id = ids[-1]
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -11,6 +12,7 @@ from activities.connections import ConnectionRef, ConnectionResolver, ResolvedCo
 from activities.exchanges import ExchangeLog
 from activities.heartbeat import heartbeating
 from perdure.errors import CredentialsError, UpstreamError
+from perdure.observability.metrics import PAGE_SECONDS, PROVIDER_WAIT_SECONDS
 from perdure.proxy.client import Observer, ProxyClient
 from perdure.proxy.pagination import Page, PageState
 from perdure.proxy.requests import HttpRequest, HttpResponse, merge_paginate
@@ -178,7 +180,10 @@ class HttpActivities:
                 observe=observe,
             )
 
-        return await self._answer(call, fetch)
+        began = time.perf_counter()
+        page = await self._answer(call, fetch)
+        PAGE_SECONDS.record(time.perf_counter() - began, integration=call.connection.integration)
+        return page
 
     async def _answer(self, call: ProxyInput, attempt: _Attempt[AnswerT]) -> AnswerT:
         """Make an attempt; where the API refuses the credentials, a second one with others."""
@@ -204,6 +209,10 @@ class HttpActivities:
                 return await attempt(target, observe)
             except UpstreamError as error:
                 _note(error, target)
+                if error.retry_after is not None:
+                    PROVIDER_WAIT_SECONDS.record(
+                        error.retry_after, integration=call.connection.integration
+                    )
                 raise
 
     async def _renewed(

@@ -12,6 +12,7 @@ from typing import Any
 from temporalio import activity
 
 from activities.heartbeat import heartbeating
+from activities.run_counts import count_records
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
 from perdure.db.record_writes import (
@@ -333,6 +334,7 @@ class RecordActivities:
                 await self._database.run_batches.note(
                     context.run_id, note, batch.model, counts, conn=conn
                 )
+        count_records(context, batch.model, counts)
         return BatchOutcome(
             counts=dict(counts),
             duplicates=tuple(id_ for result in results for id_ in result.duplicates),

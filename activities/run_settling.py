@@ -15,6 +15,7 @@ from activities.action_turns import let_in
 from activities.bundles import BundleCache
 from activities.executions import execution_of, outcome_of
 from activities.outcomes import Outcome
+from activities.run_counts import count_end
 from activities.webhook_outbox import WebhookOutbox
 from perdure.clock import utcnow
 from perdure.db.database import Database
@@ -66,10 +67,10 @@ class RunSettling:
         execution = found.run_id if found and found.run_id else run.id
         passes_on = False
         async with self._database.transaction() as conn:
-            first = await self._database.runs.finish(
+            end = await self._database.runs.finish(
                 run.id, outcome.status, finished_at=ended_at, error=outcome.error, conn=conn
             )
-            if first:
+            if end:
                 await self._database.runs.moved(run.id, execution, conn=conn)
                 await self._database.locks.release_all(run.id, conn=conn)
                 # The maintenance sends what nobody sent. A step settles many runs.
@@ -79,6 +80,7 @@ class RunSettling:
                         await self._tell_of_sync(run, step, conn)
                     case WorkflowType.ACTION:
                         passes_on = await self._leave_queue(run, step, conn)
+        count_end(end)
         if passes_on:
             await let_in(self._database, self._client, run.environment_id)
         return outcome.status

@@ -12,6 +12,7 @@ from temporalio.client import Client
 
 from activities.bundles import BundleCache, script_files
 from activities.erasure import Erasure
+from activities.run_counts import count_end
 from activities.run_settling import RunSettling
 from activities.webhook_outbox import WebhookOutbox
 from config.project import Sync as DeclaredSync
@@ -26,6 +27,7 @@ from perdure.errors import NotFoundError
 from perdure.ids import BASE_VARIANT, BundleHash, ConnectionKey, EnvironmentId, shadow_variant
 from perdure.nango import LoggerLevel
 from perdure.nango.values import LOG_LEVELS
+from perdure.observability.metrics import SCHEDULE_LAG_SECONDS
 from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import HistoryLimits, Payload, RunContext, SyncInput
@@ -53,10 +55,15 @@ LOG_LEVEL_VARIABLE = "NANGO_LOGGER_LEVEL"
 
 
 class StartSyncInput(Payload):
-    """A sync run that begins."""
+    """A sync run that begins.
+
+    Attributes:
+        due_at: When its schedule wanted it to, None where no schedule did.
+    """
 
     sync: SyncInput
     started_at: datetime
+    due_at: datetime | None = None
 
 
 class FinishRunInput(Payload):
@@ -183,6 +190,10 @@ class RunActivities:
             which happens to a run that was scheduled a moment before they were deleted. With
             `blocked_by` the run has nothing to do: a run of the sync that was retried is under way.
         """
+        if start.due_at is not None and activity.info().attempt == 1:
+            SCHEDULE_LAG_SECONDS.record(
+                (utcnow() - start.due_at).total_seconds(), integration=start.sync.integration
+            )
         while True:
             pinned = await self._pinned(start.sync)
             if pinned is None:
@@ -212,8 +223,10 @@ class RunActivities:
         """Note the start of a run that was cancelled meanwhile, and that it was."""
         context = await self.start_sync(start)
         if context is not None:
-            await self._database.runs.finish(
-                context.run_id, RunStatus.CANCELLED, finished_at=utcnow()
+            count_end(
+                await self._database.runs.finish(
+                    context.run_id, RunStatus.CANCELLED, finished_at=utcnow()
+                )
             )
 
     @activity.defn
@@ -230,7 +243,7 @@ class RunActivities:
             await self._database.runs.moved(
                 context.run_id, activity.info().workflow_run_id or context.run_id, conn=conn
             )
-            await self._database.runs.finish(
+            end = await self._database.runs.finish(
                 context.run_id,
                 finish.status,
                 finished_at=utcnow(),
@@ -250,6 +263,7 @@ class RunActivities:
                 EnvironmentId(context.environment_id), context.run_id, conn=conn
             )
             told = await self._outbox.sync_ended(context, run, conn=conn)
+        count_end(end)
         return FinishedRun(
             counts={model: dict(counts) for model, counts in run.counts.items()},
             deliveries=[str(delivery) for delivery in told],
@@ -268,9 +282,10 @@ class RunActivities:
             await self._database.runs.start(run, conn=conn)
             if info.workflow_id == run.workflow_id:
                 await self._database.runs.moved(run.id, info.workflow_run_id or run.id, conn=conn)
-            await self._database.runs.finish(
+            end = await self._database.runs.finish(
                 run.id, finish.status, finished_at=utcnow(), error=finish.error, conn=conn
             )
+        count_end(end)
 
     @activity.defn
     async def retried_at(self, run_id: str) -> datetime | None:

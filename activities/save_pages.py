@@ -35,6 +35,7 @@ from activities.records import (
     duplicates_text,
     ignored_text,
 )
+from activities.run_counts import count_records
 from activities.step_modules import StepModules
 from perdure.clock import utcnow
 from perdure.db.database import Database
@@ -325,7 +326,8 @@ class _Slice:
             (write,) = prepared.writes
             if write.write_page is not None:
                 move = self._database.run_cursors.move(self._key, self._claim, state=place)
-                _, moved = await write.write_page(move)
+                saved, moved = await write.write_page(move)
+                count_records(self._call.context, self._call.model, saved.counts)
                 return RunCursor(place, state is None, moved.pages, 0, moved.counts)
         counts = ModelCounts(added=0, updated=0, deleted=0, unchanged=0)
         async with self._database.transaction() as conn:
@@ -344,6 +346,7 @@ class _Slice:
             await self._database.runs.append_logs(
                 self._call.context.run_id, self._log_lines(lines, number), conn=conn
             )
+        count_records(self._call.context, self._call.model, counts)
         return cursor
 
     def _remarks(self, result: BatchResult) -> list[tuple[LogLevel, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from temporalio.client import Client
 
 from activities.endings import end_workflow
+from activities.run_counts import count_end
 from activities.sync_schedules import Execution, SyncSchedules
 from perdure.clock import utcnow
 from perdure.db.database import Database
@@ -133,4 +134,6 @@ class SyncRuns:
     async def _finish(self, rows: Iterable[Run]) -> None:
         """Note the end of runs that could not say so themselves; the end that one told counts."""
         for run in rows:
-            await self._database.runs.finish(run.id, RunStatus.CANCELLED, finished_at=utcnow())
+            count_end(
+                await self._database.runs.finish(run.id, RunStatus.CANCELLED, finished_at=utcnow())
+            )

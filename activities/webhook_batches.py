@@ -15,12 +15,13 @@ import structlog
 from temporalio import activity
 
 from activities.records import BatchInput, BatchVerb, RecordActivities
+from activities.run_counts import count_end, count_records
 from activities.runs import LogEntry, run_start
 from activities.webhook_tasks import WebhookTaskActivities
 from perdure.clock import utcnow
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
-from perdure.db.runs import EndedRun, LogLine
+from perdure.db.runs import EndedRun, LogLine, RunEnd, RunStatus
 from perdure.db.webhook_events import TaskStatus
 from perdure.errors import PerdureError, UnavailableError
 from perdure.ids import ConnectionKey, EnvironmentId
@@ -194,6 +195,10 @@ class WebhookBatchActivities:
         total: Counts = {}
         for one in counts:
             add_counts(total, one)
+        for webhook in new:
+            count_end(_ended_well(context, webhook))
+        for model, done in total.items():
+            count_records(context, model, done)
         return CommittedWebhooks(count=len(taken), counts=total)
 
     async def _begun(self, context: RunContext) -> RunContext | None:
@@ -260,6 +265,19 @@ class WebhookBatchActivities:
             finished_at=ended_at,
             conn=conn,
         )
+
+
+def _ended_well(context: RunContext, webhook: HeldWebhook) -> RunEnd:
+    return RunEnd(
+        environment=context.environment,
+        integration=context.integration,
+        kind=context.kind,
+        script=context.script,
+        status=RunStatus.SUCCESS,
+        started_at=webhook.started_at,
+        finished_at=utcnow(),
+        dry_run=False,
+    )
 
 
 def _until(webhooks: Sequence[HeldWebhook], known: dict[int, bool]) -> Sequence[HeldWebhook]:

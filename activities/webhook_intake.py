@@ -19,8 +19,15 @@ from perdure.db.integrations import WebhookEndpoint
 from perdure.db.pool import DbConnection
 from perdure.db.webhook_arrivals import NewEvent, NewTask, WantedTargets, WebhookTarget
 from perdure.db.webhook_events import OpenConnection, WebhookEvent
-from perdure.errors import ConflictError, NotFoundError, PerdureError
+from perdure.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    PerdureError,
+    UnauthorizedError,
+)
 from perdure.ids import EnvironmentId
+from perdure.observability.metrics import RECEIVED_WEBHOOKS
 from perdure.providers.provider_catalog import ProviderCatalog
 from perdure.providers.webhook_rules import ChallengeRule, WebhookRules, webhook_rules
 from perdure.webhooks.forwarding import forwarded
@@ -116,13 +123,16 @@ class WebhookIntake:
         endpoint, rules = address.endpoint, address.rules
         if rules is None:
             return Taken(endpoint.environment, has_rules=False)
-        challenge = asked_challenge(rules, webhook)
-        if challenge is None or challenge.signed:
-            verify(rules, webhook, endpoint.secret, now=utcnow())
-        webhook = kept(rules, webhook)
-        if challenge is not None:
-            return await self._challenged(endpoint, challenge, webhook)
-        return await self._written(endpoint, rules, webhook)
+        outcome = "failed"
+        try:
+            taken = await self._taken(endpoint, rules, webhook)
+            outcome = "taken"
+        except (UnauthorizedError, InvalidInputError):
+            outcome = "refused"
+            raise
+        finally:
+            RECEIVED_WEBHOOKS.add(integration=endpoint.integration.unique_key, outcome=outcome)
+        return taken
 
     async def again(self, environment: str, event: WebhookEvent) -> Taken:
         """Have an event handled as if it had come now.
@@ -155,6 +165,17 @@ class WebhookIntake:
             connections=_connections(endpoint, routed.tasks),
             deliveries=tuple(deliveries),
         )
+
+    async def _taken(
+        self, endpoint: WebhookEndpoint, rules: WebhookRules, webhook: IncomingWebhook
+    ) -> Taken:
+        challenge = asked_challenge(rules, webhook)
+        if challenge is None or challenge.signed:
+            verify(rules, webhook, endpoint.secret, now=utcnow())
+        webhook = kept(rules, webhook)
+        if challenge is not None:
+            return await self._challenged(endpoint, challenge, webhook)
+        return await self._written(endpoint, rules, webhook)
 
     async def _addresses(self, asked: Sequence[tuple[str, str]]) -> list[_Address | Exception]:
         different = list(dict.fromkeys(asked))

@@ -12,6 +12,7 @@ from activities.bundles import BundleCache
 from activities.erasure import Erasure
 from activities.heartbeat import heartbeating
 from activities.outcomes import Outcome, failed_outcome
+from activities.run_counts import count_end
 from activities.runs import RunStatus, log_level_of, run_start
 from config.project import Sync
 from perdure.clock import utcnow
@@ -196,7 +197,7 @@ class WebhookTaskActivities:
             await self._database.runs.moved(
                 context.run_id, activity.info().workflow_run_id or context.run_id, conn=conn
             )
-            await self._database.runs.finish(
+            end = await self._database.runs.finish(
                 context.run_id, finish.status, finished_at=ended_at, error=finish.error, conn=conn
             )
             await self._database.webhook_events.end(
@@ -206,6 +207,7 @@ class WebhookTaskActivities:
                 error=finish.error,
                 conn=conn,
             )
+        count_end(end)
 
     @activity.defn
     async def lose_webhook(self, lost: LostWebhook) -> None:
@@ -223,7 +225,7 @@ class WebhookTaskActivities:
                 await self._note(webhook.task_id, failed_outcome(error))
 
     async def _note(self, task_id: int, outcome: Outcome) -> None:
-        ended_at = utcnow()
+        ended_at, end = utcnow(), None
         async with self._database.transaction() as conn:
             run_id = await self._database.webhook_events.end_open(
                 task_id,
@@ -234,9 +236,10 @@ class WebhookTaskActivities:
             )
             if run_id is not None:
                 await self._database.locks.release_all(run_id, conn=conn)
-                await self._database.runs.finish(
+                end = await self._database.runs.finish(
                     run_id, outcome.status, finished_at=ended_at, error=outcome.error, conn=conn
                 )
+        count_end(end)
 
     async def _begun(self, task: TaskInFull, context: RunContext) -> RunContext | None:
         """Note the beginning; None where a deploy, a deletion or another run came in between."""

@@ -18,6 +18,7 @@ from perdure.db.database import Database
 from perdure.db.webhook_deliveries import Delivery, DeliveryAttempt, DeliveryStatus
 from perdure.errors import InvalidInputError, NotFoundError, UpstreamError
 from perdure.ids import ConnectionKey
+from perdure.observability.metrics import WEBHOOK_AGE_SECONDS, WEBHOOK_ATTEMPTS
 from perdure.providers.provider_catalog import ProviderCatalog
 from perdure.proxy.bodies import RequestBody
 from perdure.proxy.exchange import NetworkError, OutgoingRequest, Transport
@@ -170,12 +171,14 @@ class WebhookActivities:
             await self._note(
                 delivery, DeliveryAttempt(at, None, error.message), DeliveryStatus.FAILED
             )
+            _count(delivery, "refused")
             raise
         await self._note(
             delivery,
             DeliveryAttempt(at, receipt.status, receipt.error),
             _STATUSES[receipt.verdict],
         )
+        _count(delivery, receipt.verdict)
         if receipt.verdict != "delivered":
             raise UpstreamError(
                 f"{target.host}: {receipt.error}",
@@ -211,6 +214,7 @@ class WebhookActivities:
             body=RequestBody(body, headers["content-type"]),
             timeout_s=ATTEMPT_SECONDS,
             follow_redirects=False,
+            purpose="webhook",
         )
         try:
             answer = await self._transport.send(request)
@@ -234,3 +238,8 @@ class WebhookActivities:
                     "attempt": activity.info().attempt,
                 },
             )
+
+
+def _count(delivery: Delivery, outcome: str) -> None:
+    WEBHOOK_ATTEMPTS.add(type=delivery.type, outcome=outcome)
+    WEBHOOK_AGE_SECONDS.record((utcnow() - delivery.created_at).total_seconds(), outcome=outcome)

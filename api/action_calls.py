@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
@@ -26,6 +26,7 @@ from activities.actions import (
 )
 from activities.bundles import script_files
 from activities.outcomes import failed_outcome
+from activities.run_counts import count_end
 from activities.runs import LOG_LEVEL_VARIABLE, as_log_level, log_level_of, run_start
 from api.background import AppTasks
 from api.dependencies import Dependencies
@@ -66,6 +67,8 @@ _LAST_SECONDS = 3.0
 _ENDING = timedelta(seconds=10)
 
 _INVALID = frozenset({"invalid_action_input", "invalid_action_output"})
+
+ResultT = TypeVar("ResultT")
 
 log = structlog.get_logger(__name__)
 
@@ -330,21 +333,18 @@ async def _completed(deps: Dependencies, started: StartedAction) -> ActionResult
     except WorkflowFailureError as failure:
         outcome = failed_outcome(failure)
         if context is not None:
-            await _recorded(
-                runs.note_end(
-                    context.run_id, outcome.status, finished_at=utcnow(), error=outcome.error
-                ),
-                context,
+            end = runs.note_end(
+                context.run_id, outcome.status, finished_at=utcnow(), error=outcome.error
             )
+            count_end(await _recorded(end, context))
         raise _failed(started.id, outcome.error) from failure
     except (RPCError, RuntimeError) as error:
         if unavailable(error) is None:
             raise
         raise _unknown(started, "Temporal went away") from error
     if context is not None:
-        await _recorded(
-            runs.note_end(context.run_id, RunStatus.SUCCESS, finished_at=utcnow()), context
-        )
+        end = runs.note_end(context.run_id, RunStatus.SUCCESS, finished_at=utcnow())
+        count_end(await _recorded(end, context))
     return result
 
 
@@ -362,13 +362,14 @@ async def _result(deps: Dependencies, started: StartedAction) -> ActionResult:
         await beginning
 
 
-async def _recorded(write: Awaitable[object], context: RunContext) -> None:
+async def _recorded(write: Awaitable[ResultT], context: RunContext) -> ResultT | None:
     # What the action did is done: its caller hears of it even if we cannot write it down, and
     # whoever looks at the run later finds out from Temporal.
     try:
-        await write
+        return await write
     except UnavailableError as error:
         log.warning("run_not_recorded", run_id=context.run_id, code=error.code)
+        return None
 
 
 def _unknown(started: StartedAction, why: str) -> ApiError:

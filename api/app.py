@@ -25,7 +25,7 @@ from api.mcp import McpEndpoint
 from api.openapi import openapi_document, operation_id
 from api.permission import check_permission
 from api.rate_limit import RateLimit
-from api.requests import LimitBody, ObserveRequest
+from api.requests import NO_TELEMETRY, LimitBody, ObserveRequest
 from api.routers import (
     actions,
     api_keys,
@@ -157,6 +157,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         openapi_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
         generate_unique_id_function=operation_id,
         dependencies=[Depends(check_permission)],
         responses={"default": {"model": ErrorEnvelope, "description": "It failed."}},

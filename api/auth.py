@@ -20,6 +20,7 @@ from api.dependencies import Dependencies
 from api.errors import ApiError
 from api.rate_limit import RateLimit, Usage
 from perdure.errors import PerdureError, UnauthorizedError
+from perdure.observability.metrics import API_REFUSALS
 
 __all__ = ["Authenticate"]
 
@@ -80,10 +81,15 @@ class Authenticate:
             await self._app(scope, receive, send)
             return
         state = scope["state"]
-        access, state["environment"] = await self._gate.open(self._key(scope))
+        try:
+            access, state["environment"] = await self._gate.open(self._key(scope))
+        except UnauthorizedError:
+            API_REFUSALS.add(reason="key")
+            raise
         state["access"] = access
         usage = self._rate_limit.count(access.bucket) if self._rate_limit else None
         if usage is not None and usage.exceeded:
+            API_REFUSALS.add(reason="limit")
             raise _too_many(scope, usage)
 
         async def told_send(message: Message) -> None:

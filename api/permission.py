@@ -15,6 +15,7 @@ from api.access import Access
 from api.dependencies import Deps
 from api.scopes import EVERYTHING, RULES, Rule
 from perdure.errors import UnauthorizedError
+from perdure.observability.metrics import API_REFUSALS
 
 __all__ = ["check_permission", "rule_of"]
 
@@ -34,7 +35,8 @@ async def check_permission(request: Request, deps: Deps) -> None:
         ApiError: 403 `forbidden`.
         UnauthorizedError: `missing_auth_header`, the endpoint is not open, though its path is.
     """
-    rule = rule_of(request.method, request.scope["route"].path)
+    request.state.route = path = request.scope["route"].path
+    rule = rule_of(request.method, path)
     if rule.scopes is None:
         return
     access: Access | None = getattr(request.state, "access", None)
@@ -51,7 +53,8 @@ async def check_permission(request: Request, deps: Deps) -> None:
             subject=await _subject(request, rule),
             request_id=request.state.request_id,
         )
-    if rule.scopes:
+    if rule.scopes and not access.allows(*rule.scopes):
+        API_REFUSALS.add(reason="scope")
         access.require(*rule.scopes)
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from activities.connections import ConnectionRef, ConnectionResolver, ResolvedConnection
 from perdure.errors import UpstreamError
+from perdure.observability.metrics import PROVIDER_WAIT_SECONDS
 from perdure.proxy.auth import secrets_of
 from perdure.proxy.bodies import RequestBody
 from perdure.proxy.client import ProxyClient
@@ -106,7 +107,8 @@ class ProxyCalls:
             try:
                 answer = await self._attempt(call, target)
             except UpstreamError as error:
-                wait = self._wait(call, error.retryable, error.retry_after, waited)
+                asked = error.retry_after
+                wait = self._wait(call, error.retryable, asked, waited)
                 if wait is None:
                     raise
             else:
@@ -120,9 +122,12 @@ class ProxyCalls:
                     continue
                 rule = target.provider.proxy.retry.in_body
                 decision = await answer.decision(look_into_body=rule is not None)
-                wait = self._wait(call, decision.retry, decision.delay, waited)
+                asked = decision.delay
+                wait = self._wait(call, decision.retry, asked, waited)
                 if wait is None:
                     return answer, target
+            if asked is not None:
+                PROVIDER_WAIT_SECONDS.record(asked, integration=call.ref.integration)
             await call.stack.aclose()
             waited += wait
             call.repeated += 1

@@ -8,6 +8,8 @@ import time
 import uuid
 
 import structlog
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry.trace import Span, Status, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,14 +17,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.connect_paths import CONNECT_FOLDERS, CONNECT_PATHS
 from api.errors import ApiError, error_response
+from perdure.observability.metrics import API_REQUEST_SECONDS, API_REQUESTS
+from perdure.observability.tracing import request_span
+from perdure.proxy.requests import METHODS
 
-__all__ = ["PASSING_PATH", "LimitBody", "ObserveRequest"]
+__all__ = ["NO_TELEMETRY", "PASSING_PATH", "LimitBody", "ObserveRequest"]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # What stands for a key in the address of the codec endpoint; see `api.codec_session`.
 _SESSION = re.compile(r"^/codec/[^/]+/")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/ready"})
+# What is served beside the routes of `api.routers`.
+_UNROUTED = ("/dashboard", "/mcp", "/webhook")
 
 _MAX_STRANGER_BYTES = 256 * 1024
 # What nobody needs a key for, and what is read before anybody looks at a token.
@@ -30,6 +37,14 @@ _STRANGERS = ("/codec/session", "/dashboard/sign-in", *CONNECT_FOLDERS)
 
 PASSING_PATH = "/proxy/"
 """What comes below belongs to a provider: bodies pass through, and paths may hold secrets."""
+
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
+"""Turns off what FastAPI tells by itself: queries, in which codes and tokens of logins stand."""
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +77,11 @@ class ObserveRequest:
                 MutableHeaders(scope=message).setdefault("x-request-id", request_id)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        caller = request.headers if "authorization" in request.headers else None
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            request_span(_method(request), caller) as span,
+        ):
             try:
                 await self._app(scope, receive, observed_send)
             except asyncio.CancelledError:
@@ -76,7 +95,10 @@ class ObserveRequest:
                     raise
                 await error_response(error, request)(scope, receive, observed_send)
             finally:
-                _log_outcome(request, status, time.perf_counter() - began)
+                seconds = time.perf_counter() - began
+                _log_outcome(request, status, seconds)
+                _count(request, status, seconds)
+                _tell(span, request, status)
 
 
 def _cut_off(request: Request) -> ApiError:
@@ -151,6 +173,41 @@ def _log_outcome(request: Request, status: int, seconds: float) -> None:
         error=getattr(request.state, "error_code", None),
         duration_ms=round(seconds * 1000, 1),
     )
+
+
+def _count(request: Request, status: int, seconds: float) -> None:
+    if getattr(request.state, "is_internal", False):
+        return
+    method, route = _method(request), _route(request)
+    API_REQUESTS.add(method=method, route=route, status=str(status))
+    API_REQUEST_SECONDS.record(seconds, method=method, route=route)
+
+
+def _tell(span: Span, request: Request, status: int) -> None:
+    route = _route(request)
+    span.update_name(f"{_method(request)} {route}")
+    span.set_attributes(
+        {
+            "http.route": route,
+            "http.response.status_code": status,
+            "perdure.request_id": request.state.request_id,
+        }
+    )
+    if error := getattr(request.state, "error_code", None):
+        span.set_attribute("error.type", error)
+    if status >= 500:
+        span.set_status(Status(StatusCode.ERROR))
+
+
+def _method(request: Request) -> str:
+    return request.method if request.method in METHODS else "other"
+
+
+def _route(request: Request) -> str:
+    path = request.url.path
+    folder = next((each for each in _UNROUTED if path.startswith(each)), "none")
+    route: str = getattr(request.state, "route", folder)
+    return route
 
 
 def _shown(path: str) -> str:

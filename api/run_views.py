@@ -19,6 +19,7 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionSta
 from temporalio.exceptions import FailureError
 
 from activities.executions import execution_of, outcome_of
+from activities.run_counts import count_end
 from api.dependencies import Dependencies
 from api.temporal import temporal_answers
 from config.settings import Settings
@@ -118,8 +119,10 @@ async def _view_running(deps: Dependencies, run: Run, limit: timedelta) -> RunVi
             run, status=outcome.status, finished_at=ended_at, error=_as_object(outcome.error)
         )
         return RunView(ended)
-    await deps.database.runs.finish(
-        run.id, outcome.status, finished_at=ended_at, error=outcome.error
+    count_end(
+        await deps.database.runs.finish(
+            run.id, outcome.status, finished_at=ended_at, error=outcome.error
+        )
     )
     return RunView(await deps.database.runs.get(run.environment_id, run.id))
 

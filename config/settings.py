@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 __all__ = ["ClientSettings", "Settings"]
@@ -76,6 +76,20 @@ class Settings(BaseSettings):
         description=(
             "Requests that a key may make in a minute, in each API process; default no limit."
         ),
+    )
+    metrics_address: str | None = Field(
+        default=None,
+        description=(
+            "`IP:port` at which this process serves `/metrics` to Prometheus, without a key; "
+            "default not at all."
+        ),
+    )
+    traces_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+        ),
+        description="Where traces go, by OTLP over HTTP; default nowhere.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"

@@ -110,7 +110,8 @@ class RunSync:
         return await to_the_end(self._finish(context, nango, RunStatus.SUCCESS))
 
     async def _start(self, sync: SyncInput, priority: Priority) -> RunContext | None:
-        start = StartSyncInput(sync=sync, started_at=workflow.now())
+        due_at = workflow.info().typed_search_attributes.get(SearchAttribute.DUE_AT)
+        start = StartSyncInput(sync=sync, started_at=workflow.now(), due_at=due_at)
         try:
             return await run_step(
                 RunActivities.start_sync,

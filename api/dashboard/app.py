@@ -30,6 +30,7 @@ from api.dashboard.rendering import HEADERS, Page, render
 from api.dashboard.session import end_session
 from api.dashboard.visit import SignedOutError, StrangeFormError
 from api.rate_limit import RateLimit
+from api.requests import NO_TELEMETRY
 
 __all__ = ["create_dashboard"]
 
@@ -56,7 +57,7 @@ _SIGN_INS = 20
 
 def create_dashboard(api: FastAPI) -> FastAPI:
     """Return the dashboard of an API; whoever calls mounts it at `/dashboard`."""
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
     app.state.api = api
     app.state.dependencies = api.state.dependencies
     app.state.sign_ins = RateLimit(_SIGN_INS)

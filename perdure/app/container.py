@@ -15,10 +15,14 @@ from activities.credential_keeper import CredentialKeeper
 from activities.sync_schedules import SyncSchedules
 from activities.webhook_intake import WebhookIntake
 from config.settings import Settings
+from perdure.app.pool_watch import watching_pool
 from perdure.auth.tokens import TokenClient
 from perdure.crypto.keyring import KeyRing
 from perdure.db.database import Database
 from perdure.errors import StartupError
+from perdure.observability.exposition import serve_metrics
+from perdure.observability.outbound import watched
+from perdure.observability.tracing import open_tracing
 from perdure.providers.provider_catalog import ProviderCatalog
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
@@ -71,6 +75,7 @@ def outbound(settings: Settings) -> HttpTransport:
             denied_networks=settings.outbound_denied_networks,
         ),
         max_body_bytes=settings.outbound_max_body_mb * 1024 * 1024,
+        watch=watched,
     )
 
 
@@ -122,13 +127,21 @@ async def open_container(
             encrypt=settings.encrypt_payloads,
             overrides=database.script_overrides,
         )
+        traces = await stack.enter_async_context(
+            open_tracing(name, endpoint=settings.traces_endpoint)
+        )
+        runtime = None
+        if settings.metrics_address is not None:
+            runtime = serve_metrics(settings.metrics_address, process=name)
+            await stack.enter_async_context(watching_pool(database))
         temporal = await connect(
             settings.temporal_address,
             namespace=settings.temporal_namespace,
-            plugin=PerdurePlugin(converter, watchdog),
+            plugin=PerdurePlugin(converter, watchdog, traces.interceptor if traces else None),
             api_key=api_key.get_secret_value() if api_key else None,
             tls=settings.temporal_tls,
             lazy=lazy,
+            runtime=runtime,
         )
         transport = await stack.enter_async_context(outbound(settings))
         bundles = BundleCache(database.bundles)

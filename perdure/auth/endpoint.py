@@ -159,6 +159,7 @@ def _outgoing(request: TokenRequest) -> OutgoingRequest:
     else:
         body = _body(request, params, content_type)
     return OutgoingRequest(
+        purpose="token",
         method=request.method,
         url=url,
         headers=headers,

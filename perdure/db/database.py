@@ -49,7 +49,22 @@ from perdure.db.webhook_deliveries import DeliveryStore
 from perdure.db.webhook_events import WebhookEventStore
 from perdure.db.webhook_settings import WebhookSettingsStore
 
-__all__ = ["Database"]
+__all__ = ["Database", "PoolUse"]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """Connections of a pool.
+
+    Attributes:
+        busy: How many somebody uses.
+        idle: How many are open and free.
+        most: How many there may be.
+    """
+
+    busy: int
+    idle: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +193,12 @@ class Database:
         """
         async with borrowed(self.pool) as conn, conn.transaction():
             yield conn
+
+    @property
+    def use(self) -> PoolUse:
+        """How much of the pool is in use at the moment."""
+        open_, idle = self.pool.get_size(), self.pool.get_idle_size()
+        return PoolUse(busy=open_ - idle, idle=idle, most=self.pool.get_max_size())
 
     async def missing_revisions(self) -> list[str]:
         """Return the revisions that this release needs and the database lacks, in order.

@@ -27,6 +27,7 @@ __all__ = [
     "LogLevel",
     "LogLine",
     "Run",
+    "RunEnd",
     "RunStart",
     "RunStatus",
     "RunStore",
@@ -98,16 +99,19 @@ UPDATE runs
 _RETRIED_AT = "SELECT retried_at FROM runs WHERE id = $1"
 
 _FINISH = """
-UPDATE runs SET status = $2, finished_at = $3, error = $4
- WHERE id = $1 AND finished_at IS NULL
+UPDATE runs r SET status = $2, finished_at = $3, error = $4
+  FROM environments e
+ WHERE r.id = $1 AND r.finished_at IS NULL AND e.id = r.environment_id
+RETURNING e.name, r.integration, r.kind, r.script, r.status, r.started_at, r.finished_at, r.dry_run
 """
 
 # The setting holds for the statement's own transaction, whose commit then waits for no disk.
 _NOTE_END = """
 WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true))
-UPDATE runs SET status = $2, finished_at = $3, error = $4
-  FROM unhurried
- WHERE id = $1 AND finished_at IS NULL
+UPDATE runs r SET status = $2, finished_at = $3, error = $4
+  FROM unhurried, environments e
+ WHERE r.id = $1 AND r.finished_at IS NULL AND e.id = r.environment_id
+RETURNING e.name, r.integration, r.kind, r.script, r.status, r.started_at, r.finished_at, r.dry_run
 """
 
 _ADD_ENDED = """
@@ -282,6 +286,25 @@ class EndedRun:
 
     start: RunStart
     counts: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """A run that has just ended.
+
+    Attributes:
+        environment: Name of its environment.
+        dry_run: Whether it only showed what it would do.
+    """
+
+    environment: str
+    integration: str | None
+    kind: str
+    script: str
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,7 +525,7 @@ class RunStore:
         finished_at: datetime,
         error: Mapping[str, Any] | None = None,
         conn: DbConnection | None = None,
-    ) -> bool:
+    ) -> RunEnd | None:
         """Note how a run ended. The first end counts.
 
         Args:
@@ -513,12 +536,12 @@ class RunStore:
             conn: Connection whose transaction this joins.
 
         Returns:
-            Whether this was the first end; False also for a run that is not known.
+            The end; None where there was one before, and for a run that is not known.
         """
         encoded = None if error is None else to_json(dict(error))
         async with borrowed(self._pool, conn) as connection:
-            tag = await connection.execute(_FINISH, run_id, status, finished_at, encoded)
-        return tag == "UPDATE 1"
+            row = await connection.fetchrow(_FINISH, run_id, status, finished_at, encoded)
+        return _end(row)
 
     async def note_end(
         self,
@@ -527,7 +550,7 @@ class RunStore:
         *,
         finished_at: datetime,
         error: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> RunEnd | None:
         """Do as `finish` while somebody waits: readers see it at once, the disk a moment later.
 
         Only for what Temporal can be asked for. If the machine loses its power in that moment, the
@@ -535,7 +558,8 @@ class RunStore:
         """
         encoded = None if error is None else to_json(dict(error))
         async with borrowed(self._pool) as connection:
-            await connection.execute(_NOTE_END, run_id, status, finished_at, encoded)
+            row = await connection.fetchrow(_NOTE_END, run_id, status, finished_at, encoded)
+        return _end(row)
 
     async def add_counts(
         self,
@@ -730,6 +754,22 @@ class RunStore:
             StoredLogLine(row["id"], row["at"], row["level"], row["message"], _decoded(row["data"]))
             for row in rows
         ]
+
+
+def _end(row: asyncpg.Record | None) -> RunEnd | None:
+    if row is None:
+        return None
+    environment, integration, kind, script, status, started_at, finished_at, dry_run = row
+    return RunEnd(
+        environment,
+        integration,
+        kind,
+        script,
+        RunStatus(status),
+        started_at,
+        finished_at,
+        dry_run,
+    )
 
 
 def run_of(row: asyncpg.Record) -> Run:

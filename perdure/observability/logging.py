@@ -16,6 +16,8 @@ from typing import Literal, Protocol
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from perdure.observability.tracing import current_trace
+
 __all__ = ["MASK", "LogSettings", "configure_logging", "mask_secrets"]
 
 MASK = "***"
@@ -60,6 +62,7 @@ def configure_logging(settings: LogSettings) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        _add_origin,
         mask_secrets,
     ]
     structlog.configure(
@@ -102,6 +105,16 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
         name: value if name in {"event", "exc_info"} else _masked(name, value, 0)
         for name, value in event.items()
     }
+
+
+def _add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Say to which trace a line belongs, and one of a workflow to which run."""
+    event.update(current_trace())
+    run = event.get("temporal_workflow")
+    if isinstance(run, Mapping):
+        for name in ("workflow_id", "run_id"):
+            event.setdefault(name, run.get(name))
+    return event
 
 
 def _masked(name: object, value: object, depth: int) -> object:

@@ -347,6 +347,8 @@ def _outgoing(
         secret_headers=injection.secret_headers,
         forward_headers_on_redirect=request.forward_headers_on_redirect
         or provider.proxy.forward_headers_on_redirect,
+        purpose="api",
+        provider=provider.name,
     )
     if injection.signer is None or not target.trusted:
         return outgoing

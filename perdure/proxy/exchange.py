@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from perdure.proxy.bodies import RequestBody
 from perdure.proxy.retry import NetworkFailure
@@ -18,6 +18,7 @@ __all__ = [
     "RawResponse",
     "StreamingTransport",
     "Transport",
+    "Watch",
 ]
 
 
@@ -53,6 +54,8 @@ class OutgoingRequest:
             that are not known to be harmless.
         forward_headers_on_redirect: Keep them all the same.
         follow_redirects: Whether a redirect is followed, or is the answer.
+        purpose: What it is for, for whoever watches.
+        provider: Name of the provider it is for, empty where it is for none.
     """
 
     method: str
@@ -63,6 +66,8 @@ class OutgoingRequest:
     secret_headers: frozenset[str] = frozenset()
     forward_headers_on_redirect: bool = False
     follow_redirects: bool = True
+    purpose: Literal["api", "token", "webhook", "fetch"] = "fetch"
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,13 @@ class NetworkError(Exception):
     def __init__(self, failure: NetworkFailure, message: str) -> None:
         super().__init__(message)
         self.failure = failure
+
+
+class Watch(Protocol):
+    """Is told of each request that goes over the wire, each redirect for itself."""
+
+    def __call__(self, request: OutgoingRequest) -> AbstractContextManager[Callable[[int], None]]:
+        """Open when the request leaves, to be told its status and closed when headers are there."""
 
 
 class Transport(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import cached_property, lru_cache
 from types import TracebackType
@@ -27,6 +27,7 @@ from perdure.proxy.exchange import (
     NetworkError,
     OutgoingRequest,
     RawResponse,
+    Watch,
 )
 from perdure.proxy.redirects import redirected
 from perdure.proxy.retry import NetworkFailure
@@ -53,6 +54,7 @@ class HttpTransport:
         max_body_bytes: Largest body of an answer that `send` returns, decompressed.
         ssl_context: Trusted certificates; those of the `certifi` package by default, or what
             `SSL_CERT_FILE` names.
+        watch: Is told of every request.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class HttpTransport:
         max_connections: int = 500,
         max_body_bytes: int = 100 * 1024 * 1024,
         ssl_context: ssl.SSLContext | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch or _nobody
         self._max_body_bytes = max_body_bytes
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl_context or httpx.create_ssl_context(),
@@ -131,7 +135,7 @@ class HttpTransport:
     async def _exchange(self, request: OutgoingRequest) -> AsyncGenerator[_Incoming, None]:
         url, headers, content = _on_the_wire(request)
         patience = request.timeout_s
-        with _named_failures():
+        with self._watch(request) as told, _named_failures():
             response = await self._pool.handle_async_request(
                 httpcore.Request(
                     method=request.method,
@@ -155,6 +159,7 @@ class HttpTransport:
                     },
                 )
             )
+            told(response.status)
         try:
             yield _Incoming(response)
         finally:
@@ -321,6 +326,14 @@ def _named_failures() -> Iterator[None]:
         raise NetworkError(
             NetworkFailure.INTERRUPTED, f"the connection broke off ({_words(error)})"
         ) from error
+
+
+@contextmanager
+def _nobody(_: OutgoingRequest) -> Iterator[Callable[[int], None]]:
+    yield _unheard
+
+
+def _unheard(_: int) -> None: ...
 
 
 def _words(error: Exception) -> str:

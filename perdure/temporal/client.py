@@ -11,6 +11,7 @@ from temporalio.api.operatorservice.v1 import (
 )
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
 from perdure.errors import StartupError, UnavailableError
@@ -30,6 +31,7 @@ async def connect(
     api_key: str | None = None,
     tls: bool = False,
     lazy: bool = False,
+    runtime: Runtime | None = None,
 ) -> Client:
     """Connect to a Temporal frontend.
 
@@ -40,13 +42,20 @@ async def connect(
         api_key: Key for Temporal Cloud.
         tls: Whether to speak TLS.
         lazy: Connect at the first call; workers cannot use such a client.
+        runtime: What the SDK runs on, None for the one that the process has anyway.
 
     Raises:
         StartupError: Nothing answers at the address.
     """
     try:
         return await Client.connect(
-            address, namespace=namespace, api_key=api_key, tls=tls, lazy=lazy, plugins=[plugin]
+            address,
+            namespace=namespace,
+            api_key=api_key,
+            tls=tls,
+            lazy=lazy,
+            plugins=[plugin],
+            runtime=runtime,
         )
     except RuntimeError as error:
         msg = f"Temporal does not answer at {address} (TEMPORAL_ADDRESS)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from opentelemetry import trace
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ActivityInboundInterceptor,
@@ -77,4 +78,5 @@ class _Activities(ActivityInboundInterceptor):
         try:
             return await self.next.execute_activity(input)
         except PerdureError as error:
+            trace.get_current_span().set_attribute("error.type", error.code)
             raise application_error(error) from error

@@ -63,7 +63,11 @@ class TaskQueue(StrEnum):
 
 
 class SearchAttribute:
-    """Typed keys by which runs are found in the Temporal UI; they hold no secret and no data."""
+    """Typed keys by which runs are found in the Temporal UI; they hold no secret and no data.
+
+    Attributes:
+        DUE_AT: Temporal's own; runs that a schedule has started have it.
+    """
 
     ENVIRONMENT = SearchAttributeKey.for_keyword("PerdureEnvironment")
     INTEGRATION = SearchAttributeKey.for_keyword("PerdureIntegration")
@@ -71,6 +75,7 @@ class SearchAttribute:
     SCRIPT = SearchAttributeKey.for_keyword("PerdureScript")
     KIND = SearchAttributeKey.for_keyword("PerdureKind")
     BUNDLE = SearchAttributeKey.for_keyword("PerdureBundle")
+    DUE_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
 
 SEARCH_ATTRIBUTES: tuple[SearchAttributeKey[str], ...] = (

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
-from temporalio.worker import WorkflowRunner
+from temporalio.worker import Interceptor, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
 from perdure.errors import PerdureError
 from perdure.temporal.interceptors import ErrorInterceptor
+from perdure.temporal.log_context import LogInterceptor
 from perdure.temporal.watchdog import Watchdog, WatchedRunner
 
 __all__ = ["PerdurePlugin"]
 
 # Our own modules hold no state of a run, so they are not loaded anew for each workflow. What
 # they import goes with them.
-_PASSTHROUGH = ("perdure", "workflows", "activities", "config", "orjson")
+_PASSTHROUGH = ("perdure", "workflows", "activities", "config", "opentelemetry", "orjson")
 
 
 class PerdurePlugin(SimplePlugin):
@@ -25,9 +26,15 @@ class PerdurePlugin(SimplePlugin):
     Args:
         converter: See `perdure.temporal.converter.data_converter`.
         watchdog: Ends runs whose script blocks; workers have one.
+        tracing: Carries traces from clients to workflows and on to steps.
     """
 
-    def __init__(self, converter: DataConverter, watchdog: Watchdog | None = None) -> None:
+    def __init__(
+        self,
+        converter: DataConverter,
+        watchdog: Watchdog | None = None,
+        tracing: Interceptor | None = None,
+    ) -> None:
         # Scripts are loaded while their run is active; there is nothing unusual to warn about.
         restrictions = SandboxRestrictions.default.with_passthrough_modules(
             *_PASSTHROUGH
@@ -37,7 +44,12 @@ class PerdurePlugin(SimplePlugin):
         super().__init__(
             "perdure",
             data_converter=converter,
-            interceptors=[ErrorInterceptor()],
+            # From the outside in: a span is to see the failure that Temporal sees.
+            interceptors=[
+                *([tracing] if tracing else ()),
+                LogInterceptor(),
+                ErrorInterceptor(),
+            ],
             workflow_runner=runner,
             workflow_failure_exception_types=[PerdureError],
         )

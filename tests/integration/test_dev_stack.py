@@ -133,7 +133,7 @@ async def test_everything_answers_when_dev_json_appears(dev, tmp_path):
 
     assert set(content) == {
         *("api_url", "secret_key", "temporal_address", "temporal_namespace"),
-        *("temporal_ui_url", "database_url", "pids"),
+        *("temporal_ui_url", "database_url", "metrics_urls", "pids"),
     }
     assert set(content["pids"]) == {"dev", *CHILDREN}
     assert all(lives(pid) for pid in content["pids"].values())
@@ -150,6 +150,8 @@ async def test_everything_answers_when_dev_json_appears(dev, tmp_path):
     assert environment["PERDURE_SECRET_KEY"] == content["secret_key"]
     assert environment["PERDURE_DATABASE_URL"] == content["database_url"]
     assert environment["PERDURE_ALLOW_PRIVATE_NETWORKS"] == "true"
+    metrics = f"http://{environment['PERDURE_METRICS_ADDRESS']}/metrics"
+    assert content["metrics_urls"]["api"] == metrics != content["metrics_urls"]["worker"]
     assert environment["PG_SOURCE"] == "kept"
     assert not {"PGPORT", "TEMPORAL_TLS"} & set(environment)
     uuid.UUID(content["secret_key"])

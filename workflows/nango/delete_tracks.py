@@ -146,6 +146,8 @@ class DeleteTrackSteps(RecordSteps):
                     place=weighed.place,
                     run_id=self.run_id,
                     shown=_KEYS_SHOWN,
+                    environment=self._context.environment,
+                    integration=self._context.integration,
                 ),
                 f"delete {weighed.absent:,} {model}",
                 policies.WHOLE_SET,

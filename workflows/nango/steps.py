@@ -166,6 +166,8 @@ class HelperSteps(NangoAction):
             connection_id=connection_id or self._context.connection_id,
             key=self._context.connection_key if is_own else None,
             version=self._context.credentials_version if is_own else 0,
+            environment=self._context.environment,
+            script=self._context.script,
         )
 
     async def _step(

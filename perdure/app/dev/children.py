@@ -36,12 +36,27 @@ class Children:
     worker: Service
 
 
+@dataclass(frozen=True, slots=True)
+class MetricsPorts:
+    """Where our processes serve their metrics, each on a port of its own."""
+
+    api: int
+    worker: int
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The same by process, as a browser takes it."""
+        ports = {"api": self.api, "worker": self.worker}
+        return {name: f"http://{LOOPBACK}:{port}/metrics" for name, port in ports.items()}
+
+
 def children(
     *,
     programs: Programs,
     folder: DataFolder,
     secrets: Secrets,
     port: int,
+    metrics: MetricsPorts,
     postgres: Postgres,
     temporal: Temporal,
 ) -> Children:
@@ -52,6 +67,7 @@ def children(
         folder: Where their logs go.
         secrets: The API key and the encryption keys.
         port: Port of the API.
+        metrics: Ports of the metrics.
         postgres: The database they use.
         temporal: The Temporal server they use.
     """
@@ -97,14 +113,16 @@ def children(
         api=Service(
             name="api",
             command=programs.api,
-            environment=environment,
+            environment=environment | _metrics_at(metrics.api),
             log=folder.log("api"),
             probe=api_answers,
         ),
         worker=Service(
             name="worker",
             command=programs.worker,
-            environment=environment | {"PERDURE_READY_FILE": str(folder.worker_ready)},
+            environment=environment
+            | _metrics_at(metrics.worker)
+            | {"PERDURE_READY_FILE": str(folder.worker_ready)},
             log=folder.log("worker"),
             probe=worker_polls,
             before=forget_readiness,
@@ -132,6 +150,10 @@ def dashboard_link(port: int, secrets: Secrets) -> str:
     ring = KeyRing.parse(secrets.encryption_keys.get_secret_value())
     ticket = make_ticket(ring, secrets.secret_key.get_secret_value())
     return f"http://{LOOPBACK}:{port}/dashboard/sign-in?ticket={ticket}"
+
+
+def _metrics_at(port: int) -> dict[str, str]:
+    return {"PERDURE_METRICS_ADDRESS": f"{LOOPBACK}:{port}"}
 
 
 def _inherited(environment: Mapping[str, str]) -> dict[str, str]:

@@ -43,7 +43,11 @@ class Pids(BaseModel):
 
 
 class DevFile(BaseModel):
-    """Where a running stack is: the content of `dev.json`."""
+    """Where a running stack is: the content of `dev.json`.
+
+    Attributes:
+        metrics_urls: Where each process of ours serves its metrics.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,6 +57,7 @@ class DevFile(BaseModel):
     temporal_namespace: str
     temporal_ui_url: str
     database_url: str
+    metrics_urls: dict[str, str] = {}
     pids: Pids
 
     @field_serializer("secret_key", when_used="json")

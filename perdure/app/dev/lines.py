@@ -38,6 +38,7 @@ class Lines:
             "Temporal UI": content.temporal_ui_url,
             "Temporal": f"{content.temporal_address}, namespace {content.temporal_namespace}",
             "Database": content.database_url,
+            "Metrics": ", ".join(content.metrics_urls.values()),
             "Logs": str(data_dir / "logs"),
             "Processes": pids,
         }

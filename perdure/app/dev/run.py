@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from perdure.app.dev.children import children, codec_endpoint, dashboard_link
+from perdure.app.dev.children import MetricsPorts, children, codec_endpoint, dashboard_link
 from perdure.app.dev.contract import DeployProject, DevOptions, Programs
 from perdure.app.dev.folder import DataFolder, DevFile, Pids, Secrets, data_folder
 from perdure.app.dev.lines import Lines
@@ -99,6 +99,8 @@ class _Dev:
                     "--port": options.port,
                     "--temporal-port": options.temporal_port,
                     "--ui-port": options.ui_port,
+                    "the api's metrics": 0,
+                    "the worker's metrics": 0,
                 }
             )
             secrets = folder.secrets()
@@ -118,6 +120,7 @@ class _Dev:
                     postgres=postgres,
                     temporal=temporal,
                     port=ports["--port"],
+                    metrics=MetricsPorts(ports["the api's metrics"], ports["the worker's metrics"]),
                     lines=self._lines,
                 )
                 self._stack = stack
@@ -151,6 +154,7 @@ class _Stack:
         postgres: Postgres,
         temporal: Temporal,
         port: int,
+        metrics: MetricsPorts,
         lines: Lines,
     ) -> None:
         self.supervisor = Supervisor(guard, lines.say, self._tell)
@@ -161,6 +165,7 @@ class _Stack:
         self._postgres = postgres
         self._temporal = temporal
         self._port = port
+        self._metrics = metrics
         self._lines = lines
 
     async def bring_up(self, programs: Programs, began: float) -> None:
@@ -178,6 +183,7 @@ class _Stack:
             folder=self._folder,
             secrets=self._secrets,
             port=self._port,
+            metrics=self._metrics,
             postgres=self._postgres,
             temporal=self._temporal,
         )
@@ -209,6 +215,7 @@ class _Stack:
             temporal_namespace=NAMESPACE,
             temporal_ui_url=self._temporal.ui_url,
             database_url=self._postgres.database_url,
+            metrics_urls=self._metrics.urls,
             pids=Pids(
                 dev=os.getpid(),
                 api=pid("api"),

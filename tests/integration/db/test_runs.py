@@ -68,7 +68,9 @@ async def test_the_first_end_of_a_run_counts(db: Database, run: RunStart) -> Non
     first = await db.runs.finish(run.id, RunStatus.FAILED, finished_at=MOMENT, error=error)
     second = await db.runs.finish(run.id, RunStatus.SUCCESS, finished_at=MOMENT)
 
-    assert (first, second) == (True, False)
+    assert first is not None
+    assert (first.kind, first.status, first.finished_at) == (run.kind, RunStatus.FAILED, MOMENT)
+    assert second is None
     found = await db.runs.get(run.environment_id, run.id)
     assert (found.status, found.finished_at, found.error) == (RunStatus.FAILED, MOMENT, error)
 
