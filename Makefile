@@ -80,9 +80,9 @@ format: $(READY) ## Format the code
 bench-lock: $(BIN)/uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header -o bench/requirements.lock bench/requirements.in
 
-lock: $(BIN)/uv ## Resolve requirements.lock anew, and the image's from it
+lock: $(BIN)/uv ## Resolve requirements.lock anew, and that of the image (with the extra `otel`) from it
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url --no-annotate --no-header -o requirements.lock pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements.lock -o requirements.image.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra otel --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements.lock -o requirements.image.lock pyproject.toml
 
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

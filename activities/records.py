@@ -322,6 +322,7 @@ class RecordActivities:
             if write_batch is not None:
                 async with heartbeating():
                     result = await write_batch(note)
+                count_records(context, batch.model, result.counts)
                 return BatchOutcome(counts=dict(result.counts))
         async with heartbeating(), self._database.transaction() as conn:
             results = [await self.perform(context, one, conn) for one in prepared]
