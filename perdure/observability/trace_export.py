@@ -131,7 +131,7 @@ class RunTracing(TracingInterceptor):
 
     def workflow_interceptor_class(
         self,
-        input: temporalio.worker.WorkflowInterceptorClassInput,  # noqa: A002 - the SDK's own name
+        input: temporalio.worker.WorkflowInterceptorClassInput,
     ) -> type[TracingWorkflowInboundInterceptor]:
         """See base class."""
         super().workflow_interceptor_class(input)

@@ -50,13 +50,13 @@ class LogInterceptor(Interceptor):
         activity.logger.activity_info_on_message = False
         workflow.logger.workflow_info_on_message = False
 
-    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's own name
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """See base class."""
         return _Activities(next)
 
 
 class _Activities(ActivityInboundInterceptor):
-    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's own name
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
         fields = {
             "run_id": info.workflow_run_id,

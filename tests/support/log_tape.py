@@ -48,7 +48,9 @@ class LogTape:
         self._handler = handler
 
     def write(self, source: str, text: str) -> None:
-        """Write what else was said."""
+        """Write what else was said, unless it is of the end of the run, which ends the tape."""
+        if self._file.closed:
+            return
         escaped = text.replace("\n", "\\n")
         self._file.write(f"{source}\t{escaped}\n")
 
