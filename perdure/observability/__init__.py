@@ -1,1 +1,1 @@
-"""What operators see of a process: its log."""
+"""What operators see of a process: its log, its metrics, its traces."""
