@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
+DOCS_VENV := .venv-docs
+DOCS_READY := $(DOCS_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-slow bench bench-quick bench-many bench-server bench-postgres bench-lock rehearsal screenshots lint format lock clean
+.PHONY: help setup dev demo test test-slow bench bench-quick bench-many bench-server bench-postgres bench-lock rehearsal screenshots docs docs-lock lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,7 +34,7 @@ demo: $(READY) ## Show the main job end to end, then stop
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## Run everything CI runs
-	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory lint docs
 	@$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
 test-slow: $(READY) ## Run the proofs that take minutes
@@ -66,6 +68,16 @@ rehearsal: $(READY) ## Deploy anew, kill and cut off a cluster at work; fails wh
 screenshots: $(READY) ## Photograph every page of the dashboard into docs/images
 	@$(BIN)/python -m tests.showcase.screenshots
 
+$(DOCS_READY): $(BIN)/uv docs/requirements.lock
+	@echo "Setting up $(DOCS_VENV) ..."
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(DOCS_VENV)
+	@$(BIN)/uv pip install --quiet --python $(DOCS_VENV)/bin/python -r docs/requirements.lock
+	@touch $@
+
+docs: $(DOCS_READY) ## Build the documentation into site/; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build
+	@! grep -rlE '<(script|img|iframe)[^>]* src="(https?:)?//|<link[^>]* rel="stylesheet"[^>]* href="(https?:)?//' --include='*.html' site || { echo "These pages load something from elsewhere."; exit 1; }
+
 lint: $(READY) ## Style, types and import contracts
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
@@ -80,9 +92,12 @@ format: $(READY) ## Format the code
 bench-lock: $(BIN)/uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header -o bench/requirements.lock bench/requirements.in
 
+docs-lock: $(BIN)/uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header -o docs/requirements.lock docs/requirements.in
+
 lock: $(BIN)/uv ## Resolve requirements.lock anew, and that of the image (with the extra `otel`) from it
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url --no-annotate --no-header -o requirements.lock pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra otel --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements.lock -o requirements.image.lock pyproject.toml
 
 clean: ## Remove the virtual environment and caches
-	@rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(BENCH_VENV) $(DOCS_VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
