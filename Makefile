@@ -74,7 +74,8 @@ $(DOCS_READY): $(BIN)/uv docs/requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(DOCS_VENV)/bin/python -r docs/requirements.lock
 	@touch $@
 
-docs: $(DOCS_READY) ## Build the documentation into site/; a warning is an error
+docs: $(READY) $(DOCS_READY) ## Build the documentation into site/; a warning is an error
+	@$(BIN)/python -m docs.reference
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build
 	@! grep -rlE '<(script|img|iframe)[^>]* src="(https?:)?//|<link[^>]* rel="stylesheet"[^>]* href="(https?:)?//' --include='*.html' site || { echo "These pages load something from elsewhere."; exit 1; }
 

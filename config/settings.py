@@ -34,10 +34,24 @@ class Settings(BaseSettings):
         description="Postgres 14 or newer.",
     )
     database_pool_size: int = Field(default=10, ge=2, description="Connections per process.")
-    temporal_address: str = Field(default="localhost:7233", validation_alias="TEMPORAL_ADDRESS")
-    temporal_namespace: str = Field(default="default", validation_alias="TEMPORAL_NAMESPACE")
-    temporal_api_key: SecretStr | None = Field(default=None, validation_alias="TEMPORAL_API_KEY")
-    temporal_tls: bool = Field(default=False, validation_alias="TEMPORAL_TLS")
+    temporal_address: str = Field(
+        default="localhost:7233",
+        validation_alias="TEMPORAL_ADDRESS",
+        description="Host and port of the Temporal server.",
+    )
+    temporal_namespace: str = Field(
+        default="default",
+        validation_alias="TEMPORAL_NAMESPACE",
+        description="Namespace that runs are started in.",
+    )
+    temporal_api_key: SecretStr | None = Field(
+        default=None, validation_alias="TEMPORAL_API_KEY", description="Key for Temporal Cloud."
+    )
+    temporal_tls: bool = Field(
+        default=False,
+        validation_alias="TEMPORAL_TLS",
+        description="Speak TLS to the Temporal server.",
+    )
     temporal_ui_url: str | None = Field(
         default=None, description="Base URL of the Temporal UI, for links to runs."
     )
@@ -60,8 +74,8 @@ class Settings(BaseSettings):
         default=None,
         description="URL under which providers and browsers reach the API, for webhook addresses.",
     )
-    host: str = "127.0.0.1"
-    port: int = Field(default=3003, ge=0, le=65535)
+    host: str = Field(default="127.0.0.1", description="Address that the API listens at.")
+    port: int = Field(default=3003, ge=0, le=65535, description="Port of the API; 0 for any.")
     drain_seconds: float = Field(
         default=5,
         ge=0,
@@ -91,8 +105,12 @@ class Settings(BaseSettings):
         ),
         description="Where traces go, by OTLP over HTTP; default nowhere.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["console", "json"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least grave lines of the processes' own logs."
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="json", description="Lines of these logs as JSON, or for people."
+    )
     allow_private_networks: bool = Field(
         default=False,
         description="Let outbound calls reach loopback and private addresses (local development).",

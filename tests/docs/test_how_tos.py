@@ -1,0 +1,63 @@
+"""Every page of the how-tos, followed by doing what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import blocks_of
+from tests.docs.example_api import KEY, example_api
+from tests.docs.walk import ROOT, Walk, free_port
+from tests.support.dev import DevServer, dev_server
+from tests.support.secret_texts import SECRETS
+
+HOW_TOS = ROOT / "docs" / "how-to"
+
+
+@pytest.mark.timeout(300)
+async def test_how_tos_do_what_they_say(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    SECRETS.learn(KEY, "key of the API that the how-tos speak to")
+    pages = sorted(HOW_TOS.glob("*.md"))
+    assert len(pages) >= 10
+    (tmp_path / "stack").mkdir()
+    async with dev_server(tmp_path / "stack") as dev:
+        for page in pages:
+            folder = tmp_path / page.stem
+            folder.mkdir()
+            with subtests.test(page.name):
+                await follow(page, folder, dev)
+
+
+async def follow(page: Path, folder: Path, dev: DevServer) -> None:
+    """Follow a page in an environment of its own."""
+    name = f"{page.stem[:20]}-{uuid.uuid4().hex[:6]}"
+    made = await dev.call("POST", "/environments", expect=201, json={"name": name})
+    key = SECRETS.learn(made["key"]["api_key"], "key of an environment of a how-to")
+    variables = {"NANGO_HOSTPORT": dev.info["api_url"], "NANGO_SECRET_KEY_DEV": key}
+    with example_api() as api:
+        instead = {
+            "https://api.example.com": api,
+            "http://localhost:3003": dev.info["api_url"],
+            "/webhook/dev/": f"/webhook/{name}/",
+            "8080": free_port(),
+        }
+        walk = Walk(folder, instead, variables)
+        try:
+            for block in blocks_of(page, page.name):
+                if block.not_run is None:
+                    await asyncio.to_thread(walk.follow, block)
+        finally:
+            await asyncio.to_thread(walk.end)
+
+
+def test_only_these_blocks_are_not_run() -> None:
+    marked = {
+        f"{block.place.partition(':')[0]}: {block.not_run}"
+        for page in (*HOW_TOS.glob("*.md"), ROOT / "docs" / "tutorial.md")
+        for block in blocks_of(page, page.name)
+        if block.not_run is not None
+    }
+    assert marked == {"tutorial.md: installs packages from an index"}
