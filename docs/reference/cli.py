@@ -40,8 +40,6 @@ def cli_page() -> str:
     text = _SHARED.sub("", _OVERVIEW.sub("", text))
     text = _EMPTY.sub("", text)
     text = _HEADING.sub(r"\1 `perdure \2`", text)
-    # Placeholders in angle brackets would be taken for HTML.
-    text = re.sub(r"(?<!`)\b(\w+)<(\w+)>", r"`\1<\2>`", text)
     text = re.sub(r"\]\(#perdure-(\S+?)\)", lambda m: f"](#perdure-{m[1].replace(':', '')})", text)
     lines = [line.rstrip() for line in text.strip().splitlines()]
     body = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))

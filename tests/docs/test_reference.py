@@ -22,6 +22,11 @@ def test_every_command_has_a_section() -> None:
         )
 
 
+def test_no_placeholder_is_taken_for_html() -> None:
+    prose = re.sub(r"```.*?```|`[^`]*`", "", PAGES["cli.md"](), flags=re.DOTALL)
+    assert re.findall(r"<[A-Za-z]+>", prose) == []
+
+
 def test_every_setting_has_a_row_that_says_what_it_is() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", PAGES["settings.md"](), re.M)
     assert len(rows) == len(Settings.model_fields)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.docs.blocks import blocks_of
 from tests.docs.walk import ROOT, Walk, free_port
 
@@ -18,6 +20,7 @@ perdure() {
 """Other tests have the ports that `perdure dev` takes by default."""
 
 
+@pytest.mark.timeout(400)
 def test_tutorial_does_what_it_says(tmp_path: Path) -> None:
     api, dev = free_port(), free_port()
     instead = {

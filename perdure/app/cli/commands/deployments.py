@@ -32,7 +32,7 @@ async def list_(
     """List deployments, the newest first: that is the one in force.
 
     Args:
-        environment: Its key is NANGO_SECRET_KEY_<ENVIRONMENT>.
+        environment: Its key is `NANGO_SECRET_KEY_<ENVIRONMENT>`.
         limit: How many, at most 1000.
         as_json: Print JSON.
         server: Server and key.
@@ -57,7 +57,7 @@ async def show(
 
     Args:
         deployment: Its number, as `list` shows it.
-        environment: Its key is NANGO_SECRET_KEY_<ENVIRONMENT>.
+        environment: Its key is `NANGO_SECRET_KEY_<ENVIRONMENT>`.
         as_json: Print JSON.
         server: Server and key.
     """
@@ -85,7 +85,7 @@ async def rollback(
 
     Args:
         deployment: Its number, as `list` shows it.
-        environment: Its key is NANGO_SECRET_KEY_<ENVIRONMENT>.
+        environment: Its key is `NANGO_SECRET_KEY_<ENVIRONMENT>`.
         allow_destructive: Do not ask before scripts are removed or records erased.
         dry_run: Only show what would change.
         as_json: Print JSON.
@@ -118,7 +118,7 @@ async def cancel(
     What it has activated stays the active bundle; deploying again finishes what is left.
 
     Args:
-        environment: Its key is NANGO_SECRET_KEY_<ENVIRONMENT>.
+        environment: Its key is `NANGO_SECRET_KEY_<ENVIRONMENT>`.
         as_json: Print JSON.
         server: Server and key.
     """

@@ -61,7 +61,7 @@ async def dryrun(
     Args:
         script: Name of the script, or the path of its file.
         connection: Id of the connection that it runs for.
-        environment: Its key is NANGO_SECRET_KEY_<ENVIRONMENT>.
+        environment: Its key is `NANGO_SECRET_KEY_<ENVIRONMENT>`.
         integration: Key of the integration, where several have a script of the name.
         input_: Input of an action: JSON, @FILE, or - for standard input.
         metadata: In place of the connection's metadata: JSON, @FILE, or -.

@@ -62,7 +62,7 @@ async def deploy(
     started with.
 
     Args:
-        environment: Its key is NANGO_SECRET_KEY_<ENVIRONMENT>.
+        environment: Its key is `NANGO_SECRET_KEY_<ENVIRONMENT>`.
         integration: Deploy only this integration; all others stay as they are.
         sync: Deploy only this sync; nothing is removed.
         action: Deploy only this action; nothing is removed.
