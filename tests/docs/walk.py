@@ -18,7 +18,9 @@ __all__ = ["ROOT", "Walk", "free_port"]
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 40.0
 """Seconds for which a reader looks again at what changes by itself."""
-_LOOKS = re.compile(r"^perdure (\S+ )?(list|status|show|logs|events)\b|^curl -s |^sort ")
+_LOOKS = re.compile(
+    r"^perdure (\S+ )?(list|status|show|logs|events)\b|^sort |^curl -s (?!.* -[dX] )", re.DOTALL
+)
 """Commands that only look; a reader repeats them until there is something to see."""
 _FOREIGN = ("PERDURE_", "NANGO_", "TEMPORAL_", "COLUMNS")
 
