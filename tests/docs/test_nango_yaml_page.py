@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from config.nango_yaml import parse_nango_yaml
-from config.schema import _ACTION_RULES, _SYNC_RULES, EVENTS
+from config.schema import ACTION_KEYS, EVENTS, SYNC_KEYS
 from config.type_grammar import NATIVE_WORDS
 from tests.docs.blocks import blocks_of
 from tests.docs.walk import ROOT
@@ -20,8 +20,8 @@ def keys_below(heading: str) -> set[str]:
 
 
 def test_every_key_of_a_sync_and_of_an_action_is_told_of() -> None:
-    assert keys_below("A sync") == _SYNC_RULES.keys()
-    assert keys_below("An action") == _ACTION_RULES.keys()
+    assert keys_below("A sync") == SYNC_KEYS.keys()
+    assert keys_below("An action") == ACTION_KEYS.keys()
 
 
 def test_every_event_is_told_of() -> None:
