@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 
 from config.settings import Settings
@@ -29,10 +29,16 @@ def settings_page() -> str:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    alias = field.validation_alias
-    variable = alias if isinstance(alias, str) else f"PERDURE_{name.upper()}"
+    match field.validation_alias:
+        case AliasChoices(choices=choices):
+            variables = [str(choice) for choice in choices]
+        case str(alias):
+            variables = [alias]
+        case _:
+            variables = [f"PERDURE_{name.upper()}"]
+    shown = ", ".join(f"`{variable}`" for variable in variables)
     meaning = " ".join(part for part in (field.description, _limits(field)) if part)
-    return f"| `{variable}` | {_default(field.default)} | {meaning} |\n"
+    return f"| {shown} | {_default(field.default)} | {meaning} |\n"
 
 
 def _default(value: Any) -> str:
