@@ -26,6 +26,7 @@ from activities.page_mapping import (
     blocked,
     page_mapping,
 )
+from activities.page_pipeline import PagePipeline
 from activities.records import (
     RECORDS_PER_BATCH,
     BatchInput,
@@ -207,26 +208,13 @@ class _Slice:
         self._claim = Claim(info.current_attempt_scheduled_time, info.attempt)
         self._echoed: set[str] = set()
         self._cursor: RunCursor
-        self._coming: asyncio.Task[Page] | None = None
-        self._preparing: asyncio.Task[_PreparedPage] | None = None
-        self._saving: asyncio.Task[RunCursor] | None = None
 
     async def run(self) -> SavedSlice:
         asked = _fingerprint(self._call, await self._track_id())
         self._cursor = await self._database.run_cursors.claim(self._key, self._claim, asked=asked)
         state = _state(self._cursor)
-        try:
-            if not self._cursor.done:
-                state = await self._pages(state)
-            await self._saved()
-        except UpstreamError as error:
-            await self._saved()
-            if error.retryable and error.retry_after is None:
-                # Attempts that saved pages are no reason to wait longer and longer.
-                error.retry_after = policies.backoff(max(self._cursor.tries, 1)).total_seconds()
-            raise
-        finally:
-            await self._settle()
+        if not self._cursor.done:
+            state = await self._pages(state)
         following = shown_place(state)
         return SavedSlice(
             done=self._cursor.done,
@@ -237,47 +225,37 @@ class _Slice:
         )
 
     async def _pages(self, state: PageState | None) -> PageState | None:
-        """Save pages until the time is over or there are no more; returns where it stopped.
-
-        While a page is on its way to the database the next one is mapped, and the one after that
-        is fetched: no more than three pages are ever under way.
-        """
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._call.seconds
+        """Save pages until the time is over or there are no more; returns where it stopped."""
+        end = asyncio.get_running_loop().time() + self._call.seconds
         number = self._cursor.pages
-        coming = self._coming = loop.create_task(self._fetch(state, number + 1))
-        while True:
-            number += 1
-            page = await coming
-            self._echoed.update(page.echoed)
-            self._preparing = loop.create_task(self._prepared(page, number))
-            goes_on = loop.time() < end and not activity.is_worker_shutdown()
-            state = page.next
-            if state is not None and goes_on:
-                coming = self._coming = loop.create_task(self._fetch(state, number + 1))
-            prepared = await self._preparing
-            if prepared.page.is_last:
-                state = None
-            await self._saved()
-            self._saving = loop.create_task(self._commit(prepared, state, number))
-            if state is None or not goes_on:
-                return state
-
-    async def _saved(self) -> None:
-        """Wait for the page that is on its way to the database."""
-        if self._saving is not None:
-            saving, self._saving = self._saving, None
-            self._cursor = await saving
-
-    async def _settle(self) -> None:
-        """Leave nothing under way: what is being saved is, and what else was begun is dropped."""
-        for begun in (self._coming, self._preparing):
-            if begun is not None:
-                begun.cancel()
-        under_way = [
-            each for each in (self._coming, self._preparing, self._saving) if each is not None
-        ]
-        await asyncio.gather(*under_way, return_exceptions=True)
+        told_of = self._mapping.functions.on_page is not None
+        first = self._fetch(state, number + 1)
+        async with PagePipeline(first, self._prepared, self._commit) as pipeline:
+            try:
+                while True:
+                    page = await pipeline.arrived()
+                    number += 1
+                    self._echoed.update(page.echoed)
+                    state = page.next
+                    mapped = pipeline.take_on(page, number)
+                    is_over = asyncio.get_running_loop().time() >= end
+                    goes_on = (
+                        state is not None and not is_over and not activity.is_worker_shutdown()
+                    )
+                    if goes_on:
+                        pipeline.ask(self._fetch(state, number + 1))
+                    # No page may be told to a script that said that the one before is the last.
+                    if told_of and (await mapped).page.is_last:
+                        state, goes_on = None, False
+                    if not goes_on:
+                        return state
+                    await pipeline.make_room()
+            except UpstreamError as error:
+                if error.retryable and error.retry_after is None:
+                    # Attempts that saved pages are no reason to wait longer and longer.
+                    tries = max(self._cursor.tries, 1)
+                    error.retry_after = policies.backoff(tries).total_seconds()
+                raise
 
     async def _track_id(self) -> int:
         """Return the track in which the script notes what is there; 0 where there is none."""
@@ -317,9 +295,10 @@ class _Slice:
         return _PreparedPage(mapped, writes)
 
     async def _commit(
-        self, prepared: _PreparedPage, state: PageState | None, number: int
-    ) -> RunCursor:
+        self, prepared: _PreparedPage, following: PageState | None, number: int
+    ) -> None:
         """Write a page and move the cursor behind it, or do neither."""
+        state = None if prepared.page.is_last else following
         place = None if state is None else state.model_dump_json().encode()
         lines = list(prepared.page.warnings)
         if len(prepared.writes) == 1 and not lines:
@@ -328,14 +307,15 @@ class _Slice:
                 move = self._database.run_cursors.move(self._key, self._claim, state=place)
                 saved, moved = await write.write_page(move)
                 count_records(self._call.context, self._call.model, saved.counts)
-                return RunCursor(place, state is None, moved.pages, 0, moved.counts)
+                self._cursor = RunCursor(place, state is None, moved.pages, 0, moved.counts)
+                return
         counts = ModelCounts(added=0, updated=0, deleted=0, unchanged=0)
         async with self._database.transaction() as conn:
             for write in prepared.writes:
                 result = await self._records.perform(self._call.context, write, conn)
                 _add(counts, result.counts)
                 lines += self._remarks(result)
-            cursor = await self._database.run_cursors.advance(
+            self._cursor = await self._database.run_cursors.advance(
                 self._key,
                 self._claim,
                 state=place,
@@ -347,7 +327,6 @@ class _Slice:
                 self._call.context.run_id, self._log_lines(lines, number), conn=conn
             )
         count_records(self._call.context, self._call.model, counts)
-        return cursor
 
     def _remarks(self, result: BatchResult) -> list[tuple[LogLevel, str]]:
         told: list[tuple[LogLevel, str]] = []

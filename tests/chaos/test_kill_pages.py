@@ -34,8 +34,8 @@ async def fetch_data(nango):
     await nango.log(f"{saved.pages} pages, {saved.added} added")
 """
 
-# One that is being saved, one that is being mapped, and one that is being fetched.
-IN_FLIGHT = 3
+# One that is being saved, two that are mapped or wait for that, and one that is being fetched.
+IN_FLIGHT = 4
 
 
 @pytest.mark.parametrize(
