@@ -13,11 +13,12 @@ from perdure.db.environments import Environment
 from perdure.errors import UnavailableError
 from perdure.temporal.names import SearchAttribute
 
-__all__ = ["upcoming_runs"]
+__all__ = ["MOST_SCHEDULES", "upcoming_runs"]
+
+MOST_SCHEDULES = 1_000
+"""Where there are more, the next ones are not looked for: Temporal lists them in no order."""
 
 _SHOWN = 10
-# Temporal lists schedules in no order, so all have to be looked at.
-_MOST_SCHEDULES = 1_000
 _PATIENCE = timedelta(seconds=2)
 
 
@@ -33,11 +34,11 @@ async def upcoming_runs(deps: Dependencies, caller: Environment) -> list[Upcomin
     try:
         async with temporal_answers(_PATIENCE):
             schedules = await deps.temporal.list_schedules(
-                f"{SearchAttribute.ENVIRONMENT.name} = '{caller.name}'", page_size=_MOST_SCHEDULES
+                f"{SearchAttribute.ENVIRONMENT.name} = '{caller.name}'", page_size=MOST_SCHEDULES
             )
             async for schedule in schedules:
                 count += 1
-                if count > _MOST_SCHEDULES:
+                if count > MOST_SCHEDULES:
                     return None
                 run = _next_run(schedule)
                 if run is not None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from api.dependencies import Caller, Deps
 from api.schemas.overview import FailedSyncView, HourView, OverviewView
-from api.upcoming import upcoming_runs
+from api.upcoming import MOST_SCHEDULES, upcoming_runs
 
 __all__ = ["router"]
 
@@ -23,18 +23,19 @@ router = APIRouter(tags=["runs"])
 async def get_overview(deps: Deps, caller: Caller) -> OverviewView:
     """Return how the environment stands: failures first, what ran lately, what runs next."""
     store = deps.database.overview
-    totals, syncs, failures, hours, upcoming = await asyncio.gather(
+    totals, syncs, hours = await asyncio.gather(
         store.totals(caller.id),
-        store.last_runs(caller.id),
-        store.failed(caller.id, limit=_FAILURES),
+        store.syncs(caller.id, failures=_FAILURES),
         store.hours(caller.id, hours=_HOURS),
-        upcoming_runs(deps, caller),
     )
+    upcoming = None
+    if sum(syncs.by_status.values()) <= MOST_SCHEDULES:
+        upcoming = await upcoming_runs(deps, caller)
     return OverviewView(
         environment=caller.name,
         **asdict(totals),
-        syncs=syncs,
-        failures=[FailedSyncView(**asdict(failure)) for failure in failures],
+        syncs=dict(syncs.by_status),
+        failures=[FailedSyncView(**asdict(failure)) for failure in syncs.failed],
         hours=[HourView(**asdict(hour)) for hour in hours],
         upcoming=upcoming,
     )

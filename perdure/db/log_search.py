@@ -1,4 +1,4 @@
-"""Lines of the logs of all runs, searched from the newest back.
+"""Lines of the logs of an environment, searched from the newest back.
 
 Each search looks at a bounded number of lines, so that one for a text that nobody wrote ends, too;
 it says where the next one goes on.
@@ -25,15 +25,14 @@ _SEARCH = """
 WITH looked_at AS MATERIALIZED (
     SELECT l.id, l.run_id, l.at, l.level, l.message, l.data
       FROM run_logs l
-     WHERE l.id < $2 AND ($3::text IS NULL OR l.run_id = $3)
+     WHERE l.environment_id = $1 AND l.id < $2 AND ($3::text IS NULL OR l.run_id = $3)
      ORDER BY l.id DESC
      LIMIT $11
 ), found AS (
     SELECT l.id, l.run_id, l.at, l.level, l.message, l.data,
            r.kind, r.integration, r.connection_id, r.script, r.variant
       FROM looked_at l JOIN runs r ON r.id = l.run_id
-     WHERE r.environment_id = $1
-       AND ($4::text[] IS NULL OR l.level = ANY ($4))
+     WHERE ($4::text[] IS NULL OR l.level = ANY ($4))
        AND ($5::text IS NULL OR strpos(lower(l.message), lower($5)) > 0)
        AND ($6::text IS NULL OR r.integration = $6)
        AND ($7::text IS NULL OR r.connection_id = $7)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
+from perdure.clock import utcnow
 from perdure.db.pool import Pool, borrowed
 from perdure.ids import EnvironmentId
 from perdure.records.canonical import JsonObject
 
-__all__ = ["FailedSync", "Hour", "OverviewStore", "Totals"]
+__all__ = ["FailedSync", "Hour", "OverviewStore", "SyncTotals", "Totals"]
+
+_PAST_SECONDS = 300.0
 
 _TOTALS = """
 SELECT (SELECT count(*) FROM connections WHERE environment_id = $1) AS connections,
@@ -24,49 +28,51 @@ SELECT (SELECT count(*) FROM connections WHERE environment_id = $1) AS connectio
          WHERE c.environment_id = $1) AS records
 """
 
-# The last run of each sync, by the index of a sync's runs.
-_LAST_RUNS = """
-SELECT coalesce(last.status, 'never') AS status, count(*) AS syncs
-  FROM connections c
-  JOIN syncs s ON s.connection_key = c.id
-  LEFT JOIN LATERAL (
-      SELECT r.status
-        FROM runs r
-       WHERE r.connection_key = c.id AND r.script = s.name AND r.variant = s.variant
-         AND r.kind = 'sync' AND NOT r.dry_run
-       ORDER BY r.started_at DESC
-       LIMIT 1) last ON true
- WHERE c.environment_id = $1
- GROUP BY 1
+# The last run of each sync, by the index of a sync's runs; once for all that is told of them.
+_SYNCS = """
+WITH last AS MATERIALIZED (
+    SELECT s.id, c.id AS connection_key, s.name, s.variant, run.id AS run_id,
+           coalesce(run.status, 'never') AS status,
+           coalesce(run.finished_at, run.started_at) AS ended_at
+      FROM connections c
+      JOIN syncs s ON s.connection_key = c.id
+      LEFT JOIN LATERAL (
+          SELECT r.id, r.status, r.started_at, r.finished_at
+            FROM runs r
+           WHERE r.connection_key = c.id AND r.script = s.name AND r.variant = s.variant
+             AND r.kind = 'sync' AND NOT r.dry_run
+           ORDER BY r.started_at DESC
+           LIMIT 1) run ON true
+     WHERE c.environment_id = $1
+), counted AS (
+    SELECT jsonb_object_agg(status, syncs) AS syncs
+      FROM (SELECT status, count(*) AS syncs FROM last GROUP BY status) AS by_status
+), failed AS (
+    SELECT last.id, i.unique_key AS integration, c.connection_id, last.name, last.variant,
+           last.run_id, last.ended_at AS failed_at, r.error
+      FROM (SELECT * FROM last
+             WHERE status IN ('failed', 'timeout')
+             ORDER BY ended_at DESC
+             LIMIT $2) last
+      JOIN connections c ON c.id = last.connection_key
+      JOIN integrations i ON i.id = c.integration_id
+      JOIN runs r ON r.id = last.run_id
+)
+SELECT counted.syncs, failed.*
+  FROM counted LEFT JOIN failed ON true
+ ORDER BY failed.failed_at DESC
 """
 
-_FAILED = """
-SELECT s.id, i.unique_key AS integration, c.connection_id, s.name, s.variant,
-       last.id AS run_id, coalesce(last.finished_at, last.started_at) AS failed_at, last.error
-  FROM connections c
-  JOIN integrations i ON i.id = c.integration_id
-  JOIN syncs s ON s.connection_key = c.id
-  CROSS JOIN LATERAL (
-      SELECT r.id, r.status, r.started_at, r.finished_at, r.error
-        FROM runs r
-       WHERE r.connection_key = c.id AND r.script = s.name AND r.variant = s.variant
-         AND r.kind = 'sync' AND NOT r.dry_run
-       ORDER BY r.started_at DESC
-       LIMIT 1) last
- WHERE c.environment_id = $1 AND last.status IN ('failed', 'timeout')
- ORDER BY failed_at DESC
- LIMIT $2
-"""
-
+# $2 is the beginning of the first hour, $3 the end of the last one.
 _HOURS = """
 WITH hours AS (
-    SELECT generate_series(date_trunc('hour', now()) - ($2 - 1) * interval '1 hour',
-                           date_trunc('hour', now()), interval '1 hour') AS at
+    SELECT generate_series($2::timestamptz, $3::timestamptz - interval '1 hour',
+                           interval '1 hour') AS at
 ), ran AS (
-    SELECT date_trunc('hour', started_at) AS at, status, counts
+    SELECT date_bin('1 hour', started_at, $2) AS at, status, counts
       FROM runs
      WHERE environment_id = $1 AND NOT dry_run
-       AND started_at >= date_trunc('hour', now()) - ($2 - 1) * interval '1 hour'
+       AND started_at >= $2 AND started_at < $3
 ), told AS (
     SELECT at, count(*) AS runs,
            count(*) FILTER (WHERE status IN ('failed', 'timeout')) AS failed
@@ -118,6 +124,19 @@ class FailedSync:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncTotals:
+    """What the last runs of all syncs of an environment came to.
+
+    Attributes:
+        by_status: How many syncs there are by the status of their last run, `never` without one.
+        failed: Syncs whose last run failed, those that failed last first.
+    """
+
+    by_status: Mapping[str, int]
+    failed: Sequence[FailedSync]
+
+
+@dataclass(frozen=True, slots=True)
 class Hour:
     """What happened in an hour.
 
@@ -145,6 +164,7 @@ class OverviewStore:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._past: dict[tuple[EnvironmentId, int], tuple[float, tuple[Hour, ...]]] = {}
 
     async def totals(self, environment_id: EnvironmentId) -> Totals:
         """Return how much there is."""
@@ -153,25 +173,45 @@ class OverviewStore:
         assert row is not None  # noqa: S101 - a row without a FROM
         return Totals(*row.values())
 
-    async def last_runs(self, environment_id: EnvironmentId) -> dict[str, int]:
-        """Return how many syncs there are by the status of their last run, `never` without one."""
-        async with borrowed(self._pool) as conn:
-            rows = await conn.fetch(_LAST_RUNS, environment_id)
-        return {row["status"]: row["syncs"] for row in rows}
+    async def syncs(self, environment_id: EnvironmentId, *, failures: int) -> SyncTotals:
+        """Return what the last runs of all syncs came to.
 
-    async def failed(self, environment_id: EnvironmentId, *, limit: int) -> Sequence[FailedSync]:
-        """Return the syncs whose last run failed, those that failed last first."""
+        Args:
+            environment_id: Where they belong.
+            failures: Most of the syncs to return whose last run failed.
+        """
         async with borrowed(self._pool) as conn:
-            rows = await conn.fetch(_FAILED, environment_id, limit)
-        return [_failed(row) for row in rows]
+            rows = await conn.fetch(_SYNCS, environment_id, failures)
+        return SyncTotals(
+            by_status=rows[0]["syncs"] or {},
+            failed=[_failed(row) for row in rows if row["id"] is not None],
+        )
 
     async def hours(self, environment_id: EnvironmentId, *, hours: int) -> Sequence[Hour]:
-        """Return what happened lately, by hour, the present hour last."""
+        """Return what happened lately, by hour, the present hour last.
+
+        All but the last two are remembered for some minutes: of a run that started before and
+        ends now they are told that much later.
+        """
+        hour = timedelta(hours=1)
+        present = utcnow().replace(minute=0, second=0, microsecond=0)
+        first, changing = present - (hours - 1) * hour, present - hour
+        key = (environment_id, hours)
+        at, past = self._past.get(key, (0.0, ()))
+        if not past or past[0].at != first or time.monotonic() - at > _PAST_SECONDS:
+            past = await self._hours(environment_id, first, changing)
+            self._past[key] = (time.monotonic(), past)
+        return [*past, *await self._hours(environment_id, changing, present + hour)]
+
+    async def _hours(
+        self, environment_id: EnvironmentId, first: datetime, end: datetime
+    ) -> tuple[Hour, ...]:
         async with borrowed(self._pool) as conn:
-            rows = await conn.fetch(_HOURS, environment_id, hours)
-        return [Hour(*row.values()) for row in rows]
+            rows = await conn.fetch(_HOURS, environment_id, first, end)
+        return tuple(Hour(*row.values()) for row in rows)
 
 
 def _failed(row: asyncpg.Record) -> FailedSync:
     error = row["error"]
-    return FailedSync(**{**row, "error": None if error is None else json.loads(error)})
+    facts = {name: row[name] for name in FailedSync.__slots__}
+    return FailedSync(**{**facts, "error": None if error is None else json.loads(error)})

@@ -215,8 +215,8 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
 """
 
 _APPEND_LOGS = """
-INSERT INTO run_logs (run_id, at, level, message, data, step_id)
-SELECT $1, at, level, message, data, step_id
+INSERT INTO run_logs (run_id, environment_id, at, level, message, data, step_id)
+SELECT $1, (SELECT environment_id FROM runs WHERE id = $1), at, level, message, data, step_id
   FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::json[], $6::text[])
        AS u (at, level, message, data, step_id)
 ON CONFLICT (run_id, step_id) DO NOTHING

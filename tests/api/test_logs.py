@@ -64,6 +64,29 @@ async def test_lines_of_all_runs_are_searched_from_the_newest_back(
     assert await found(api, until=after, run_id=first) == ["Began"]
 
 
+async def test_quiet_environment_is_found_beside_a_loud_one(
+    api: httpx.AsyncClient, environment: Stack, container: Container
+) -> None:
+    await run_with(environment, "The only line for long")
+    loud = await Stack.create(container)
+    await run_with(loud, *["Once more"] * 20_001)
+
+    assert await found(api) == ["The only line for long"]
+
+
+async def test_line_of_an_earlier_release_is_found(
+    api: httpx.AsyncClient, environment: Stack
+) -> None:
+    run_id = await run_with(environment)
+    await environment.container.database.pool.execute(
+        "INSERT INTO run_logs (run_id, at, level, message) VALUES ($1, $2, 'info', 'As before')",
+        run_id,
+        BEGAN,
+    )
+
+    assert await found(api) == ["As before"]
+
+
 async def test_search_goes_on_where_it_ended(api: httpx.AsyncClient, environment: Stack) -> None:
     run_id = await run_with(environment, *map(str, range(5)))
     seen: list[str] = []

@@ -31,6 +31,15 @@ SELECT EXISTS (SELECT FROM pg_stat_activity
 """
 
 
+_LOGGED = """
+INSERT INTO environments (id, name) OVERRIDING SYSTEM VALUE VALUES (1, 'one'), (2, 'two');
+INSERT INTO runs (id, workflow_id, environment_id, kind, script, started_at)
+SELECT id::text, name, id, 'sync', 'issues', now() FROM environments;
+INSERT INTO run_logs (run_id, at, level, message)
+SELECT id, now(), 'info', 'of ' || id FROM runs ORDER BY id;
+"""
+
+
 async def migrate_to(revision: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bring a new database to where an earlier release had it."""
     upgrade = perdure.db.migrate.command.upgrade
@@ -132,6 +141,22 @@ async def test_a_table_that_is_in_use_keeps_nobody_else_waiting(
     finally:
         await user.close()
         await reader.close()
+
+
+async def test_lines_that_were_logged_before_know_their_environment(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await new_database()
+    await migrate_to("0035", url, monkeypatch)
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(_LOGGED)
+        await migrate(url)
+
+        told = await connection.fetch("SELECT message, environment_id FROM run_logs ORDER BY id")
+        assert [tuple(row) for row in told] == [("of 1", 1), ("of 2", 2)]
+    finally:
+        await connection.close()
 
 
 async def test_a_table_that_stays_in_use_ends_a_migration(
