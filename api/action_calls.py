@@ -31,7 +31,7 @@ from activities.runs import LOG_LEVEL_VARIABLE, as_log_level, log_level_of, run_
 from api.background import AppTasks
 from api.dependencies import Dependencies
 from api.errors import ApiError
-from api.temporal import RPC_TIMEOUT, start_workflow, temporal_answers
+from api.temporal import RPC_TIMEOUT, SilentError, start_workflow, temporal_answers
 from perdure.clock import utcnow
 from perdure.db.action_calls import ActionCallFacts
 from perdure.db.connections import Connection
@@ -154,6 +154,7 @@ async def start_action(
         NotFoundError: The integration has no such action, or it is disabled.
         ConflictError: `idempotency_key_reused`, `connection_being_deleted`.
         UnavailableError: It could not be started.
+        ApiError: 504, whether it was started is not known, and it has no key to ask again with.
     """
     key, connection = call.options.key, call.connection
     connection.refuse_deleting()
@@ -191,7 +192,7 @@ async def await_action(
     """
     waiting = background.start(_completed(deps, started))
     if not await background.until_done_or_ending(waiting, _LAST_SECONDS):
-        raise _unknown(started, "This process ends")
+        raise _went_away(started, "This process ends")
     return await waiting
 
 
@@ -247,31 +248,37 @@ async def _start(
     )
     # Who waits notes the run for it; what is to be found by its key is noted by the run itself.
     is_noted_here = not options.is_async and options.key is None
-    handle = await start_workflow(
-        deps.temporal,
-        WorkflowType.ACTION,
-        ActionInput(
-            context=context,
-            input=call.input,
-            keeps_record=not is_noted_here,
-            queued=options.is_async,
-            ordered=options.is_async and options.ordered,
-            max_retries=options.max_retries if options.is_async else 0,
-        ),
-        script_files(bundle, integration, ScriptKind.ACTION, name),
-        workflow_id=context.workflow_id,
-        summary=f"{integration} / {name} for {connection.connection_id}",
-        attributes=search_attributes(
+    try:
+        handle = await start_workflow(
+            deps.temporal,
             WorkflowType.ACTION,
-            caller.name,
-            integration=integration,
-            connection_id=connection.connection_id,
-            script=name,
-            bundle=bundle.hash,
-        ),
-        result_type=ActionResult,
-        once=True,
-    )
+            ActionInput(
+                context=context,
+                input=call.input,
+                keeps_record=not is_noted_here,
+                queued=options.is_async,
+                ordered=options.is_async and options.ordered,
+                max_retries=options.max_retries if options.is_async else 0,
+            ),
+            script_files(bundle, integration, ScriptKind.ACTION, name),
+            workflow_id=context.workflow_id,
+            summary=f"{integration} / {name} for {connection.connection_id}",
+            attributes=search_attributes(
+                WorkflowType.ACTION,
+                caller.name,
+                integration=integration,
+                connection_id=connection.connection_id,
+                script=name,
+                bundle=bundle.hash,
+            ),
+            result_type=ActionResult,
+            once=True,
+        )
+    except SilentError as error:
+        if options.key is not None:
+            raise
+        msg = f"Temporal did not answer. If the action was started, it goes on as {action_id}."
+        raise _unknown(action_id, msg, has_key=False) from error
     if options.is_async and options.ordered:
         # The order is that of the answers, whichever workflow begins first.
         await deps.database.action_queue.enter(
@@ -341,7 +348,7 @@ async def _completed(deps: Dependencies, started: StartedAction) -> ActionResult
     except (RPCError, RuntimeError) as error:
         if unavailable(error) is None:
             raise
-        raise _unknown(started, "Temporal went away") from error
+        raise _went_away(started, "Temporal went away") from error
     if context is not None:
         end = runs.note_end(context.run_id, RunStatus.SUCCESS, finished_at=utcnow())
         count_end(await _recorded(end, context))
@@ -372,17 +379,21 @@ async def _recorded(write: Awaitable[ResultT], context: RunContext) -> ResultT |
         return None
 
 
-def _unknown(started: StartedAction, why: str) -> ApiError:
+def _unknown(action_id: str, message: str, *, has_key: bool) -> ApiError:
     """Say where the result will be.
 
     Whoever sent a key may call again, and gets the result of this very action. Without one that
     would be a second action, so the answer does not invite to it.
     """
-    msg = f"{why} while the action ran; it goes on as action {started.id}."
-    facts = {"id": started.id, "statusUrl": action_status_url(started.id)}
-    headers = {ACTION_ID_HEADER: started.id}
-    status = 503 if started.has_key else 504
-    return ApiError(status, "action_result_unknown", msg, payload=facts, headers=headers)
+    facts = {"id": action_id, "statusUrl": action_status_url(action_id)}
+    headers = {ACTION_ID_HEADER: action_id}
+    status = 503 if has_key else 504
+    return ApiError(status, "action_result_unknown", message, payload=facts, headers=headers)
+
+
+def _went_away(started: StartedAction, who: str) -> ApiError:
+    msg = f"{who} while the action ran; it goes on as action {started.id}."
+    return _unknown(started.id, msg, has_key=started.has_key)
 
 
 def _pending(action_id: str) -> PerdureError:

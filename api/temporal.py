@@ -16,7 +16,7 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.errors import ApiError
 from perdure.errors import InvalidInputError, UnavailableError
@@ -25,12 +25,20 @@ from perdure.temporal.failures import describe_failure
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import Payload
 
-__all__ = ["RPC_TIMEOUT", "settled", "start_workflow", "temporal_answers"]
+__all__ = ["RPC_TIMEOUT", "SilentError", "settled", "start_workflow", "temporal_answers"]
 
 RPC_TIMEOUT = timedelta(seconds=10)
 """Limit of a single call."""
 
 _SUMMARY_LENGTH = 180
+
+
+class SilentError(UnavailableError):
+    """Temporal was asked and did not answer: what it was asked for may have been done."""
+
+    def __init__(self) -> None:
+        msg = "Temporal did not answer; whether it did what was asked for is not known. Try again."
+        super().__init__(msg, code="temporal_unavailable")
 
 
 @asynccontextmanager
@@ -43,7 +51,8 @@ async def temporal_answers(limit: timedelta = RPC_TIMEOUT) -> AsyncIterator[None
         limit: For everything inside.
 
     Raises:
-        UnavailableError: `temporal_unavailable`.
+        UnavailableError: `temporal_unavailable`, nothing was asked, or it was refused.
+        SilentError: `temporal_unavailable`, there was no answer.
     """
     try:
         async with asyncio.timeout(limit.total_seconds()):
@@ -52,10 +61,11 @@ async def temporal_answers(limit: timedelta = RPC_TIMEOUT) -> AsyncIterator[None
         away = unavailable(error)
         if away is None:
             raise
+        if isinstance(error, RPCError) and error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
+            raise SilentError from error
         raise away from error
     except TimeoutError as error:
-        msg = "Temporal did not answer in time; what was asked for may not have been started."
-        raise UnavailableError(msg, code="temporal_unavailable") from error
+        raise SilentError from error
 
 
 async def start_workflow(
@@ -83,7 +93,7 @@ async def start_workflow(
         once: Whether to join also one that has ended.
 
     Raises:
-        UnavailableError: `temporal_unavailable`.
+        UnavailableError: `temporal_unavailable`, as `temporal_answers`.
         InvalidInputError: `unstorable_text`: an argument holds what is no valid Unicode.
     """
     reject, allow = WorkflowIDReusePolicy.REJECT_DUPLICATE, WorkflowIDReusePolicy.ALLOW_DUPLICATE

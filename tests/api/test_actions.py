@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from temporalio.client import Client
 
+import api.temporal
+from api.app import create_app
 from perdure.app.container import Container
 from tests.api.calls import client_of, connect, deploy, error_of
+from tests.support.deaf_ears import way_to
+from tests.support.deploys import eventually
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
@@ -197,3 +204,38 @@ async def test_actions_need_temporal(offline: httpx.AsyncClient, environment: St
     assert error_of(answer) == (503, "temporal_unavailable")
     assert answer.headers["retry-after"] == "1"
     assert (await offline.get("/runs")).json() == {"runs": [], "next_cursor": None}
+
+
+async def test_action_that_may_have_been_started_is_not_to_be_called_again_without_a_key(
+    container: Container,
+    connected: httpx.AsyncClient,
+    stack: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(api.temporal, "RPC_TIMEOUT", timedelta(seconds=1))
+    temporal = container.temporal
+    async with way_to(container.settings.temporal_address) as way:
+        client = await Client.connect(
+            way.address, namespace=temporal.namespace, data_converter=temporal.data_converter
+        )
+        app = create_app(replace(container, temporal=client))
+        async with client_of(app, stack.secret_key) as caller:
+            way.loses_answers = True
+            plain, keyed = await asyncio.gather(
+                call(caller, {"text": "plain"}),
+                call(caller, {"text": "keyed"}, idempotency_key="once"),
+            )
+            way.loses_answers = False
+
+    assert error_of(plain) == (504, "action_result_unknown")
+    assert error_of(keyed) == (503, "temporal_unavailable")
+    # It was started, indeed.
+    facts = plain.json()["error"]["payload"]
+    assert plain.headers["x-action-id"] == facts["id"]
+
+    async def ended() -> bool:
+        return (await connected.get(facts["statusUrl"])).status_code == 200
+
+    await eventually(ended)
+    again = await call(connected, {"text": "keyed"}, idempotency_key="once")
+    assert (again.status_code, again.json()) == (200, {"text": "keyed"})
