@@ -85,7 +85,9 @@ async def test_worker_gives_signs_of_life_until_it_is_told_to_end(
     assert not file.exists()
 
 
-@pytest.mark.parametrize(("signals", "code", "seconds"), [(1, 0, 12), (2, 143, 5)])
+@pytest.mark.parametrize(
+    ("signals", "code", "seconds"), [(1, 0, 12), pytest.param(2, 143, 5, marks=pytest.mark.slow)]
+)
 async def test_step_of_a_worker_that_was_told_to_end_is_done_by_another(
     own: Settings, source: Source, tmp_path: Path, signals: int, code: int, seconds: float
 ) -> None:
