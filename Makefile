@@ -9,7 +9,7 @@ DOCS_VENV := .venv-docs
 DOCS_READY := $(DOCS_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-slow bench bench-quick bench-many bench-server bench-postgres bench-lock rehearsal screenshots docs docs-lock lint format lock clean
+.PHONY: help setup dev demo test test-slow bench bench-quick bench-many bench-server bench-postgres bench-lock rehearsal screenshots docs docs-lock release-check lint format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +78,9 @@ docs: $(READY) $(DOCS_READY) ## Build the documentation into site/; a warning is
 	@$(BIN)/python -m docs.reference
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build
 	@! grep -rlE '<(script|img|iframe)[^>]* src="(https?:)?//|<link[^>]* rel="stylesheet"[^>]* href="(https?:)?//' --include='*.html' site || { echo "These pages load something from elsewhere."; exit 1; }
+
+release-check: $(READY) ## Build the release, install it by itself and try it
+	@$(BIN)/python -m tests.release_check
 
 lint: $(READY) ## Style, types and import contracts
 	@$(BIN)/ruff check --quiet .

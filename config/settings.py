@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from perdure._version import __version__
+
 __all__ = ["ClientSettings", "Settings"]
 
 
@@ -236,6 +238,19 @@ class Settings(BaseSettings):
             "Steps that a worker process carries out at once in each of its two task queues; more "
             "of them wait for their turn."
         ),
+    )
+    worker_deployment: str | None = Field(
+        default=None,
+        pattern="^[A-Za-z0-9_-]{1,64}$",
+        description=(
+            "Name that all workers share. With it Temporal gives work only to the build that "
+            "`perdure workers promote` has made current; without it, to any worker."
+        ),
+    )
+    worker_build: str = Field(
+        default=f"perdure-{__version__}",
+        pattern="^[A-Za-z0-9._-]{1,128}$",
+        description="What a worker says it runs; one for each state of the code.",
     )
     ready_file: Path | None = Field(
         default=None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 
 from activities.bundles import BundleCache
 from activities.connections import ConnectionResolver
@@ -32,7 +33,7 @@ from perdure.temporal.external_storage import PostgresStorageDriver
 from perdure.temporal.plugin import PerdurePlugin
 from perdure.temporal.watchdog import Watchdog
 
-__all__ = ["Container", "open_container"]
+__all__ = ["Container", "open_container", "temporal_client"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,30 @@ def key_ring(settings: Settings) -> KeyRing:
     return KeyRing.parse(settings.encryption_keys.get_secret_value())
 
 
+async def temporal_client(
+    settings: Settings,
+    plugin: PerdurePlugin,
+    *,
+    lazy: bool = False,
+    runtime: Runtime | None = None,
+) -> Client:
+    """Connect to the Temporal of the settings; see `connect`.
+
+    Raises:
+        StartupError: Temporal does not answer.
+    """
+    api_key = settings.temporal_api_key
+    return await connect(
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        plugin=plugin,
+        api_key=api_key.get_secret_value() if api_key else None,
+        tls=settings.temporal_tls,
+        lazy=lazy,
+        runtime=runtime,
+    )
+
+
 @asynccontextmanager
 async def open_container(
     settings: Settings, *, name: str, watchdog: Watchdog | None = None, lazy: bool = False
@@ -111,7 +136,6 @@ async def open_container(
         UnavailableError: Postgres does not answer.
     """
     keyring = key_ring(settings)
-    api_key = settings.temporal_api_key
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             Database.open(
@@ -134,15 +158,8 @@ async def open_container(
         if settings.metrics_address is not None:
             runtime = serve_metrics(settings.metrics_address, process=name)
             await stack.enter_async_context(watching_pool(database))
-        temporal = await connect(
-            settings.temporal_address,
-            namespace=settings.temporal_namespace,
-            plugin=PerdurePlugin(converter, watchdog, traces.interceptor if traces else None),
-            api_key=api_key.get_secret_value() if api_key else None,
-            tls=settings.temporal_tls,
-            lazy=lazy,
-            runtime=runtime,
-        )
+        plugin = PerdurePlugin(converter, watchdog, traces.interceptor if traces else None)
+        temporal = await temporal_client(settings, plugin, lazy=lazy, runtime=runtime)
         transport = await stack.enter_async_context(outbound(settings))
         bundles = BundleCache(database.bundles)
         catalog = ProviderCatalog.load(settings.providers)

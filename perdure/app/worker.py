@@ -58,6 +58,7 @@ from activities.webhook_starts import DeliveryStarter
 from activities.webhook_tasks import WebhookTaskActivities
 from activities.webhooks import WebhookActivities
 from config.settings import Settings
+from perdure.app.build_arrival import arrive
 from perdure.app.container import Container, open_container
 from perdure.app.schema_wait import until_migrated
 from perdure.app.sign_of_life import signs_of_life
@@ -68,10 +69,11 @@ from perdure.proxy.plain import PlainClient
 from perdure.proxy.transport import HttpTransport
 from perdure.scripts import guard
 from perdure.scripts.loader import bundle_file, is_script_file
-from perdure.temporal.names import BUILD_ID, TaskQueue
+from perdure.temporal.names import TaskQueue
 from perdure.temporal.payloads import HistoryLimits
 from perdure.temporal.plugin import PerdurePlugin
 from perdure.temporal.watchdog import Blocked, Watchdog
+from perdure.temporal.worker_builds import deployment_config
 from workflows.confirm_deletes import ConfirmDeletes
 from workflows.connections import CreateConnection, DeleteConnection
 from workflows.delete_variant import DeleteVariant
@@ -127,7 +129,11 @@ def locate_script(frame: FrameType) -> str | None:
 def replayer_of(container: Container) -> Replayer:
     """Return a replayer of the engine's workflows, with the converter that runs have."""
     converter = container.temporal.data_converter
-    return Replayer(workflows=ALL_WORKFLOWS, plugins=[PerdurePlugin(converter)], build_id=BUILD_ID)
+    return Replayer(
+        workflows=ALL_WORKFLOWS,
+        plugins=[PerdurePlugin(converter)],
+        build_id=container.settings.worker_build,
+    )
 
 
 def starter_of(container: Container) -> DeliveryStarter:
@@ -299,13 +305,15 @@ def workers(container: Container, transport: HttpTransport) -> list[Worker]:
     guard.install()
     activities = activities_of(container, transport)
     queues = {TaskQueue.SYNCS: SYNC_WORKFLOWS, TaskQueue.ACTIONS: ACTION_WORKFLOWS}
+    deployment, build = container.settings.worker_deployment, container.settings.worker_build
     return [
         Worker(
             container.temporal,
             task_queue=queue,
             workflows=[*workflows, *ITEM_WORKFLOWS],
             activities=activities,
-            build_id=BUILD_ID,
+            build_id=None if deployment else build,
+            deployment_config=deployment_config(deployment, build) if deployment else None,
             max_concurrent_activities=container.settings.worker_steps,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
@@ -316,10 +324,15 @@ def workers(container: Container, transport: HttpTransport) -> list[Worker]:
     ]
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(settings: Settings, *, promote: bool = False) -> None:
     """Run the worker until SIGTERM or SIGINT, then let its activities end in a few seconds.
 
     A second signal ends it at once. What is not done by then is done again by another worker.
+
+    Args:
+        settings: As read from the environment.
+        promote: Give all work to this build once it asks for some, unless it had work before: a
+            build that was taken back stays so.
 
     Raises:
         StartupError: A setting is missing or wrong, a server does not answer, the database lacks
@@ -353,12 +366,14 @@ async def run_worker(settings: Settings) -> None:
         stack.enter_context(stopped_by_signals(stop.set))
         polling = workers(container, container.transport)
         running = [asyncio.create_task(worker.run()) for worker in polling]
+        arriving = asyncio.create_task(arrive(container, promote=promote))
         stopping = asyncio.create_task(stop.wait())
         log.info("worker_started", task_queues=[queue.value for queue in TaskQueue])
         async with signs_of_life(settings.ready_file):
             ended, _ = await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         log.info("worker_stopping")
         sweeping.cancel()
+        arriving.cancel()
         await asyncio.gather(*(worker.shutdown() for worker in polling))
         results = await asyncio.gather(*running, return_exceptions=True)
     if stopping not in ended:

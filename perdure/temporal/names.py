@@ -6,10 +6,7 @@ from enum import StrEnum
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-from perdure._version import __version__
-
 __all__ = [
-    "BUILD_ID",
     "LOOK_AGAIN",
     "PROGRESS_QUERY",
     "SEARCH_ATTRIBUTES",
@@ -19,10 +16,6 @@ __all__ = [
     "WorkflowType",
     "search_attributes",
 ]
-
-BUILD_ID = f"perdure-{__version__}"
-"""What workers say they run. Left to itself the SDK makes a name from the code of every module that
-is loaded, and has to read all of them for it when a worker starts."""
 
 LOOK_AGAIN = "look-again"
 """Signal that there is more for a `webhook-dispatch` to do."""

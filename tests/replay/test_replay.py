@@ -9,17 +9,23 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from perdure._version import __version__
 from perdure.app.worker import ALL_WORKFLOWS
 from perdure.crypto.keyring import KeyRing
 from perdure.temporal.converter import data_converter
+from perdure.temporal.external_storage import PostgresStorageDriver
+from perdure.temporal.names import WorkflowType
 from perdure.temporal.plugin import PerdurePlugin
-from tests.replay.record import HISTORIES, KEY
+from tests.replay.record import CURRENT, HISTORIES, KEY, CommittedBlobs, read
+from tests.replay.scenarios import SCENARIOS
 
-FILES = sorted(HISTORIES.glob("*.json"))
+FILES = sorted(HISTORIES.glob("*/*.json.gz"))
+RECORD = f"python -m tests.replay.record writes the histories of {__version__}"
 
 
 def replayer() -> Replayer:
-    converter = data_converter(KeyRing.parse(KEY), None)
+    driver = PostgresStorageDriver(CommittedBlobs())
+    converter = data_converter(KeyRing.parse(KEY), driver)
     return Replayer(workflows=ALL_WORKFLOWS, plugins=[PerdurePlugin(converter)])
 
 
@@ -27,13 +33,15 @@ def history(text: str) -> WorkflowHistory:
     return WorkflowHistory.from_json("recorded", text)
 
 
-@pytest.mark.parametrize("name", [file.stem for file in FILES])
+@pytest.mark.parametrize(
+    "name", [str(file.relative_to(HISTORIES)).removesuffix(".json.gz") for file in FILES]
+)
 async def test_recorded_history_replays(name: str) -> None:
-    await replayer().replay_workflow(history((HISTORIES / f"{name}.json").read_text()))
+    await replayer().replay_workflow(history(read(HISTORIES / f"{name}.json.gz")))
 
 
 async def test_history_with_another_step_does_not_replay() -> None:
-    recorded = json.loads((HISTORIES / "sync-success.json").read_text())
+    recorded = json.loads(read(CURRENT / "loop.sync.json.gz"))
     scheduled = [
         event["activityTaskScheduledEventAttributes"]
         for event in recorded["events"]
@@ -46,11 +54,15 @@ async def test_history_with_another_step_does_not_replay() -> None:
         await replayer().replay_workflow(history(json.dumps(recorded)))
 
 
-def test_there_are_fixtures() -> None:
-    recorded = {"sync-success", "sync-failure", "action-success", "deploy-success"}
-    recorded |= {"connection-create-success", "connection-delete-success"}
-    recorded |= {"on-event-success", "on-event-failure", "action-queued-success", "action-timeout"}
-    recorded |= {"webhook-success", "webhook-failure", "webhook-dispatch-success"}
-    recorded |= {"sync-tracked-success", "sync-ahead-success", "sync-ahead-failure"}
-    recorded |= {"sync-timeout", "sync-paused-success"}
-    assert {file.stem for file in FILES} >= recorded
+def test_every_workflow_type_has_a_history_of_this_version() -> None:
+    recorded = {file.name.split(".")[1] for file in CURRENT.glob("*.json.gz")}
+    assert recorded == {*WorkflowType}, RECORD
+
+
+def test_every_scenario_has_a_history_of_this_version_and_none_is_of_another() -> None:
+    recorded = {file.name.split(".")[0] for file in CURRENT.glob("*.json.gz")}
+    assert recorded == {*SCENARIOS}, RECORD
+
+
+def test_histories_stay_small() -> None:
+    assert sum(file.stat().st_size for file in HISTORIES.rglob("*.gz")) < 2 * 1024 * 1024

@@ -29,6 +29,7 @@ from perdure.app.cli.commands import (
     runs,
     syncs,
     webhooks,
+    workers,
 )
 from perdure.app.cli.commands.compile import compile_
 from perdure.app.cli.commands.dev import dev
@@ -86,6 +87,7 @@ app.command(audit.audit, group=OPERATE)
 app.command(processes.migrate, group=OPERATE)
 app.command(processes.api, group=OPERATE)
 app.command(processes.worker, group=OPERATE)
+app.command(workers.app)
 app.command(keys.app)
 
 

@@ -9,11 +9,11 @@ from temporalio.converter import DataConverter
 from temporalio.service import RPCError
 
 from config.settings import Settings
-from perdure.app.container import key_ring
+from perdure.app.container import key_ring, temporal_client
 from perdure.db.database import Database
 from perdure.db.migrate import migrate
 from perdure.errors import NotFoundError, StartupError
-from perdure.temporal.client import connect, register_search_attributes
+from perdure.temporal.client import register_search_attributes
 from perdure.temporal.plugin import PerdurePlugin
 
 __all__ = ["bring_up_to_date"]
@@ -73,16 +73,9 @@ async def _ensure_environment(settings: Settings, secret_key: str | None) -> str
 
 async def _prepare_temporal(settings: Settings) -> str:
     address, namespace = settings.temporal_address, settings.temporal_namespace
-    api_key = settings.temporal_api_key
     try:
-        client = await connect(
-            address,
-            namespace=namespace,
-            # Nothing with a payload is sent.
-            plugin=PerdurePlugin(DataConverter.default),
-            api_key=api_key.get_secret_value() if api_key else None,
-            tls=settings.temporal_tls,
-        )
+        # Nothing with a payload is sent.
+        client = await temporal_client(settings, PerdurePlugin(DataConverter.default))
         registered = await register_search_attributes(client)
     except StartupError as error:
         return f"Temporal: not prepared, run this again when it is up ({error.message})."

@@ -160,12 +160,13 @@ def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what children get of our environment.
 
     Variables that are meant for another Temporal (TEMPORAL_TLS) or another Postgres (PGPORT) would
-    have them speak to ours in the wrong way.
+    have them speak to ours in the wrong way, and a build of the worker would wait to be promoted.
     """
+    others = ("TEMPORAL_", "PERDURE_WORKER_DEPLOYMENT")
     kept = {
         name: value
         for name, value in environment.items()
-        if not name.startswith("TEMPORAL_") and not (name.startswith("PG") and "_" not in name)
+        if not name.startswith(others) and not (name.startswith("PG") and "_" not in name)
     }
     return {"PERDURE_LOG_FORMAT": "console", "PYTHONUNBUFFERED": "1"} | kept
 

@@ -17,7 +17,7 @@ from perdure.app.cli.errors import CliError
 if TYPE_CHECKING:
     from config.settings import Settings
 
-__all__ = ["api", "migrate", "worker"]
+__all__ = ["api", "migrate", "prepare", "worker"]
 
 # New objects, less those that are gone, after which circles are looked for among them.
 _GARBAGE = 20_000
@@ -25,26 +25,31 @@ _GARBAGE = 20_000
 
 def api() -> None:
     """Serve the HTTP API, set up by PERDURE_* and TEMPORAL_* variables."""
-    settings = _prepare()
+    settings = prepare()
     from perdure.app.server import run_api
 
     _run(run_api(settings))
 
 
-def worker(*, check: Annotated[bool, Parameter(negative="", show_default=False)] = False) -> None:
+def worker(
+    *,
+    promote: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    check: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> None:
     """Run syncs and actions, set up by PERDURE_* and TEMPORAL_* variables.
 
     Args:
+        promote: With PERDURE_WORKER_DEPLOYMENT: make this build current, unless it was before.
         check: Only say whether the worker that touches PERDURE_READY_FILE is alive, for probes.
     """
-    settings = _prepare()
+    settings = prepare()
     if check:
         _check(settings)
         return
     _make_replays_alike()
     from perdure.app.worker import run_worker
 
-    _run(run_worker(settings))
+    _run(run_worker(settings, promote=promote))
 
 
 def _check(settings: Settings) -> None:
@@ -65,7 +70,7 @@ async def migrate() -> None:
     Applies missing revisions, gives the environment `dev` the key PERDURE_SECRET_KEY, and registers
     the search attributes if Temporal answers.
     """
-    settings = _prepare()
+    settings = prepare()
     from perdure.app.cli import render
     from perdure.app.cli.migration import bring_up_to_date
 
@@ -96,7 +101,12 @@ def _collect_garbage_rarely() -> None:
     gc.set_threshold(_GARBAGE, 20, 50)
 
 
-def _prepare() -> Settings:
+def prepare() -> Settings:
+    """Read the settings of a process from the environment, and set up its log.
+
+    Raises:
+        CliError: `invalid_settings`.
+    """
     from pydantic import ValidationError
 
     from config.settings import Settings

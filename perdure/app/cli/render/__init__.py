@@ -46,11 +46,13 @@ from perdure.app.cli.render.terminal import (
 )
 from perdure.app.cli.render.webhook_events import webhook_event, webhook_events
 from perdure.app.cli.render.webhooks import deliveries, delivery, webhook_settings
+from perdure.app.cli.render.workers import builds, plain_builds
 
 __all__ = [
     "actions",
     "api_keys",
     "audit_events",
+    "builds",
     "connection",
     "connections",
     "deliveries",
@@ -74,6 +76,7 @@ __all__ = [
     "made_api_key",
     "made_environment",
     "note",
+    "plain_builds",
     "plain_deployment",
     "plain_replay",
     "plan",
