@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.chaos.test_kill_pages import IN_FLIGHT
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "concepts" / "guarantees.md").read_text()
 NAMED = sorted(set(re.findall(r"`((?:\w+/)*\w+\.py)`", PAGE)))
@@ -23,3 +25,9 @@ def test_what_is_said_to_be_slow_is_marked_so() -> None:
         text = (ROOT / "tests" / name).read_text()
         marked = text.count("@pytest.mark.slow")
         assert marked == len(re.findall(r"^async def test_", text, re.MULTILINE)), name
+
+
+def test_page_tells_how_many_pages_a_kill_repeats() -> None:
+    words = ("no", "one", "two", "three", "four", "five")
+
+    assert f"At most {words[IN_FLIGHT]} pages are fetched again for each kill" in PAGE
