@@ -1,4 +1,7 @@
-"""What stands in for https://api.example.com while the how-tos are followed."""
+"""What stands in for https://api.example.com while the how-tos are followed.
+
+It is its own authorization server, too, at which everybody agrees.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 __all__ = ["KEY", "example_api"]
 
@@ -36,6 +39,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Api
 
     def do_GET(self) -> None:
+        if self.path.startswith("/oauth/authorize?"):
+            asked = parse_qs(urlsplit(self.path).query)
+            granted = urlencode({"code": "granted", "state": asked["state"][0]})
+            self._answer({}, {"Location": f"{asked['redirect_uri'][0]}?{granted}"}, status=302)
+            return
         if self.headers.get("Authorization") != f"Bearer {KEY}":
             self._answer({"error": "no such key"}, status=401)
             return
@@ -64,6 +72,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer({"error": "not found"}, status=404)
 
     def do_POST(self) -> None:
+        if self.path == "/oauth/token":
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer({"access_token": KEY, "token_type": "Bearer", "expires_in": 3600})
+            return
         key = self.headers.get("Idempotency-Key", str(len(self.server.made)))
         number = len(self.server.made) + len(self.server.invoices) + 1
         made = self.server.made.setdefault(key, {"id": str(number), **self._body()})

@@ -16,6 +16,7 @@ from tests.support.secret_texts import SECRETS
 
 HOW_TOS = ROOT / "docs" / "how-to"
 
+ACCOUNTS = "https://accounts.example.com"
 WITH_THE_SECRET_KEY = {"environments.md"}
 """Pages that do what a key of one environment may not."""
 
@@ -27,15 +28,25 @@ async def test_how_tos_do_what_they_say(tmp_path: Path, subtests: pytest.Subtest
     pages = sorted(HOW_TOS.glob("*.md"))
     assert len(pages) >= 10
     (tmp_path / "stack").mkdir()
-    async with dev_server(tmp_path / "stack") as dev:
-        for page in pages:
-            folder = tmp_path / page.stem
-            folder.mkdir()
-            with subtests.test(page.name):
-                await follow(page, folder, dev)
+    providers = tmp_path / "providers.yaml"
+    with example_api() as accounts:
+        providers.write_text(provider_of("oauth.md").replace(ACCOUNTS, accounts))
+        env = {"PERDURE_PROVIDERS": str(providers)}
+        async with dev_server(tmp_path / "stack", env=env) as dev:
+            for page in pages:
+                folder = tmp_path / page.stem
+                folder.mkdir()
+                with subtests.test(page.name):
+                    await follow(page, folder, dev, accounts)
 
 
-async def follow(page: Path, folder: Path, dev: DevServer) -> None:
+def provider_of(page: str) -> str:
+    """The provider's entry that a page shows; processes read it when they start."""
+    (block,) = (b for b in blocks_of(HOW_TOS / page, page) if b.title.startswith("providers/"))
+    return block.content
+
+
+async def follow(page: Path, folder: Path, dev: DevServer, accounts: str) -> None:
     """Follow a page in an environment of its own."""
     name = f"{page.stem[:20]}-{uuid.uuid4().hex[:6]}"
     made = await dev.call("POST", "/environments", expect=201, json={"name": name})
@@ -46,6 +57,7 @@ async def follow(page: Path, folder: Path, dev: DevServer) -> None:
     with example_api() as api:
         instead = {
             "https://api.example.com": api,
+            ACCOUNTS: accounts,
             "http://localhost:3003": dev.info["api_url"],
             "/webhook/dev/": f"/webhook/{name}/",
             "8080": free_port(),
