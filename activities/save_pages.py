@@ -204,6 +204,8 @@ class _Slice:
         self._modules = parts.modules
         self._call = call
         self._mapping = mapping
+        # Pages side by side would share the time that one may take, and what functions keep.
+        self._lane = parts.modules.lane()
         self._key = CursorKey(call.context.run_id, info.workflow_id or "", call.number)
         self._claim = Claim(info.current_attempt_scheduled_time, info.attempt)
         self._echoed: set[str] = set()
@@ -270,9 +272,10 @@ class _Slice:
         return await self._http.page(self._call.page.model_copy(update=wanted))
 
     async def _prepared(self, page: Page, number: int) -> _PreparedPage:
-        """Map, check and encode a page, in a thread."""
+        """Map, check and encode a page, in a thread, behind those before it."""
+        call = partial(self._prepare, page, number)
         try:
-            return await self._modules.within(_PAGE_LIMIT, partial(self._prepare, page, number))
+            return await self._modules.within(_PAGE_LIMIT, call, lane=self._lane)
         except StillRunning as error:
             raise blocked(error.where, self._mapping.path, f"page {number}") from None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from activities.bundles import BundleCache
@@ -16,7 +16,7 @@ from perdure.scripts.execution import modules_for_steps
 from perdure.scripts.interruption import InterruptibleCall, StillRunning
 from perdure.scripts.loader import ScriptModules
 
-__all__ = ["StepModules"]
+__all__ = ["Lane", "StepModules"]
 
 ResultT = TypeVar("ResultT")
 
@@ -25,6 +25,44 @@ _MAX_STEPS = 64
 _MAX_SHORT_CALLS = 32
 # So often, a second apart, one that takes too long is interrupted: it may catch all it is sent.
 _INTERRUPTIONS = 5
+
+
+class Lane:
+    """Makes calls one after another, in their order; none waits for the event loop in between.
+
+    Args:
+        threads: Where they are made.
+    """
+
+    def __init__(self, threads: Executor) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._is_busy = False
+
+    def submit(self, call: Callable[[], ResultT]) -> Future[ResultT]:
+        """Have a call made; what is cancelled before its turn never is."""
+        future: Future[ResultT] = Future()
+        with self._lock:
+            self._waiting.append((future, call))
+            begins, self._is_busy = not self._is_busy, True
+        if begins:
+            self._threads.submit(self._make_next)
+        return future
+
+    def _make_next(self) -> None:
+        with self._lock:
+            future, call = self._waiting.popleft()
+        try:
+            if future.set_running_or_notify_cancel():
+                future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
+            future.set_exception(error)
+        finally:
+            with self._lock:
+                self._is_busy = bool(self._waiting)
+            if self._is_busy:
+                self._threads.submit(self._make_next)
 
 
 class StepModules:
@@ -56,19 +94,30 @@ class StepModules:
         """Call something in a thread and return what it returns."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    async def within(self, limit: float, call: Callable[[], ResultT]) -> ResultT:
+    def lane(self) -> Lane:
+        """Return what makes calls of `within` one after another, in their order."""
+        return Lane(self._short)
+
+    async def within(
+        self,
+        limit: float,
+        call: Callable[[], ResultT],
+        *,
+        lane: Lane | None = None,
+    ) -> ResultT:
         """Call something in a thread that must come back soon.
 
         Args:
             limit: Seconds after which it is interrupted.
             call: Runs code of a script.
+            lane: Behind whose calls it is made. Default: behind nobody's.
 
         Raises:
             ScriptBlocked: It was interrupted, and did not make anything else of that.
             StillRunning: It goes on all the same.
         """
         interruptible = InterruptibleCall(call)
-        thread = self._short.submit(interruptible)
+        thread = (lane or self._short).submit(interruptible)
         running = asyncio.wrap_future(thread)
         try:
             # The limit is for the call, not for the time in which it waits for a thread.

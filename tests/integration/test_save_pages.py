@@ -304,6 +304,36 @@ async def test_a_function_that_does_not_come_back_fails_the_run_with_file_and_li
     assert len(await stack.records(connection)) == 100, "the page before it is saved"
 
 
+async def test_pages_are_mapped_one_after_another_in_their_order(
+    stack: Stack, source: Source
+) -> None:
+    # Slower than pages come, so that the next ones wait.
+    head = """
+import time
+
+from models import Issue
+
+under_way, mapped = [], []
+
+
+def to_issue(raw):
+    under_way.append(raw["id"])
+    time.sleep(0.002)
+    mapped.append(raw["number"])
+    title = f"{len(under_way)} at once, in order: {mapped == sorted(mapped)}"
+    under_way.remove(raw["id"])
+    return Issue(id=raw["id"], title=title)
+"""
+    source.records = issues(600)
+    await stack.deploy(saving('await pages.save("Issue", map=to_issue)', head))
+    connection = await stack.connect(source.url)
+
+    await stack.run_sync(connection)
+
+    titles = {record["title"] for record in await stack.records(connection)}
+    assert titles == {"1 at once, in order: True"}
+
+
 async def test_a_function_with_some_arguments_given_is_refused_in_clear_words(
     stack: Stack, source: Source
 ) -> None:

@@ -66,6 +66,34 @@ async def test_a_call_that_waits_for_a_thread_uses_none_of_its_time(modules: Ste
     assert await held is True
 
 
+async def test_a_lane_makes_its_calls_one_after_another_and_their_time_begins_then(
+    modules: StepModules,
+) -> None:
+    lane, freed = modules.lane(), threading.Event()
+    held = asyncio.create_task(modules.within(600, lambda: freed.wait(30), lane=lane))
+    given_up = asyncio.create_task(modules.within(600, lambda: "given up", lane=lane))
+    behind = asyncio.create_task(modules.within(0.2, lambda: "behind", lane=lane))
+    beside = await modules.within(30, lambda: "beside", lane=modules.lane())
+    given_up.cancel()
+    await asyncio.sleep(0.5)
+    assert (beside, behind.done()) == ("beside", False)
+
+    freed.set()
+
+    assert await behind == "behind"
+    assert await held is True
+
+
+async def test_a_lane_goes_on_behind_a_call_that_failed(modules: StepModules) -> None:
+    lane = modules.lane()
+    failing = asyncio.create_task(modules.within(0.1, Spinning(), lane=lane))
+    behind = asyncio.create_task(modules.within(30, lambda: "behind", lane=lane))
+
+    with pytest.raises(ScriptBlocked):
+        await failing
+    assert await behind == "behind"
+
+
 async def test_a_call_that_has_not_begun_is_never_made_once_nobody_waits(
     modules: StepModules,
 ) -> None:
