@@ -54,14 +54,14 @@ class ScheduleRepair:
             known = await self._known()
             for environment in await self._database.environments.all():
                 if environment.active_bundle is not None:
-                    restored += await self._restore(environment, environment.active_bundle, known)
+                    restored += await self._restore(environment, known)
         return Swept(count=restored)
 
     async def _known(self) -> set[str]:
         listed = await self._client.list_schedules(page_size=_PAGE)
         return {schedule.id async for schedule in listed}
 
-    async def _restore(self, environment: Environment, bundle: BundleHash, known: set[str]) -> int:
+    async def _restore(self, environment: Environment, known: set[str]) -> int:
         syncs = await self._database.syncs.list(environment.id)
         lacking = [
             sync for sync in syncs if schedule_id(sync_input(environment.name, sync)) not in known
@@ -69,12 +69,30 @@ class ScheduleRepair:
         connections = await self._connections(lacking)
         restored = 0
         for start in range(0, len(connections), _AT_ONCE):
-            portion = connections[start : start + _AT_ONCE]
-            ensured = await self._reconciler.ensure(environment.name, portion, bundle)
-            restored += sum(is_new for _, is_new in ensured)
+            restored += await self._ensured(environment, connections[start : start + _AT_ONCE])
         if restored:
             log.warning("schedules_restored", environment=environment.name, count=restored)
         return restored
+
+    async def _ensured(self, environment: Environment, connections: list[Connection]) -> int:
+        """Bring connections into line with the active bundle, which is so also afterwards.
+
+        A deploy in the middle may have gone through them already. What was scheduled here for the
+        bundle before is not to outlive it.
+        """
+        done: BundleHash | None = None
+        made: list[Sync] = []
+        restored = 0
+        while True:
+            found = await self._database.environments.by_id(environment.id)
+            bundle = found.active_bundle
+            if bundle is None or bundle == done:
+                return restored
+            await self._reconciler.remove(environment.name, made, bundle)
+            ensured = await self._reconciler.ensure(environment.name, connections, bundle)
+            made = [sync for sync, _ in ensured]
+            restored += sum(is_new for _, is_new in ensured)
+            done = bundle
 
     async def _connections(self, lacking: Iterable[Sync]) -> list[Connection]:
         found = []

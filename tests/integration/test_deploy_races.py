@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.erasure import Erasure
+from activities.maintenance import Sweep
+from activities.reconciliation import Reconciler
+from activities.schedule_repair import ScheduleRepair
+from activities.sync_runs import SyncRuns
 from activities.sync_schedules import SyncSchedules
-from perdure.db.environments import EnvironmentStore
+from perdure.db.environments import Environment, EnvironmentStore
 from perdure.db.runs import RunStatus
 from tests.support.deploys import SLEEPING, Deploys, before_first, files
 
@@ -51,6 +59,33 @@ async def test_connection_that_is_made_between_activation_and_its_batch_gets_its
     assert len(before) == 2, "the new sync starts from nothing"
     await env.deploy(project)
     assert await env.stack.records(acme) == before, "the batch finds everything done"
+
+
+async def test_deploy_holds_while_schedules_are_restored(
+    env: Deploys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container, own = env.stack.container, env.stack.environment
+    await env.deploy(files("issues: Issue, auto_start false", "people: Person, auto_start false"))
+    acme = await env.connect()
+    # As after its schedules were lost.
+    await container.database.syncs.ensure_all([(acme.key, "issues"), (acme.key, "people")])
+    deploy = lambda: env.deploy(files("issues: Issue, runs every 3h, auto_start false"))  # noqa: E731
+    before_first(monkeypatch, SyncSchedules, "ensure", deploy)
+
+    async def only_this_one(store: EnvironmentStore) -> list[Environment]:
+        return [await store.by_id(own.id)]
+
+    monkeypatch.setattr(EnvironmentStore, "all", only_this_one)
+    database, schedules = container.database, container.schedules
+    runs = SyncRuns(database, container.temporal, schedules)
+    erasure = Erasure(database, container.bundles)
+    reconciler = Reconciler(database, container.bundles, schedules, erasure, runs)
+    repair = ScheduleRepair(database, container.temporal, reconciler)
+    await ActivityEnvironment().run(repair.restore_schedules, Sweep())
+
+    assert await env.syncs_of(acme) == {"issues"}
+    assert not await env.has_schedule(acme, "people")
+    assert await env.interval(acme, "issues") == timedelta(hours=3)
 
 
 async def test_connection_that_is_made_before_activation_is_left_to_the_deploy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from temporalio import activity
 from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from activities.connection_setups import ConnectionSetupActivities
@@ -64,7 +66,16 @@ async def no_schedules(_: Sweep) -> Swept:
     return Swept()
 
 
-async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
+@activity.defn(name="restore_schedules")
+async def failing_schedules(_: Sweep) -> Swept:
+    """In its place, where it cannot be done."""
+    msg = "no"
+    raise ApplicationError(msg, non_retryable=True)
+
+
+async def maintain(
+    stack: Stack, retention: Retention, restore: Callable[..., Any] = no_schedules
+) -> dict[str, int]:
     """Run the maintenance once, on a worker with these settings."""
     container = stack.container
     settling = RunSettling(container.database, container.bundles, container.temporal)
@@ -88,7 +99,7 @@ async def maintain(stack: Stack, retention: Retention) -> dict[str, int]:
             task_queue=queue,
             workflows=[Maintain],
             activities=[
-                no_schedules,
+                restore,
                 steps.settle_runs,
                 steps.prune_old_records,
                 steps.drop_idle_records,
@@ -127,6 +138,21 @@ async def test_payloads_that_do_not_change_for_long_are_pruned(
     assert [record["id"] for record in records if "title" in record] == ["1"]
     again = await maintain(stack, Retention(payloads=30 * DAY, idle_records=None))
     assert again["pruned_records"] == 0
+
+
+async def test_step_that_fails_keeps_no_other_from_being_done(stack: Stack, source: Source) -> None:
+    await stack.deploy(project())
+    connection = await stack.connect(source.url)
+    await stack.run_sync(connection)
+    await age(stack, connection, 40)
+
+    with pytest.raises(WorkflowFailureError) as failed:
+        await maintain(stack, Retention(payloads=30 * DAY, idle_records=None), failing_schedules)
+
+    cause = failed.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert (cause.type, "restore_schedules" in cause.message) == ("maintenance_incomplete", True)
+    assert not any("title" in record for record in await stack.records(connection))
 
 
 async def test_records_of_a_sync_that_does_not_run_are_dropped_and_fetched_anew_when_it_does(
