@@ -98,6 +98,12 @@ UPDATE runs
 
 _RETRIED_AT = "SELECT retried_at FROM runs WHERE id = $1"
 
+# What tells writes apart that are done again: a run that has succeeded does nothing again.
+_FORGET_WRITES = """
+WITH batches AS (DELETE FROM run_batches WHERE run_id = $1)
+DELETE FROM run_cursors WHERE run_id = $1
+"""
+
 _FINISH = """
 UPDATE runs r SET status = $2, finished_at = $3, error = $4
   FROM environments e
@@ -540,6 +546,9 @@ class RunStore:
         """
         encoded = None if error is None else to_json(dict(error))
         async with borrowed(self._pool, conn) as connection:
+            if status is RunStatus.SUCCESS:
+                # Before the run's own row, as writes have it.
+                await connection.execute(_FORGET_WRITES, run_id)
             row = await connection.fetchrow(_FINISH, run_id, status, finished_at, encoded)
         return _end(row)
 

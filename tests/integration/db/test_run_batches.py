@@ -13,7 +13,7 @@ import pytest
 from perdure.db.database import Database
 from perdure.db.environments import Environment
 from perdure.db.record_writes import BatchNote, RecordSet, Writer
-from perdure.db.run_cursors import Claim
+from perdure.db.run_cursors import Claim, CursorKey
 from perdure.db.runs import RunStart, RunStatus
 from perdure.errors import ConflictError, UnavailableError
 from perdure.records.prepare import prepare_batch
@@ -191,3 +191,21 @@ async def test_a_batch_of_a_run_that_has_ended_is_not_written(
         assert ended.value.code == "run_ended"
 
     assert await db.records.count(issues) == 0
+
+
+@pytest.mark.parametrize(("status", "kept"), [(RunStatus.SUCCESS, 0), (RunStatus.FAILED, 1)])
+async def test_notes_are_kept_only_for_runs_that_may_be_retried(
+    db: Database, issues: RecordSet, run_id: str, write: Write, status: RunStatus, kept: int
+) -> None:
+    await write(issues, Noted(run_id, "first", FIRST), "written")
+    await db.run_cursors.claim(CursorKey(run_id, f"sync/{run_id}", 1), FIRST, asked="issues")
+
+    await db.runs.finish(run_id, status, finished_at=START)
+
+    row = await db.pool.fetchrow(
+        "SELECT (SELECT count(*) FROM run_batches WHERE run_id = $1) AS batches,"
+        " (SELECT count(*) FROM run_cursors WHERE run_id = $1) AS reads",
+        run_id,
+    )
+    assert row is not None
+    assert (row["batches"], row["reads"]) == (kept, kept)
