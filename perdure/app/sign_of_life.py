@@ -13,11 +13,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import structlog
+
+from perdure.errors import StartupError
+
 __all__ = ["is_alive", "signs_of_life"]
 
 _EVERY = 5.0
 _OLDEST = 30.0
 """Seconds; a machine that is busy with other things may miss some beats."""
+
+log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -26,11 +32,18 @@ async def signs_of_life(file: Path | None) -> AsyncIterator[None]:
 
     Args:
         file: None to do nothing.
+
+    Raises:
+        StartupError: `ready_file_unwritable`.
     """
     if file is None:
         yield
         return
-    _touch(file)
+    try:
+        _touch(file)
+    except OSError as error:
+        msg = f"Cannot write {file} (PERDURE_READY_FILE): {error.strerror or error}"
+        raise StartupError(msg, code="ready_file_unwritable") from error
     beating = asyncio.create_task(_beat(file))
     try:
         yield
@@ -50,7 +63,11 @@ def is_alive(file: Path) -> bool:
 async def _beat(file: Path) -> None:
     while True:
         await asyncio.sleep(_EVERY)
-        _touch(file)
+        try:
+            _touch(file)
+        except OSError as error:
+            # The next one may come about: a full disk gets room again.
+            log.warning("sign_of_life_failed", file=str(file), reason=error.strerror)
 
 
 # On the loop itself and not in a thread: threads would go on where the loop hangs.
