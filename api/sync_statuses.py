@@ -1,7 +1,7 @@
 """How syncs stand: what their schedules do next, and what our own tables tell of their runs.
 
-A few schedules are asked themselves. Of many Temporal gives a list, and only those are asked of
-which the list cannot tell how they stand.
+A few schedules, and those of one connection, are asked themselves. Of many Temporal gives a list of
+the whole integration, and only those are asked of which the list cannot tell how they stand.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def sync_statuses(
         UnavailableError: Temporal or Postgres does not answer.
     """
     listed: dict[str, ScheduleStatus] = {}
-    if len(selected) > _FEW:
+    if len(selected) > _FEW and len({item.sync.connection_key for item in selected}) > 1:
         async with temporal_answers(_LISTING):
             listed = await deps.schedules.listed(caller.name, integration)
     # The schedules first: what our tables know afterwards is newer.

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from activities.sync_schedules import ScheduleStatus, SyncSchedules
+from api import sync_statuses
 from perdure.ids import ConnectionKey
 from tests.api.calls import connect, deploy, error_of
 from tests.support.project import project
@@ -206,6 +208,23 @@ async def test_many_syncs_stand_together_as_each_of_them_does_alone(
     assert states == {**waiting, "acme": "SUCCESS", "acme-2": "SUCCESS"}
     assert together["acme"]["recordCount"] == {"Issue": len(source.records)}
     assert together["acme"]["nextScheduledSyncAt"]
+
+
+async def test_connection_is_not_told_of_by_going_through_those_of_all_others(
+    connected: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_statuses, "_FEW", 0)
+    lists: list[str] = []
+
+    async def listed(_: SyncSchedules, *of: str) -> dict[str, ScheduleStatus]:
+        lists.extend(of)
+        return {}
+
+    monkeypatch.setattr(SyncSchedules, "listed", listed)
+
+    (found,) = await status(connected, connection_id="acme")
+
+    assert (found["name"], lists) == ("issues", [])
 
 
 async def test_target_may_stand_in_the_headers(connected: httpx.AsyncClient) -> None:
