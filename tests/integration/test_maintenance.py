@@ -34,6 +34,7 @@ from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import HistoryLimits
+from tests.support.deploys import eventually
 from tests.support.project import project
 from tests.support.receiver import Receiver
 from tests.support.source import Source
@@ -427,6 +428,13 @@ async def test_runs_webhooks_and_the_audit_are_kept_for_a_while(
         )
         for number in range(2)
     ]
+
+    async def all_delivered() -> bool:
+        told = await database.deliveries.list(environment.id)
+        return len(told) == 3 and all(delivery.finished_at for delivery in told)
+
+    # What is still on its way ends by itself, and now.
+    await eventually(all_delivered)
     told = await database.deliveries.list(environment.id)
     async with database.transaction() as conn:
         for table, column, ids in (
