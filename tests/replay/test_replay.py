@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
@@ -12,6 +15,7 @@ from temporalio.workflow import NondeterminismError
 from perdure._version import __version__
 from perdure.app.worker import ALL_WORKFLOWS
 from perdure.crypto.keyring import KeyRing
+from perdure.observability.trace_export import RunTracing
 from perdure.temporal.converter import data_converter
 from perdure.temporal.external_storage import PostgresStorageDriver
 from perdure.temporal.names import WorkflowType
@@ -23,10 +27,11 @@ FILES = sorted(HISTORIES.glob("*/*.json.gz"))
 RECORD = f"python -m tests.replay.record writes the histories of {__version__}"
 
 
-def replayer() -> Replayer:
+def replayer(tracing: RunTracing | None = None) -> Replayer:
     driver = PostgresStorageDriver(CommittedBlobs())
     converter = data_converter(KeyRing.parse(KEY), driver)
-    return Replayer(workflows=ALL_WORKFLOWS, plugins=[PerdurePlugin(converter)])
+    plugin = PerdurePlugin(converter, tracing=tracing)
+    return Replayer(workflows=ALL_WORKFLOWS, plugins=[plugin])
 
 
 def history(text: str) -> WorkflowHistory:
@@ -38,6 +43,19 @@ def history(text: str) -> WorkflowHistory:
 )
 async def test_recorded_history_replays(name: str) -> None:
     await replayer().replay_workflow(history(read(HISTORIES / f"{name}.json.gz")))
+
+
+async def test_histories_that_know_nothing_of_traces_replay_with_them_and_add_no_span() -> None:
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+
+    # Some of them are enough: what is looked at is common to all workflows.
+    for file in FILES[::5]:
+        tracing = RunTracing(provider.get_tracer("tests"))
+        await replayer(tracing).replay_workflow(history(read(file)))
+
+    assert [span.name for span in spans.get_finished_spans()] == []
 
 
 async def test_history_with_another_step_does_not_replay() -> None:
