@@ -71,20 +71,20 @@ class Load:
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request until it is answered; the answer is no 5xx, or it is a fault."""
         while True:
-            phase = self._tally.now
             try:
                 answer = await self._balancer.send(method, path, **options)
             except NobodyReadyError:
-                phase.refused["nobody ready"] += 1
+                self._tally.now.refused["nobody ready"] += 1
             except BrokenError as error:
-                phase.broken[str(error)] += 1
+                self._tally.now.broken[str(error)] += 1
             else:
                 if answer.status_code != 503:
                     self._tally.answered()
                     if answer.status_code >= 500:
-                        phase.faults.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+                        said = f"{path}: {answer.status_code} {answer.text[:200]}"
+                        self._tally.now.faults.append(said)
                     return answer
-                phase.refused[_code(answer)] += 1
+                self._tally.now.refused[_code(answer)] += 1
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _read(self) -> None:

@@ -1,4 +1,4 @@
-"""What came of every request, by the phase of the rehearsal in which it was sent."""
+"""What came of every request, by the phase of the rehearsal in which it came."""
 
 from __future__ import annotations
 
