@@ -21,8 +21,8 @@ from perdure.auth.tokens import TokenClient
 from perdure.crypto.keyring import KeyRing
 from perdure.db.database import Database
 from perdure.errors import StartupError
-from perdure.observability.exposition import serve_metrics
 from perdure.observability.outbound import watched
+from perdure.observability.sdk_runtime import sdk_runtime
 from perdure.observability.tracing import open_tracing
 from perdure.providers.provider_catalog import ProviderCatalog
 from perdure.proxy.ssrf import AddressGuard
@@ -154,9 +154,8 @@ async def open_container(
         traces = await stack.enter_async_context(
             open_tracing(name, endpoint=settings.traces_endpoint)
         )
-        runtime = None
+        runtime = sdk_runtime(name, metrics_address=settings.metrics_address)
         if settings.metrics_address is not None:
-            runtime = serve_metrics(settings.metrics_address, process=name)
             await stack.enter_async_context(watching_pool(database))
         plugin = PerdurePlugin(converter, watchdog, traces.interceptor if traces else None)
         temporal = await temporal_client(settings, plugin, lazy=lazy, runtime=runtime)

@@ -110,6 +110,10 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 def _add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Say to which trace a line belongs, and one of a workflow to which run."""
     event.update(current_trace())
+    # Of the SDK's core: what its line is about, and which part of it says so.
+    entry = event.pop("temporal_log", None)
+    if entry is not None:
+        event["sdk"] = {"target": entry.target, **entry.fields}
     run = event.get("temporal_workflow")
     if isinstance(run, Mapping):
         for name in ("workflow_id", "run_id"):

@@ -56,6 +56,18 @@ async def test_processes_wait_for_the_migration_and_then_begin(
         await api.answers("/health/ready")
 
 
+async def test_process_that_waits_ends_when_it_is_told_to(empty: Settings, tmp_path: Path) -> None:
+    async with (
+        perdure_process("api", empty, tmp_path / "api.log") as api,
+        perdure_process("worker", empty, tmp_path / "worker.log") as worker,
+    ):
+        for process in (api, worker):
+            await process.says("waiting_for_migration")
+            process.signal()
+            # By its own hand: the first process of a container is not ended by a signal.
+            assert await process.ended() == 143
+
+
 async def test_process_ends_where_nobody_migrates(database: Database) -> None:
     with pytest.raises(StartupError) as caught:
         await until_migrated(database, patience=0)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import threading
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -15,10 +18,14 @@ from perdure.app.cli.commands import processes
 from perdure.app.cli.errors import CliError
 from perdure.app.container import open_container
 from perdure.app.sign_of_life import is_alive
+from perdure.embedded.ports import LOOPBACK, choose_ports
 from perdure.temporal.client import register_search_attributes
+from tests.support.deaf_ears import way_to
 from tests.support.deploys import eventually
+from tests.support.exposition import scrape
 from tests.support.processes import perdure_process
 from tests.support.project import project
+from tests.support.promql import queries
 from tests.support.source import Source
 from tests.support.stack import Stack, namespaced
 
@@ -83,6 +90,38 @@ async def test_worker_gives_signs_of_life_until_it_is_told_to_end(
         worker.signal()
         assert await worker.ended() == 0
     assert not file.exists()
+
+
+async def test_worker_that_lost_temporal_says_so_in_its_own_log_and_in_what_the_alert_asks_for(
+    own: Settings, tmp_path: Path
+) -> None:
+    log = tmp_path / "worker.log"
+    metrics = f"{LOOPBACK}:{choose_ports({'metrics': 0})['metrics']}"
+    variables = {"PERDURE_METRICS_ADDRESS": metrics}
+    async with AsyncExitStack() as stack:
+        there = await stack.enter_async_context(AsyncExitStack())
+        way = await there.enter_async_context(way_to(own.temporal_address))
+        through = own.model_copy(update={"temporal_address": way.address})
+        worker = await stack.enter_async_context(
+            perdure_process("worker", through, log, **variables)
+        )
+        await worker.says("worker_started")
+        await there.aclose()
+        await worker.says("gRPC call")
+        counted = await scrape(metrics)
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    (complaint, *_) = [line for line in lines if "gRPC call" in line["message"]]
+    assert complaint["level"] == "warning"
+    assert complaint["sdk"]["target"].startswith("temporalio_client")
+    (alert,) = [each for each in queries() if 'status_code=~"UNAVAILABLE' in each]
+    polls = counted.value("temporal_long_request_failure_total", operation="PollWorkflowTaskQueue")
+    assert polls > 0
+    for name, codes in re.findall(r'(temporal_\w+)\{status_code=~"(\S+?)"', alert):
+        for served, labels, _ in counted.samples:
+            if served == name:
+                assert re.fullmatch(codes, labels["status_code"])
+    assert "temporal_long_request_failure_total" in alert
 
 
 @pytest.mark.parametrize(

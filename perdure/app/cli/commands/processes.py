@@ -110,8 +110,10 @@ def prepare() -> Settings:
     from pydantic import ValidationError
 
     from config.settings import Settings
+    from perdure.app.signals import end_where_it_stands
     from perdure.observability.logging import configure_logging
 
+    end_where_it_stands()
     try:
         settings = Settings()
     except ValidationError as error:
