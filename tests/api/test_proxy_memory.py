@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
 from perdure.app.container import Container
-from perdure.embedded.ports import choose_ports
-from tests.api.test_server import PROGRAM, environment_of, until_healthy
+from tests.support.processes import perdure_process
 from tests.support.stack import Stack
 from tests.support.upstream import OK, Asked, Upstream
 
@@ -24,27 +23,19 @@ PIECE = b"x" * (256 * 1024)
 
 @asynccontextmanager
 async def api_process(
-    container: Container, key: str
+    container: Container, key: str, log: Path
 ) -> AsyncIterator[tuple[httpx.AsyncClient, psutil.Process]]:
-    port = choose_ports({"--port": 0})["--port"]
-    environment = environment_of(container.settings, port)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, env=environment | {"PERDURE_ALLOW_PRIVATE_NETWORKS": "true"}
-    )
     headers = {
         "authorization": f"Bearer {key}",
         "connection-id": "acme",
         "provider-config-key": "tracker",
     }
-    try:
+    async with perdure_process("api", container.settings, log) as api:
+        await api.answers()
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=120
+            base_url=f"http://127.0.0.1:{api.port}", headers=headers, timeout=120
         ) as client:
-            await until_healthy(client)
-            yield client, psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        await process.wait()
+            yield client, psutil.Process(api.process.pid)
 
 
 @asynccontextmanager
@@ -67,7 +58,7 @@ async def pieces() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.timeout(300)
-async def test_memory_does_not_grow_with_what_passes(container: Container) -> None:
+async def test_memory_does_not_grow_with_what_passes(container: Container, tmp_path: Path) -> None:
     received = 0
 
     async def serve(asked: Asked) -> None:
@@ -84,7 +75,7 @@ async def test_memory_does_not_grow_with_what_passes(container: Container) -> No
     stack = await Stack.create(container)
     async with (
         Upstream(serve).serving() as provider,
-        api_process(container, stack.secret_key) as (client, process),
+        api_process(container, stack.secret_key, tmp_path / "api.log") as (client, process),
     ):
         await stack.connect(provider.url)
         assert (await client.post("/proxy/warm", content=b"x")).status_code == 200

@@ -85,6 +85,7 @@ async def test_what_is_generated_compiles_without_a_word(folder: Path) -> None:
     assert generated.out.splitlines() == [
         "Wrote models.py.",
         "Wrote .nango/schema.json.",
+        "Wrote .nango/nango.schema.json.",
         *(f"Wrote {path} to fill in." for path in SCRIPTS),
     ]
     assert (compiled.code, compiled.out, compiled.err) == (

@@ -11,7 +11,7 @@ from pytest_httpserver import HTTPServer
 
 from perdure._version import __version__
 from perdure.temporal.script_override import SCRIPT_MARK
-from tests.replay.record import HISTORIES
+from tests.replay.record import HISTORIES, read
 from tests.support.project import project
 from tests.unit.cli.calls import Run
 from tests.unit.cli.test_commands import RUN
@@ -20,7 +20,7 @@ from tests.unit.cli.test_commands import RUN
 @pytest.fixture
 def document(server: HTTPServer) -> dict[str, Any]:
     """The history of an action, which the server hands out."""
-    history = json.loads((HISTORIES / "action-success.json").read_text())
+    history = json.loads(read(HISTORIES / "before-0.1.0" / "action-success.json.gz"))
     started = history["events"][0]["workflowExecutionStartedEventAttributes"]
     # Newer releases mark what is a script.
     started["input"]["payloads"][1]["metadata"][SCRIPT_MARK] = "dHJ1ZQ=="
