@@ -107,8 +107,9 @@ class WebhookSweep:
                 await self.once(_IDLE)
             except PerdureError as error:
                 log.warning("webhook_sweep_failed", code=error.code)
-            except (RPCError, RuntimeError) as error:
-                if unavailable(error) is None:
+            except Exception as error:
+                is_away = isinstance(error, (RPCError, RuntimeError)) and unavailable(error)
+                if not is_away:
                     log.error("webhook_sweep_failed", exc_info=error)
             await asyncio.sleep(_EVERY_SECONDS)
 

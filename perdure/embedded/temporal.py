@@ -33,6 +33,9 @@ _DYNAMIC_CONFIG = {
     "history.timerProcessorMaxPollRPS": "2000",
     "history.visibilityProcessorMaxPollRPS": "2000",
     "history.outboundProcessorMaxPollRPS": "2000",
+    # How late a timer may be, a second by default: what a loop over dear pages pauses for, and what
+    # the next attempt of a step waits for.
+    "history.timerProcessorMaxTimeShift": '"20ms"',
     # A search attribute can be used as soon as it is registered.
     "system.forceSearchAttributesCacheRefreshOnRead": "true",
     # Partitions spread a queue over several machines; on one they only cost, and each of them

@@ -216,7 +216,7 @@ def test_settings_of_temporal_are_those_that_the_page_on_operations_explains(
     compose: dict[str, Any],
 ) -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
-    (block,) = re.findall(r"```yaml\n(matching.*?)```", page, re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(history\..*?)```", page, re.DOTALL)
     explained = yaml.safe_load(block)
 
     found = yaml.safe_load(compose["configs"]["temporal"]["content"])
