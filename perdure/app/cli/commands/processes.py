@@ -113,7 +113,6 @@ def prepare() -> Settings:
     from perdure.app.signals import end_where_it_stands
     from perdure.observability.logging import configure_logging
 
-    end_where_it_stands()
     try:
         settings = Settings()
     except ValidationError as error:
@@ -122,6 +121,7 @@ def prepare() -> Settings:
             for entry in error.errors(include_input=False, include_url=False)
         )
         raise CliError("; ".join(problems), code="invalid_settings") from None
+    end_where_it_stands()
     configure_logging(settings)
     return settings
 
