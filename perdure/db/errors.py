@@ -26,6 +26,8 @@ _TRANSIENT = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCachedStatementError,
+    # Of a connection that Postgres is just ending: nothing was sent over it.
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )

@@ -10,6 +10,7 @@ import pytest
 
 from perdure.crypto.keyring import KeyRing
 from perdure.db.database import Database
+from perdure.db.errors import mapped_errors
 from perdure.errors import StartupError, UnavailableError
 
 
@@ -113,3 +114,11 @@ async def test_a_fault_of_ours_is_not_taken_for_an_outage(db: Database) -> None:
         await ask("SELEC")
     with pytest.raises(asyncpg.DataError):
         await ask("SELECT $1::int", "no number")
+
+
+def test_connection_that_postgres_is_just_ending_is_no_fault_of_ours() -> None:
+    text = "cannot switch to state 12; another operation (2) is in progress"
+    with pytest.raises(UnavailableError) as caught, mapped_errors():
+        raise asyncpg.InternalClientError(text)
+
+    assert caught.value.code == "database_unavailable"
