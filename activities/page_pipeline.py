@@ -1,4 +1,4 @@
-"""Pages that are mapped side by side with being fetched and saved, and saved in their order."""
+"""Pages of which one is fetched while others are mapped and saved, each in its turn."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PagePipeline(Generic[MappedT]):
     ) -> None:
         try:
             if exc is None:
-                await self.make_room(_WAITING)
+                await self._drained()
         finally:
             begun = (self._coming, *self._mapping)
             for task in begun:
@@ -76,12 +76,12 @@ class PagePipeline(Generic[MappedT]):
         """
         await asyncio.wait((self._coming, self._failed), return_when=asyncio.FIRST_COMPLETED)
         if self._failed.done():
-            await self.make_room(_WAITING)
+            await self._drained()
         try:
             return await self._coming
         except Exception:
             # What is there is not lost to what comes after it.
-            await self.make_room(_WAITING)
+            await self._drained()
             raise
 
     def take_on(self, page: Page, number: int) -> asyncio.Task[MappedT]:
@@ -94,16 +94,16 @@ class PagePipeline(Generic[MappedT]):
         self._saving.append(saving)
         return mapping
 
-    async def make_room(self, pages: int = 0) -> None:
+    async def make_room(self) -> None:
         """Wait until the next page may be waited for.
-
-        Args:
-            pages: For how many more than that there has to be room.
 
         Raises:
             Exception: What the first page failed with; those behind it are not saved.
         """
-        while len(self._saving) > _WAITING - pages:
+        await self._drained(but=_WAITING)
+
+    async def _drained(self, *, but: int = 0) -> None:
+        while len(self._saving) > but:
             await asyncio.shield(self._saving[0])
             self._saving.popleft()
 

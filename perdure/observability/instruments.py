@@ -11,6 +11,7 @@ they belong into logs and traces.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,7 +20,7 @@ from temporalio.common import MetricMeter
 __all__ = ["INSTRUMENTS", "Counter", "Instrument", "Level", "Timing", "connect_instruments"]
 
 
-class Instrument:
+class Instrument(ABC):
     """What is measured under one name.
 
     Args:
@@ -40,9 +41,9 @@ class Instrument:
         """Its name at `/metrics`."""
         return self.name
 
+    @abstractmethod
     def connect(self, meter: MetricMeter) -> None:
         """Record with this meter from now on."""
-        raise NotImplementedError
 
     def _checked(self, labels: dict[str, str]) -> dict[str, str]:
         if len(labels) != len(self.labels) or not all(name in labels for name in self.labels):

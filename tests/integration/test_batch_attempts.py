@@ -11,46 +11,13 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.records import BatchInput, BatchOutcome, BatchVerb
 from perdure.app.worker import activities_of
-from perdure.clock import utcnow
-from perdure.db.connections import Connection
-from perdure.db.runs import RunStart
 from perdure.errors import UnavailableError
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.bulk import encoded
-from perdure.temporal.names import WorkflowType
-from perdure.temporal.payloads import RunContext
+from tests.support.runs import a_run
 from tests.support.source import Source
 from tests.support.stack import Stack
-
-
-async def a_run(stack: Stack, connection: Connection) -> RunContext:
-    """A run that nobody executes."""
-    context = RunContext(
-        run_id=f"run-{connection.key}",
-        workflow_id=f"sync-{connection.key}",
-        started_at=utcnow(),
-        environment=stack.environment.name,
-        environment_id=stack.environment.id,
-        integration="tracker",
-        provider="generic-api-key",
-        connection_id="acme",
-        connection_key=connection.key,
-        kind=WorkflowType.SYNC,
-        script="issues",
-    )
-    await stack.container.database.runs.start(
-        RunStart(
-            id=context.run_id,
-            workflow_id=context.workflow_id,
-            environment_id=stack.environment.id,
-            kind=context.kind,
-            script=context.script,
-            started_at=context.started_at,
-            connection_key=connection.key,
-        )
-    )
-    return context
 
 
 async def attempt(

@@ -26,14 +26,14 @@ from activities.save_pages import SavedSlice, SavePagesInput
 from perdure.app.worker import activities_of, replayer_of
 from perdure.clock import utcnow
 from perdure.db.connections import Connection
-from perdure.db.runs import RunStart, RunStatus
+from perdure.db.runs import RunStatus
 from perdure.errors import UnavailableError, UpstreamError
 from perdure.proxy.requests import HttpRequest
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.names import TaskQueue, WorkflowType
-from perdure.temporal.payloads import RunContext
 from tests.support.project import project
+from tests.support.runs import a_run
 from tests.support.source import Source, issues
 from tests.support.stack import Stack
 
@@ -78,30 +78,7 @@ async def transport() -> AsyncIterator[HttpTransport]:
 async def a_call(stack: Stack, connection: Connection) -> SavePagesInput:
     """A step of a run that nobody executes."""
     bundle = await stack.deploy(project(MENDED))
-    context = RunContext(
-        run_id=f"run-{connection.key}",
-        workflow_id=f"sync-{connection.key}",
-        started_at=utcnow(),
-        environment=stack.environment.name,
-        environment_id=stack.environment.id,
-        integration="tracker",
-        provider="generic-api-key",
-        connection_id="acme",
-        connection_key=connection.key,
-        kind=WorkflowType.SYNC,
-        script="issues",
-    )
-    await stack.container.database.runs.start(
-        RunStart(
-            id=context.run_id,
-            workflow_id=context.workflow_id,
-            environment_id=stack.environment.id,
-            kind=context.kind,
-            script=context.script,
-            started_at=context.started_at,
-            connection_key=connection.key,
-        )
-    )
+    context = await a_run(stack, connection)
     ref = ConnectionRef(
         environment_id=stack.environment.id,
         integration="tracker",
