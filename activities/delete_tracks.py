@@ -7,7 +7,7 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from perdure.db.database import Database
 from perdure.db.delete_tracks import DeleteTrack
-from perdure.db.record_writes import ModelCounts, RecordSet
+from perdure.db.record_batches import ModelCounts, RecordSet
 from perdure.ids import ConnectionKey
 from perdure.observability.metrics import RECORDS
 from perdure.temporal.payloads import Payload, RunContext

@@ -15,14 +15,14 @@ from activities.heartbeat import heartbeating
 from activities.run_counts import count_records
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
-from perdure.db.record_writes import (
+from perdure.db.record_batches import (
     BatchNote,
     BatchResult,
     CursorMove,
-    ModelCounts,
     MovedCursor,
     RecordSet,
     Writer,
+    total_of,
 )
 from perdure.errors import InvalidInputError
 from perdure.ids import ConnectionKey
@@ -44,7 +44,6 @@ __all__ = [
     "BatchVerb",
     "PreparedWrite",
     "RecordActivities",
-    "add_counts",
     "duplicates_text",
     "ignored_text",
     "prepared_lines",
@@ -326,9 +325,7 @@ class RecordActivities:
                 return BatchOutcome(counts=dict(result.counts))
         async with heartbeating(), self._database.transaction() as conn:
             results = [await self.perform(context, one, conn) for one in prepared]
-            counts = ModelCounts(added=0, updated=0, deleted=0, unchanged=0)
-            for result in results:
-                add_counts(counts, result.counts)
+            counts = total_of(result.counts for result in results)
             if note is None:
                 await self._database.runs.add_counts(context.run_id, batch.model, counts, conn=conn)
             else:
@@ -390,11 +387,3 @@ def _note(verb: BatchVerb, batch: BatchInput) -> BatchNote | None:
         info.current_attempt_scheduled_time,
         info.attempt,
     )
-
-
-def add_counts(total: ModelCounts, counts: ModelCounts) -> None:
-    """Add what was done to records to what was done before."""
-    total["added"] += counts["added"]
-    total["updated"] += counts["updated"]
-    total["deleted"] += counts["deleted"]
-    total["unchanged"] += counts["unchanged"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from perdure.db.record_writes import ModelCounts
+from perdure.db.record_batches import ModelCounts
 from perdure.db.runs import RunEnd
 from perdure.observability import metrics
 from perdure.temporal.payloads import RunContext

@@ -40,7 +40,7 @@ from activities.run_counts import count_records
 from activities.step_modules import StepModules
 from perdure.clock import utcnow
 from perdure.db.database import Database
-from perdure.db.record_writes import BatchResult, ModelCounts, RecordSet
+from perdure.db.record_batches import BatchResult, RecordSet, total_of
 from perdure.db.run_cursors import Claim, CursorKey, RunCursor
 from perdure.db.runs import LogLevel, LogLine
 from perdure.errors import InvalidInputError, UpstreamError
@@ -312,12 +312,14 @@ class _Slice:
                 count_records(self._call.context, self._call.model, saved.counts)
                 self._cursor = RunCursor(place, state is None, moved.pages, 0, moved.counts)
                 return
-        counts = ModelCounts(added=0, updated=0, deleted=0, unchanged=0)
         async with self._database.transaction() as conn:
-            for write in prepared.writes:
-                result = await self._records.perform(self._call.context, write, conn)
-                _add(counts, result.counts)
+            results = [
+                await self._records.perform(self._call.context, write, conn)
+                for write in prepared.writes
+            ]
+            for result in results:
                 lines += self._remarks(result)
+            counts = total_of(result.counts for result in results)
             self._cursor = await self._database.run_cursors.advance(
                 self._key,
                 self._claim,
@@ -359,13 +361,6 @@ class _Slice:
 
 def _state(cursor: RunCursor) -> PageState | None:
     return None if cursor.state is None else PageState.model_validate_json(cursor.state)
-
-
-def _add(total: ModelCounts, counts: ModelCounts) -> None:
-    total["added"] += counts["added"]
-    total["updated"] += counts["updated"]
-    total["deleted"] += counts["deleted"]
-    total["unchanged"] += counts["unchanged"]
 
 
 def _fingerprint(call: SavePagesInput, track_id: int) -> str:

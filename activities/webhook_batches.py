@@ -41,7 +41,7 @@ __all__ = [
 
 
 Counts: TypeAlias = dict[str, dict[str, int]]
-"""What was done to records, by model; see `perdure.db.record_writes.ModelCounts`."""
+"""What was done to records, by model; see `perdure.db.record_batches.ModelCounts`."""
 
 log = structlog.get_logger(__name__)
 

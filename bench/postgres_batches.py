@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from bench.postgres_fill import MODEL, batch
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
-from perdure.db.record_writes import RecordSet
+from perdure.db.record_batches import RecordSet
 from perdure.ids import ConnectionKey
 from perdure.records.prepare import PreparedBatch
 

@@ -18,8 +18,9 @@ from datetime import datetime
 import asyncpg
 
 from perdure.db.pool import DbConnection, Pool, borrowed
+from perdure.db.record_batches import RecordSet
 from perdure.db.record_changes import announce
-from perdure.db.record_writes import RecordSet, take_turn
+from perdure.db.record_writes import take_turn
 from perdure.ids import BASE_VARIANT, ConnectionKey
 from perdure.records.delete_guard import must_be_confirmed
 

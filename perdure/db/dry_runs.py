@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from perdure.db.pool import DbConnection, Pool, borrowed
-from perdure.db.record_writes import BatchResult, RecordSet, Writer
+from perdure.db.record_batches import BatchResult, RecordSet, Writer
 from perdure.db.records import RecordPage, RecordStore
 from perdure.records.canonical import JsonObject, to_json
 from perdure.records.prepare import PreparedBatch, PreparedDeletion

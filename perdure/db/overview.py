@@ -28,7 +28,7 @@ SELECT (SELECT count(*) FROM connections WHERE environment_id = $1) AS connectio
          WHERE c.environment_id = $1) AS records
 """
 
-# The last run of each sync, by the index of a sync's runs; once for all that is told of them.
+# The last run of each sync, once for all that is told of them.
 _SYNCS = """
 WITH last AS MATERIALIZED (
     SELECT s.id, c.id AS connection_key, s.name, s.variant, run.id AS run_id,
@@ -36,13 +36,7 @@ WITH last AS MATERIALIZED (
            coalesce(run.finished_at, run.started_at) AS ended_at
       FROM connections c
       JOIN syncs s ON s.connection_key = c.id
-      LEFT JOIN LATERAL (
-          SELECT r.id, r.status, r.started_at, r.finished_at
-            FROM runs r
-           WHERE r.connection_key = c.id AND r.script = s.name AND r.variant = s.variant
-             AND r.kind = 'sync' AND NOT r.dry_run
-           ORDER BY r.started_at DESC
-           LIMIT 1) run ON true
+      LEFT JOIN LATERAL last_run_of_sync(c.id, s.name, s.variant) run ON true
      WHERE c.environment_id = $1
 ), counted AS (
     SELECT jsonb_object_agg(status, syncs) AS syncs

@@ -21,7 +21,7 @@ from perdure.db.pool import DbConnection
 from perdure.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from perdure.db.record_writes import RecordSet
+    from perdure.db.record_batches import RecordSet
 
 __all__ = ["RecordChanges", "announce", "name_of"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from perdure.db.pool import Pool, borrowed
-from perdure.db.record_writes import RecordSet
+from perdure.db.record_batches import RecordSet
 from perdure.ids import BundleHash
 from perdure.records.cursor import decode_cursor
 

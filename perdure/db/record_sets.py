@@ -10,7 +10,8 @@ from datetime import timedelta
 import asyncpg
 
 from perdure.db.pool import Pool, borrowed
-from perdure.db.record_writes import RecordSet, take_turn
+from perdure.db.record_batches import RecordSet
+from perdure.db.record_writes import take_turn
 from perdure.ids import BundleHash, ConnectionKey, EnvironmentId
 
 __all__ = ["CountedSet", "RecordSetStore"]

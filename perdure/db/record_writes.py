@@ -21,17 +21,25 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TypedDict
+from dataclasses import replace
 
 import asyncpg
 
 from perdure.db.connections import unknown_connection_key
 from perdure.db.pool import DbConnection, Pool, borrowed
-from perdure.db.record_changes import announce, name_of
+from perdure.db.record_batches import (
+    NOBODY,
+    BatchNote,
+    BatchResult,
+    CursorMove,
+    ModelCounts,
+    MovedCursor,
+    RecordSet,
+    Writer,
+)
+from perdure.db.record_changes import announce
+from perdure.db.record_saves import arguments, left_out, result_of, save_row
 from perdure.db.refusals import refusals
-from perdure.ids import BASE_VARIANT, ConnectionKey
 from perdure.records.merge import deep_merge
 from perdure.records.prepare import (
     PreparedBatch,
@@ -40,145 +48,13 @@ from perdure.records.prepare import (
     prepare_batch,
 )
 
-__all__ = [
-    "NOBODY",
-    "BatchNote",
-    "BatchResult",
-    "CursorMove",
-    "ModelCounts",
-    "MovedCursor",
-    "RecordSet",
-    "RecordWriter",
-    "Writer",
-    "take_turn",
-]
+__all__ = ["RecordWriter", "take_turn"]
 
 # A statement of its own: what the writer before has done is seen only by the next one.
 _TURN = """
 SELECT pg_advisory_xact_lock(
     hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
 """
-
-# The whole turn in one statement. What stands there is read by `standing_records` once the lock is
-# there, because the statement's own snapshot may lie before the predecessor's commit, as a
-# transaction's now() may; `moment` hands it the connection for that order's sake. Records that are
-# as they stand there are not even touched: a conflict would lock the row, and that writes to its
-# page. Only payloads that are written are parsed as JSON, and only then is the connection held.
-_SAVE = """
-WITH turn AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock(
-        hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
-), moment AS MATERIALIZED (
-    SELECT clock_timestamp() AS at, $1::bigint AS connection_key,
-           coalesce(pg_sequence_last_value('record_changes'), 0) AS start
-      FROM turn
-), written AS (
-    INSERT INTO records AS r (
-        connection_key, model, variant, external_id, payload, payload_hash,
-        first_seen_at, last_modified_at, change_seq, last_run_id
-    )
-    SELECT (SELECT hold_connection($1)), $2, $3,
-           u.id, convert_from(u.payload, 'UTF8')::json, u.hash,
-           moment.at, moment.at, nextval('record_changes'), $7
-      FROM moment, LATERAL ROWS FROM (
-               unnest($4::text[]), unnest($5::bytea[]), unnest($6::bytea[]),
-               standing_records(moment.connection_key, $2, $3, $4::text[])
-           ) AS u (id, payload, hash, standing_hash, is_deleted, is_pruned)
-     WHERE u.standing_hash IS NULL OR u.standing_hash <> u.hash OR u.is_deleted OR u.is_pruned
-    ON CONFLICT (connection_key, model, variant, external_id) DO UPDATE
-       SET payload = excluded.payload,
-           payload_hash = excluded.payload_hash,
-           first_seen_at = CASE
-               WHEN r.deleted_at IS NULL THEN r.first_seen_at
-               ELSE greatest(excluded.last_modified_at, r.last_modified_at + interval '1 us')
-           END,
-           -- Only a payload that had been pruned comes back: that is no change of the record.
-           last_modified_at = CASE
-               WHEN r.payload_hash = excluded.payload_hash AND r.deleted_at IS NULL
-               THEN r.last_modified_at
-               ELSE greatest(excluded.last_modified_at, r.last_modified_at + interval '1 us')
-           END,
-           change_seq = CASE
-               WHEN r.payload_hash = excluded.payload_hash AND r.deleted_at IS NULL
-               THEN r.change_seq
-               ELSE excluded.change_seq
-           END,
-           deleted_at = NULL,
-           pruned_at = NULL,
-           last_run_id = excluded.last_run_id
-     WHERE $8::bigint IS NULL OR r.change_seq <= $8 OR r.last_run_id = $7
-    RETURNING external_id,
-              first_seen_at = last_modified_at AS added,
-              change_seq > (SELECT start FROM moment) AS changed
-), counted AS (
-    INSERT INTO record_counts AS c (connection_key, model, variant, live)
-    SELECT $1, $2, $3, count(*) FROM written WHERE added AND changed HAVING count(*) > 0
-    ON CONFLICT (connection_key, model, variant) DO UPDATE SET live = c.live + excluded.live
-), seen AS (
-    INSERT INTO seen_records (track_id, external_id)
-    SELECT t.id, u.id
-      FROM delete_tracks t, unnest($4::text[]) AS u (id)
-     WHERE t.connection_key = $1 AND t.model = $2 AND t.variant = $3
-       AND NOT EXISTS (SELECT FROM written w WHERE w.external_id = u.id AND w.changed)
-    ON CONFLICT (track_id, external_id) DO NOTHING
-), saw AS (
-    UPDATE delete_tracks SET saw_any = true
-     WHERE connection_key = $1 AND model = $2 AND variant = $3 AND sync = $9 AND NOT saw_any
-), done AS MATERIALIZED (
-    SELECT coalesce(array_agg(external_id) FILTER (WHERE added), '{}') AS added,
-           coalesce(array_agg(external_id) FILTER (WHERE NOT added), '{}') AS updated
-      FROM written WHERE changed
-), counts AS MATERIALIZED (
-    SELECT cardinality(added) AS added, cardinality(updated) AS updated,
-           cardinality($4::text[]) - cardinality(added) - cardinality(updated) AS unchanged
-      FROM done
-), moved AS (
-    UPDATE run_cursors AS c
-       SET state = $15, done = $15::bytea IS NULL, pages = c.pages + 1, tries = 0,
-           added = c.added + counts.added, updated = c.updated + counts.updated,
-           unchanged = c.unchanged + counts.unchanged
-      FROM counts
-     WHERE c.run_id = $7 AND c.workflow_id = $11::text AND c.number = $12::integer
-       AND c.claimed_at = $13::timestamptz AND c.attempt = $14::integer
-    RETURNING c.pages, c.added, c.updated, c.deleted, c.unchanged
-), noted AS (
-    INSERT INTO run_batches AS b (run_id, workflow_id, claimed_at, attempt, names)
-    SELECT r.id, $11, $13, $14, ARRAY[$16::text]
-      FROM counts, runs r WHERE r.id = $7 AND $16 IS NOT NULL
-    ON CONFLICT (run_id, workflow_id) DO UPDATE
-       SET claimed_at = excluded.claimed_at, attempt = excluded.attempt,
-           names = (b.names || excluded.names)[greatest(cardinality(b.names) - 14, 1):]
-     WHERE (b.claimed_at, b.attempt) <= (excluded.claimed_at, excluded.attempt)
-    RETURNING $16 = ANY (names[:cardinality(names) - 1]) AS again
-), told_run AS (
-    UPDATE runs AS r
-       SET counts = CASE
-               WHEN noted.again OR $16 = ANY (r.counted) THEN r.counts
-               ELSE r.counts || jsonb_build_object($2::text, jsonb_build_object(
-                   'added',     coalesce((r.counts #>> ARRAY[$2, 'added'])::bigint, 0)
-                                + counts.added,
-                   'updated',   coalesce((r.counts #>> ARRAY[$2, 'updated'])::bigint, 0)
-                                + counts.updated,
-                   'deleted',   coalesce((r.counts #>> ARRAY[$2, 'deleted'])::bigint, 0),
-                   'unchanged', coalesce((r.counts #>> ARRAY[$2, 'unchanged'])::bigint, 0)
-                                + counts.unchanged))
-           END
-      FROM counts LEFT JOIN noted ON true
-     WHERE r.id = $7 AND $11 IS NOT NULL AND r.finished_at IS NULL
-    RETURNING r.id
-)
-SELECT done.added, done.updated,
-       CASE WHEN cardinality(done.added) + cardinality(done.updated) > 0
-            THEN pg_notify('perdure_records', $10) END AS told,
-       CASE WHEN $11 IS NULL THEN NULL
-            WHEN NOT EXISTS (SELECT FROM told_run) THEN refuse_write('PD001')
-            WHEN NOT EXISTS (SELECT FROM moved) AND NOT EXISTS (SELECT FROM noted)
-            THEN refuse_write('PD002') END AS refused,
-       moved.pages, moved.added AS all_added, moved.updated AS all_updated,
-       moved.deleted AS all_deleted, moved.unchanged AS all_unchanged
-  FROM done LEFT JOIN moved ON true
-"""
-
 
 # Only under the turn: `gone` is what the statement's snapshot has. OFFSET 0, here and below, has
 # each record looked up by its key: of sets that have just been written Postgres knows no
@@ -253,128 +129,6 @@ SELECT u.id
 """
 
 
-class ModelCounts(TypedDict):
-    """What a write, or a whole run, did to the records of one model."""
-
-    added: int
-    updated: int
-    deleted: int
-    unchanged: int
-
-
-@dataclass(frozen=True, slots=True)
-class RecordSet:
-    """The records of one model of one connection, in one variant of a sync."""
-
-    connection_key: ConnectionKey
-    model: str
-    variant: str = BASE_VARIANT
-
-
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """Who writes.
-
-    Attributes:
-        run_id: The run, None outside of runs.
-        sync: Name of the sync whose run it is. Only what the sync itself saves says that it saw
-            anything at all.
-        not_after: Records that others changed after this place in the stream are left alone,
-            None where they are not.
-    """
-
-    run_id: str | None = None
-    sync: str | None = None
-    not_after: int | None = None
-
-
-NOBODY = Writer()
-"""Whoever writes from outside of runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class CursorMove:
-    """A cursor of the writer's run that moves with a write.
-
-    Attributes:
-        workflow_id: See `perdure.db.run_cursors.CursorKey`.
-        number: As well.
-        claimed_at: See `perdure.db.run_cursors.Claim`.
-        attempt: As well.
-        state: Where it moves to, encrypted; None is the end.
-    """
-
-    workflow_id: str
-    number: int
-    claimed_at: datetime
-    attempt: int
-    state: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchNote:
-    """A batch of the writer's run that is noted with a write: see `perdure.db.run_batches`.
-
-    Attributes:
-        workflow_id: The run's workflow, or that of one of its items.
-        name: What the batch is known by when it is written again, by a retried run or because its
-            answer was lost.
-        claimed_at: When Temporal gave the attempt out that writes it.
-        attempt: Its number within the step.
-    """
-
-    workflow_id: str
-    name: str
-    claimed_at: datetime
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class MovedCursor:
-    """Where a cursor is after a write.
-
-    Attributes:
-        pages: How many pages are saved.
-        counts: What became of their records.
-    """
-
-    pages: int
-    counts: ModelCounts
-
-
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """What a write did, by id.
-
-    Attributes:
-        added: New, or back after a deletion.
-        updated: There before, with another payload.
-        deleted: There before, now marked as deleted.
-        unchanged: Already as the batch says.
-        unknown: Deleted without having been there; they stand in the stream as deleted.
-        ignored: Left alone, because others changed them, or not there to be updated.
-        duplicates: Came again in the same batch and were left out.
-    """
-
-    added: tuple[str, ...] = ()
-    updated: tuple[str, ...] = ()
-    deleted: tuple[str, ...] = ()
-    unchanged: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
-    duplicates: tuple[str, ...] = ()
-
-    @property
-    def counts(self) -> ModelCounts:
-        """The numbers that `RunStore.add_counts` takes."""
-        return ModelCounts(
-            added=len(self.added),
-            updated=len(self.updated),
-            deleted=len(self.deleted),
-            unchanged=len(self.unchanged),
-        )
-
-
 async def take_turn(conn: DbConnection, target: RecordSet) -> None:
     """Wait for the turn to write to a set; it lasts until the transaction ends.
 
@@ -441,14 +195,14 @@ class RecordWriter:
         """
         with refusals(by.run_id):
             async with self._writing(target, None, begin=False) as connection:
-                row = await _save_row(connection, target, batch, by, move=move)
+                row = await save_row(connection, target, batch, by, move=move)
         counts = ModelCounts(
             added=row["all_added"],
             updated=row["all_updated"],
             deleted=row["all_deleted"],
             unchanged=row["all_unchanged"],
         )
-        return _result(batch, row), MovedCursor(row["pages"], counts)
+        return result_of(batch, row), MovedCursor(row["pages"], counts)
 
     async def save_batch(
         self, target: RecordSet, batch: PreparedBatch, note: BatchNote, *, by: Writer
@@ -469,7 +223,7 @@ class RecordWriter:
         """
         with refusals(by.run_id):
             async with self._writing(target, None, begin=False) as connection:
-                return _result(batch, await _save_row(connection, target, batch, by, note=note))
+                return result_of(batch, await save_row(connection, target, batch, by, note=note))
 
     async def update(
         self,
@@ -544,9 +298,9 @@ class RecordWriter:
         async with self._writing(target, conn) as connection:
             await take_turn(connection, target)
             rows = await connection.fetch(
-                _DELETE, *_arguments(target, batch, by), deletion.deleted_at
+                _DELETE, *arguments(target, batch, by), deletion.deleted_at
             )
-            others = _others(batch, [row["external_id"] for row in rows])
+            others = left_out(batch, [row["external_id"] for row in rows])
             ignored = await _protected(connection, target, batch, others, by, deleting=True)
             if rows:
                 await announce(connection, target)
@@ -578,42 +332,12 @@ class RecordWriter:
 async def _save(
     conn: DbConnection, target: RecordSet, batch: PreparedBatch, by: Writer
 ) -> BatchResult:
-    result = _result(batch, await _save_row(conn, target, batch, by))
+    result = result_of(batch, await save_row(conn, target, batch, by))
     ignored = await _protected(conn, target, batch, result.unchanged, by, deleting=False)
     if not ignored:
         return result
     unchanged = tuple(record_id for record_id in result.unchanged if record_id not in ignored)
     return replace(result, unchanged=unchanged, ignored=ignored)
-
-
-async def _save_row(
-    conn: DbConnection,
-    target: RecordSet,
-    batch: PreparedBatch,
-    by: Writer,
-    *,
-    move: CursorMove | None = None,
-    note: BatchNote | None = None,
-) -> asyncpg.Record:
-    of_run: tuple[object, ...] = (None,) * 6
-    if move is not None:
-        of_run = (move.workflow_id, move.number, move.claimed_at, move.attempt, move.state, None)
-    elif note is not None:
-        of_run = (note.workflow_id, None, note.claimed_at, note.attempt, None, note.name)
-    rows = await conn.fetch(
-        _SAVE, *_arguments(target, batch, by), by.sync, name_of(target), *of_run
-    )
-    return rows[0]
-
-
-def _result(batch: PreparedBatch, row: asyncpg.Record) -> BatchResult:
-    added, updated = tuple(row["added"]), tuple(row["updated"])
-    return BatchResult(
-        added=added,
-        updated=updated,
-        unchanged=_others(batch, (*added, *updated)),
-        duplicates=batch.duplicates,
-    )
 
 
 async def _protected(
@@ -639,24 +363,3 @@ async def _protected(
         deleting,
     )
     return tuple(row["id"] for row in rows)
-
-
-def _arguments(target: RecordSet, batch: PreparedBatch, by: Writer) -> tuple[object, ...]:
-    return (
-        target.connection_key,
-        target.model,
-        target.variant,
-        batch.ids,
-        batch.payloads,
-        batch.hashes,
-        by.run_id,
-        by.not_after,
-    )
-
-
-def _others(batch: PreparedBatch, named: Sequence[str]) -> tuple[str, ...]:
-    """Return the ids of a batch that are not among the named."""
-    if len(named) == len(batch.ids):
-        return ()
-    known = frozenset(named)
-    return tuple(record_id for record_id in batch.ids if record_id not in known)

@@ -11,7 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from perdure.db.pool import DbConnection, borrowed
-from perdure.db.record_writes import BatchResult, ModelCounts, RecordSet, RecordWriter, Writer
+from perdure.db.record_batches import BatchResult, ModelCounts, RecordSet, Writer
+from perdure.db.record_writes import RecordWriter
 from perdure.records.cursor import decode_cursor, encode_cursor
 from perdure.records.splice import StoredRecord, records_body, splice
 
@@ -87,10 +88,6 @@ SELECT external_id, payload, first_seen_at, last_modified_at, deleted_at, pruned
       OR ($8 AND deleted_at IS NOT NULL) )
  ORDER BY change_seq
  LIMIT $9
-"""
-
-_COUNT = """
-SELECT live FROM record_counts WHERE connection_key = $1 AND model = $2 AND variant = $3
 """
 
 
@@ -185,15 +182,3 @@ class RecordStore(RecordWriter):
             places=tuple(row["change_seq"] for row in shown),
             next_cursor=encode_cursor(shown[-1]["change_seq"]) if more and shown else None,
         )
-
-    async def count(self, target: RecordSet) -> int:
-        """Return how many records are there, without the deleted ones.
-
-        Raises:
-            UnavailableError: Postgres does not answer.
-        """
-        async with borrowed(self._pool) as conn:
-            count: int | None = await conn.fetchval(
-                _COUNT, target.connection_key, target.model, target.variant
-            )
-        return count or 0

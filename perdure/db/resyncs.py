@@ -17,8 +17,8 @@ from typing import Literal, TypeAlias
 from uuid import UUID
 
 from perdure.db.pool import DbConnection, Pool, borrowed
+from perdure.db.record_batches import RecordSet
 from perdure.db.record_changes import announce
-from perdure.db.record_writes import RecordSet
 from perdure.db.syncs import Sync
 from perdure.errors import ConflictError, NotFoundError
 from perdure.ids import BASE_VARIANT, ConnectionKey, shadow_variant

@@ -9,39 +9,28 @@ that wrote it, and an older attempt commits nothing any more.
 from __future__ import annotations
 
 from perdure.db.pool import DbConnection
-from perdure.db.record_writes import BatchNote, ModelCounts
+from perdure.db.record_batches import BatchNote, ModelCounts
 from perdure.db.refusals import attempt_superseded, run_ended
 
 __all__ = ["RunBatchStore"]
 
-# As `perdure.db.record_writes` does in the statement that saves a single batch. Attempts are
-# ordered by when they were given out, on Temporal's clock; a batch is given out when the one before
-# is written. What is done again was done a moment ago: 16 names are remembered. A conflict sees
-# them as they are, where the statement's snapshot may be older.
+# Attempts are ordered by when they were given out, on Temporal's clock; a batch is given out when
+# the one before is written. What is done again was done a moment ago: few names are remembered.
 _NOTE = """
-WITH noted AS (
-    INSERT INTO run_batches AS b (run_id, workflow_id, claimed_at, attempt, names)
-    SELECT id, $8, $9, $10, ARRAY[$7::text] FROM runs WHERE id = $1
-    ON CONFLICT (run_id, workflow_id) DO UPDATE
-       SET claimed_at = excluded.claimed_at, attempt = excluded.attempt,
-           names = (b.names || excluded.names)[greatest(cardinality(b.names) - 14, 1):]
-     WHERE (b.claimed_at, b.attempt) <= (excluded.claimed_at, excluded.attempt)
-    RETURNING $7 = ANY (names[:cardinality(names) - 1]) AS again
+WITH noted AS MATERIALIZED (
+    SELECT note_batch($1, $8, $9, $10, $7) AS again
 ), told_run AS (
     UPDATE runs AS r
        SET counts = CASE
                WHEN noted.again OR $7 = ANY (r.counted) THEN r.counts
-               ELSE r.counts || jsonb_build_object($2::text, jsonb_build_object(
-                   'added',     coalesce((r.counts #>> ARRAY[$2, 'added'])::bigint, 0) + $3,
-                   'updated',   coalesce((r.counts #>> ARRAY[$2, 'updated'])::bigint, 0) + $4,
-                   'deleted',   coalesce((r.counts #>> ARRAY[$2, 'deleted'])::bigint, 0) + $5,
-                   'unchanged', coalesce((r.counts #>> ARRAY[$2, 'unchanged'])::bigint, 0) + $6))
+               ELSE counts_with(r.counts, $2, $3, $4, $5, $6)
            END
-      FROM (SELECT 1) AS one LEFT JOIN noted ON true
+      FROM noted
      WHERE r.id = $1 AND r.finished_at IS NULL
     RETURNING 1
 )
-SELECT EXISTS (SELECT FROM noted) AS is_newest, EXISTS (SELECT FROM told_run) AS run_goes_on
+SELECT again IS NOT NULL AS is_newest, EXISTS (SELECT FROM told_run) AS run_goes_on
+  FROM noted
 """
 
 

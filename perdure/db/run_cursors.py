@@ -14,7 +14,7 @@ import asyncpg
 
 from perdure.crypto.keyring import KeyRing
 from perdure.db.pool import DbConnection, Pool, borrowed
-from perdure.db.record_writes import CursorMove, ModelCounts
+from perdure.db.record_batches import CursorMove, ModelCounts
 from perdure.db.refusals import attempt_superseded, run_ended
 
 __all__ = ["Claim", "CursorKey", "RunCursor", "RunCursorStore", "SavedSoFar", "cursor_aad"]
@@ -52,11 +52,7 @@ WITH moved AS (
     RETURNING state, done, pages, tries, added, updated, deleted, unchanged
 ), counted AS (
     UPDATE runs
-       SET counts = counts || jsonb_build_object($7::text, jsonb_build_object(
-           'added',     coalesce((counts #>> ARRAY[$7, 'added'])::bigint, 0) + $8,
-           'updated',   coalesce((counts #>> ARRAY[$7, 'updated'])::bigint, 0) + $9,
-           'deleted',   coalesce((counts #>> ARRAY[$7, 'deleted'])::bigint, 0) + $10,
-           'unchanged', coalesce((counts #>> ARRAY[$7, 'unchanged'])::bigint, 0) + $11))
+       SET counts = counts_with(counts, $7, $8, $9, $10, $11)
      WHERE id = $1 AND finished_at IS NULL
     RETURNING id
 )

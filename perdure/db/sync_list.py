@@ -22,13 +22,7 @@ SELECT s.id, i.unique_key AS integration, c.connection_id, s.name, s.variant, s.
   FROM connections c
   JOIN integrations i ON i.id = c.integration_id
   JOIN syncs s ON s.connection_key = c.id
-  LEFT JOIN LATERAL (
-      SELECT r.id, r.status, r.started_at, r.finished_at, r.counts
-        FROM runs r
-       WHERE r.connection_key = c.id AND r.script = s.name AND r.variant = s.variant
-         AND r.kind = 'sync' AND NOT r.dry_run
-       ORDER BY r.started_at DESC
-       LIMIT 1) last ON true
+  LEFT JOIN LATERAL last_run_of_sync(c.id, s.name, s.variant) last ON true
  WHERE c.environment_id = $1
    AND ($2::text IS NULL OR i.unique_key = $2)
    AND ($3::text IS NULL OR s.name = $3)

@@ -10,25 +10,18 @@ from dataclasses import dataclass
 from perdure.db.checkpoints import CheckpointValue, checkpoint_key
 from perdure.db.delete_tracks import DeleteTrack, track_of
 from perdure.db.pool import Pool, borrowed
-from perdure.db.runs import Run, run_of
+from perdure.db.run_rows import Run, run_of
 from perdure.db.syncs import Sync
 
 __all__ = ["SyncStanding", "SyncStandingStore"]
 
-# One run for each, by the index of a sync's runs.
 _LATEST = """
-SELECT wanted.number, latest.*
+SELECT wanted.number, id, workflow_id, environment_id, kind, integration, connection_id,
+       last.connection_key, script, last.variant, bundle_hash, status, started_at, finished_at,
+       counts, error, coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM unnest($1::bigint[], $2::text[], $3::text[])
        WITH ORDINALITY AS wanted (connection_key, sync, variant, number)
- CROSS JOIN LATERAL (
-      SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
-             script, variant, bundle_hash, status, started_at, finished_at, counts, error,
-             coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
-        FROM runs r
-       WHERE r.connection_key = wanted.connection_key AND r.script = wanted.sync
-         AND r.variant = wanted.variant AND r.kind = 'sync'
-       ORDER BY r.started_at DESC
-       LIMIT 1) latest
+ CROSS JOIN LATERAL last_run_of_sync(wanted.connection_key, wanted.sync, wanted.variant) last
 """
 
 _CHECKPOINTS = """

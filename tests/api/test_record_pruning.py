@@ -11,6 +11,7 @@ from perdure.db.connections import Connection
 from perdure.db.records import RecordSet
 from perdure.records.prepare import prepare_batch
 from tests.api.calls import error_of
+from tests.support.record_counts import live_count
 from tests.support.stack import Stack
 
 NAMED = {"connection-id": "acme", "provider-config-key": "tracker"}
@@ -88,8 +89,8 @@ async def test_pruned_records_still_count(
 ) -> None:
     until = (await read(api))[-1]["_nango_metadata"]["cursor"]
     await prune(api, until_cursor=until)
-    records = environment.container.database.records
-    assert await records.count(RecordSet(connection.key, "Issue")) == 5
+    database = environment.container.database
+    assert await live_count(database, RecordSet(connection.key, "Issue")) == 5
 
 
 @pytest.mark.parametrize(

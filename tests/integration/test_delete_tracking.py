@@ -15,6 +15,7 @@ from perdure.db.runs import RunStatus
 from perdure.ids import EnvironmentId
 from tests.api.calls import client_of, error_of
 from tests.support.project import project
+from tests.support.record_counts import live_count
 from tests.support.source import Source, issues
 from tests.support.stack import Stack
 from tests.support.tracked import live, source_ids, tracked
@@ -82,7 +83,7 @@ async def test_records_that_a_full_run_did_not_see_are_deleted_with_their_payloa
         (str(n), f"Issue {n}") for n in range(11, 16)
     ]
     assert await notes(stack, connection) == 0
-    assert await stack.container.database.records.count(stack.record_set(connection)) == len(
+    assert await live_count(stack.container.database, stack.record_set(connection)) == len(
         source.records
     )
 

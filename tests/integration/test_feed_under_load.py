@@ -14,6 +14,7 @@ from perdure.db.database import Database
 from perdure.db.records import RecordSet
 from perdure.records.prepare import prepare_batch, prepare_deletion, prepare_update
 from tests.support.project import project
+from tests.support.record_counts import live_count
 from tests.support.source import Source, issues
 from tests.support.stack import Stack
 
@@ -126,4 +127,4 @@ async def test_copy_of_a_reader_equals_the_cache_after_two_writers(
     assert writes >= 10
     assert copy.changes > 500
     assert copy.held == cache
-    assert await database.records.count(target) == len(cache)
+    assert await live_count(database, target) == len(cache)

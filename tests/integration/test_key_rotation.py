@@ -25,7 +25,7 @@ from perdure.app.worker import workers
 from perdure.clock import utcnow
 from perdure.crypto.keyring import KeyRing, new_key
 from perdure.db.migrate import migrate
-from perdure.db.record_writes import ModelCounts
+from perdure.db.record_batches import ModelCounts
 from perdure.db.run_cursors import Claim, CursorKey
 from perdure.db.runs import RunStart
 from perdure.db.webhook_arrivals import NewEvent

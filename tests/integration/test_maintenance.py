@@ -37,6 +37,7 @@ from perdure.temporal.payloads import HistoryLimits
 from tests.support.deploys import eventually
 from tests.support.project import project
 from tests.support.receiver import Receiver
+from tests.support.record_counts import live_count
 from tests.support.source import Source
 from tests.support.stack import Stack
 from workflows.maintenance import Maintain
@@ -171,7 +172,7 @@ async def test_records_of_a_sync_that_does_not_run_are_dropped_and_fetched_anew_
 
     database = stack.container.database
     assert await stack.records(idle) == []
-    assert await database.records.count(RecordSet(idle.key, "Issue")) == 0
+    assert await live_count(database, RecordSet(idle.key, "Issue")) == 0
     assert len(await stack.records(busy)) == 250
     assert (await database.syncs.get(idle.key, "issues")).last_sync_date is None
     await stack.run_sync(idle)

@@ -21,7 +21,7 @@ from perdure.clock import utcnow
 from perdure.crypto.keyring import new_key
 from perdure.db.connections import Connection
 from perdure.db.environments import Environment, ValidationMode
-from perdure.db.record_writes import NOBODY, Writer
+from perdure.db.record_batches import NOBODY, Writer
 from perdure.db.records import RecordFilter, RecordSet
 from perdure.ids import EnvironmentId
 from perdure.records.prepare import prepare_batch

@@ -15,6 +15,7 @@ from perdure.db.records import BatchResult, RecordFilter, RecordSet
 from perdure.errors import UnavailableError
 from perdure.records.cursor import decode_cursor
 from perdure.records.prepare import prepare_batch, prepare_deletion
+from tests.support.record_counts import live_count
 
 from .conftest import until_somebody_waits
 
@@ -188,4 +189,4 @@ async def test_a_connection_that_breaks_during_a_write_writes_nothing(
         await write_and_break()
 
     assert caught.value.code == "database_unavailable"
-    assert await db.records.count(issues) == 0
+    assert await live_count(db, issues) == 0

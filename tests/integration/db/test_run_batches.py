@@ -12,12 +12,13 @@ import pytest
 
 from perdure.db.database import Database
 from perdure.db.environments import Environment
-from perdure.db.record_writes import BatchNote, RecordSet, Writer
+from perdure.db.record_batches import BatchNote, RecordSet, Writer
 from perdure.db.run_cursors import Claim, CursorKey
 from perdure.db.runs import RunStart, RunStatus
 from perdure.errors import ConflictError, UnavailableError
 from perdure.records.prepare import prepare_batch
 from tests.integration.db.conftest import until_somebody_waits
+from tests.support.record_counts import live_count
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST, SECOND, THIRD = (Claim(START + timedelta(seconds=6 * n), n) for n in range(1, 4))
@@ -190,7 +191,7 @@ async def test_a_batch_of_a_run_that_has_ended_is_not_written(
             await write(issues, Noted(unknown, "one", FIRST), "one")
         assert ended.value.code == "run_ended"
 
-    assert await db.records.count(issues) == 0
+    assert await live_count(db, issues) == 0
 
 
 @pytest.mark.parametrize(("status", "kept"), [(RunStatus.SUCCESS, 0), (RunStatus.FAILED, 1)])

@@ -11,7 +11,7 @@ import pytest
 
 from perdure.db.database import Database
 from perdure.db.environments import Environment
-from perdure.db.record_writes import ModelCounts, RecordSet, Writer
+from perdure.db.record_batches import ModelCounts, RecordSet, Writer
 from perdure.db.run_cursors import Claim, CursorKey, RunCursor
 from perdure.db.runs import RunStart, RunStatus
 from perdure.errors import ConflictError, UnavailableError

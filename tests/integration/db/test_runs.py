@@ -16,6 +16,7 @@ from perdure.db.records import ModelCounts, RecordSet
 from perdure.db.runs import LogLine, RunStart, RunStatus
 from perdure.errors import ConflictError, NotFoundError
 from perdure.records.prepare import prepare_batch
+from tests.support.record_counts import live_count
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 COUNTS = ModelCounts(added=1, updated=2, deleted=3, unchanged=4)
@@ -144,7 +145,7 @@ async def test_a_step_that_outlives_its_run_writes_nothing(
         await step()
 
     assert caught.value.code == "run_ended"
-    assert await db.records.count(issues) == 0
+    assert await live_count(db, issues) == 0
 
 
 async def test_a_run_of_another_environment_is_not_there(db: Database, run: RunStart) -> None:
