@@ -247,6 +247,32 @@ def test_status_of_all_syncs_is_asked_for_by_default(server: HTTPServer, run: Ru
     assert run("syncs", "status", "pay", "--json").json == {"syncs": [status]}
 
 
+@pytest.mark.parametrize(
+    ("status", "counts", "said"),
+    [
+        ("SUCCESS", {"added": 0, "updated": 0, "deleted": 0}, "nothing changed"),
+        ("SUCCESS", {"added": 2, "updated": 0, "deleted": 0}, "2 added"),
+        ("RUNNING", {"added": 0, "updated": 0, "deleted": 0}, ""),
+    ],
+)
+def test_status_of_a_sync_says_that_its_last_run_changed_nothing(
+    server: HTTPServer, run: Run, status: str, counts: dict[str, int], said: str
+) -> None:
+    sync = {
+        "name": "customers",
+        "connection_id": "acme",
+        "status": status,
+        "frequency": "every hour",
+        "latestResult": {"Customer": counts},
+    }
+    server.expect_request("/sync/status").respond_with_json({"syncs": [sync]})
+
+    shown = run("syncs", "status", "pay").out
+
+    assert said in shown
+    assert ("nothing changed" in shown) is (said == "nothing changed")
+
+
 def test_records_are_read_from_a_cursor_with_filters(server: HTTPServer, run: Run) -> None:
     metadata = {"last_action": "UPDATED", "last_modified_at": "2026-11-22T06:27:11Z"}
     page = {

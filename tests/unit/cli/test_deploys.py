@@ -275,6 +275,7 @@ def test_deployments_are_listed_and_shown(server: HTTPServer, run: Run) -> None:
 
     assert "active" in run("deployments", "list").out
     assert "not yet" not in run("deployments", "list").out
+    assert at not in run("deployments", "list").out
     assert run("deployments", "list", "--json").json == listed
     assert "GithubIssue" in run("deployments", "show", "8").out
     assert run("deployments", "show", "8", "--json").json == shown

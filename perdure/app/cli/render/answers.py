@@ -184,7 +184,7 @@ def sync_status(answer: JsonObject) -> None:
                 moment(item.get("finishedAt")),
                 moment(item.get("nextScheduledSyncAt")),
                 ", ".join(f"{m} {n:,}" for m, n in (item.get("recordCount") or {}).items()),
-                _counts(item.get("latestResult")),
+                _last_result(item),
             )
             for item in answer["syncs"]
         ],
@@ -323,6 +323,17 @@ def _counts(counts: Mapping[str, Mapping[str, int]] | None) -> str:
     if len(texts) == 1:
         return next(iter(texts.values()))
     return "; ".join(f"{model}: {text or 'nothing'}" for model, text in texts.items())
+
+
+def _last_result(item: JsonObject) -> str:
+    counted = item.get("latestResult")
+    # What was unchanged is not among these counts: without a word it looks as if nothing had run.
+    unchanged = (
+        counted
+        and item["status"] == "SUCCESS"
+        and not any(n for each in counted.values() for n in each.values())
+    )
+    return "nothing changed" if unchanged else _counts(counted)
 
 
 def _result(item: JsonObject) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from perdure.app.cli.render.answers import clock_time, moment
 from perdure.app.cli.render.terminal import (
     plain_lines,
     print_facts,
@@ -94,7 +95,12 @@ def deployments(answer: JsonObject) -> None:
     print_table(
         ("Deployment", "Bundle", "Created", ""),
         [
-            (item["id"], item["bundle"][:12], item["created_at"], "" if place else _standing(item))
+            (
+                item["id"],
+                item["bundle"][:12],
+                moment(item["created_at"]),
+                "" if place else _standing(item),
+            )
             for place, item in enumerate(answer["deployments"])
         ],
         whole=("Deployment", "Bundle", "Created"),
@@ -108,7 +114,7 @@ def deployment(answer: JsonObject) -> None:
         {
             "Deployment": f"{answer['id']}{f' ({_standing(answer)})' if answer['active'] else ''}",
             "Bundle": answer["bundle"],
-            "Created": answer["created_at"],
+            "Created": clock_time(answer["created_at"]),
             "Files": len(answer["files"]),
         }
     )
