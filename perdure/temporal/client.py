@@ -21,6 +21,7 @@ from perdure.temporal.plugin import PerdurePlugin
 __all__ = ["connect", "history_retention", "register_search_attributes", "unavailable"]
 
 _RPC_TIMEOUT = timedelta(seconds=10)
+_REFUSED = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED})
 
 
 async def connect(
@@ -63,11 +64,22 @@ async def connect(
 
 
 async def register_search_attributes(client: Client) -> list[str]:
-    """Register the search attributes that the namespace lacks; returns the new ones' names."""
+    """Register the search attributes that the namespace lacks; returns the new ones' names.
+
+    Raises:
+        RPCError: Temporal does not answer, has no such namespace, or lets nobody register what is
+            missing there (`PERMISSION_DENIED`, `UNIMPLEMENTED`).
+    """
     namespace = client.namespace
-    known = await client.operator_service.list_search_attributes(
-        ListSearchAttributesRequest(namespace=namespace), timeout=_RPC_TIMEOUT
-    )
+    try:
+        known = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=namespace), timeout=_RPC_TIMEOUT
+        )
+    except RPCError as error:
+        # Where others keep the server they are added by its own tools, and can still be asked for.
+        if error.status in _REFUSED and await _has_search_attributes(client):
+            return []
+        raise
     missing = [key.name for key in SEARCH_ATTRIBUTES if key.name not in known.custom_attributes]
     if missing:
         keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
@@ -83,6 +95,17 @@ async def register_search_attributes(client: Client) -> list[str]:
             if error.status is not RPCStatusCode.ALREADY_EXISTS:
                 raise
     return missing
+
+
+async def _has_search_attributes(client: Client) -> bool:
+    asked = " AND ".join(f"{key.name} = 'x'" for key in SEARCH_ATTRIBUTES)
+    try:
+        await client.count_workflows(asked, rpc_timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is RPCStatusCode.INVALID_ARGUMENT:
+            return False
+        raise
+    return True
 
 
 async def history_retention(client: Client) -> timedelta:

@@ -11,12 +11,21 @@ from dataclasses import dataclass
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 from temporalio.client import Client
+from temporalio.service import OperatorService, RPCError, RPCStatusCode
 
+from config.settings import Settings
+from perdure.app.cli.migration import bring_up_to_date
 from perdure.crypto.keyring import KeyRing, new_key
 from perdure.db.database import Database
+from perdure.db.migrate import pending
 from perdure.embedded.ports import choose_ports
-from perdure.errors import UnauthorizedError
+from perdure.errors import StartupError, UnauthorizedError
+from perdure.temporal.client import register_search_attributes
+from tests.support.deaf_ears import way_to
+from tests.support.deploys import eventually
+from tests.support.stack import namespaced, settings_for
 
 KEYS = new_key()
 
@@ -44,6 +53,10 @@ async def migrate(database_url: str, temporal: str, **settings: str) -> Ended:
     )
     out, err = await process.communicate()
     return Ended(process.returncode, out.decode(), err.decode())
+
+
+async def prepared(settings: Settings, patience: float) -> list[str]:
+    return [done async for done in bring_up_to_date(settings, patience)]
 
 
 @pytest.fixture
@@ -95,23 +108,72 @@ async def test_new_secret_key_takes_the_place_of_the_old_one(
             await database.environments.by_secret_key(old)
 
 
-async def test_database_is_prepared_while_temporal_is_away(empty_database: str) -> None:
+async def test_migration_fails_where_temporal_is_away_and_says_what_stands(
+    empty_database: str,
+) -> None:
     nowhere = f"127.0.0.1:{choose_ports({'x': 0})['x']}"
 
-    done = await migrate(empty_database, nowhere)
+    with pytest.raises(StartupError) as failed:
+        await prepared(settings_for(empty_database, nowhere), patience=0.1)
 
-    assert done.code == 0, done.err
-    assert "Database: applied 0001" in done.out
-    assert "Environment dev: missing" in done.out
-    assert "Temporal: not prepared, run this again when it is up" in done.out
-    assert nowhere in done.out
+    assert await pending(empty_database) == []
+    assert failed.value.code == "temporal_not_prepared"
+    message = failed.value.message
+    assert message.startswith("The database is up to date, but Temporal is not: ")
+    assert nowhere in message
+    assert "search attributes (PerdureEnvironment, " in message
+    assert "Run `perdure migrate` again" in message
 
 
-async def test_namespace_that_does_not_exist_is_named(empty_database: str, temporal: str) -> None:
+async def test_temporal_that_is_just_starting_is_waited_for(
+    empty_database: str, temporal: str
+) -> None:
+    async with way_to(temporal) as way:
+        way.is_closed = True
+        with capture_logs() as logs:
+            settings = settings_for(empty_database, way.address)
+            preparing = asyncio.create_task(prepared(settings, patience=30))
+
+            async def is_waited_for() -> bool:
+                return "waiting_for_temporal" in [line["event"] for line in logs]
+
+            await eventually(is_waited_for)
+            way.is_closed = False
+            told = await preparing
+
+    assert told[-1].startswith(("Temporal: up to date", "Temporal: registered"))
+
+
+async def test_namespace_that_does_not_exist_is_named_and_fails_the_migration(
+    empty_database: str, temporal: str
+) -> None:
     done = await migrate(empty_database, temporal, TEMPORAL_NAMESPACE="nowhere")
 
-    assert done.code == 0, done.err
-    assert "namespace 'nowhere' could not be prepared" in done.out
+    assert done.code == 1
+    assert done.out.startswith("Database: applied 0001")
+    error = done.err.splitlines()[-1]
+    assert error.startswith("error: The database is up to date")
+    assert "namespace 'nowhere' could not be prepared (not_found)" in error
+
+
+async def test_attributes_that_only_others_may_list_are_asked_for(
+    settings: Settings, temporal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = await namespaced(settings)
+    there, lacking = [
+        await Client.connect(temporal, namespace=name)
+        for name in ("default", own.temporal_namespace)
+    ]
+    await register_search_attributes(there)
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise RPCError("Request unauthorized.", RPCStatusCode.PERMISSION_DENIED, b"")
+
+    monkeypatch.setattr(OperatorService, "list_search_attributes", refuse)
+
+    assert await register_search_attributes(there) == []
+    with pytest.raises(RPCError, match="unauthorized"):
+        await register_search_attributes(lacking)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ class Way:
 
     Attributes:
         address: Where to call it.
+        is_closed: Whether who calls is sent away.
         loses_answers: Whether what is sent arrives, and what is answered does not.
     """
 
     address: str = ""
+    is_closed: bool = False
     loses_answers: bool = False
 
 
@@ -40,6 +42,9 @@ async def way_to(address: str) -> AsyncIterator[Way]:
     pumps: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if way.is_closed:
+            writer.close()
+            return
         there, back = await asyncio.open_connection(host, int(port))
         pumps.add(asyncio.create_task(pump(reader, back, answers=False)))
         pumps.add(asyncio.create_task(pump(there, writer, answers=True)))

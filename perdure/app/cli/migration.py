@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 
+import structlog
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError
 
@@ -13,22 +16,32 @@ from perdure.app.container import key_ring, temporal_client
 from perdure.db.database import Database
 from perdure.db.migrate import migrate
 from perdure.errors import NotFoundError, StartupError
-from perdure.temporal.client import register_search_attributes
+from perdure.temporal.client import register_search_attributes, unavailable
+from perdure.temporal.names import SEARCH_ATTRIBUTES
 from perdure.temporal.plugin import PerdurePlugin
 
 __all__ = ["bring_up_to_date"]
 
 _ENVIRONMENT = "dev"
+_PATIENCE = 30.0
+_LOOK_EVERY = 1.0
+
+log = structlog.get_logger(__name__)
 
 
-async def bring_up_to_date(settings: Settings) -> AsyncIterator[str]:
+async def bring_up_to_date(settings: Settings, patience: float = _PATIENCE) -> AsyncIterator[str]:
     """Prepare database and Temporal for this version.
+
+    Args:
+        settings: As read from the environment.
+        patience: Seconds to wait for Temporal, which may be starting at this moment.
 
     Yields:
         What was done, a sentence each.
 
     Raises:
-        StartupError: A setting is missing or wrong.
+        StartupError: A setting is missing or wrong, or the database is up to date and Temporal
+            could not be prepared (`temporal_not_prepared`).
         UnavailableError: Postgres does not answer.
     """
     secret_key = _secret_key(settings)
@@ -38,7 +51,7 @@ async def bring_up_to_date(settings: Settings) -> AsyncIterator[str]:
     else:
         yield "Database: up to date."
     yield await _ensure_environment(settings, secret_key)
-    yield await _prepare_temporal(settings)
+    yield await _prepare_temporal(settings, patience)
 
 
 def _secret_key(settings: Settings) -> str | None:
@@ -71,19 +84,45 @@ async def _ensure_environment(settings: Settings, secret_key: str | None) -> str
         return f"Environment {_ENVIRONMENT}: keeps its key."
 
 
-async def _prepare_temporal(settings: Settings) -> str:
-    address, namespace = settings.temporal_address, settings.temporal_namespace
+async def _prepare_temporal(settings: Settings, patience: float) -> str:
     try:
-        # Nothing with a payload is sent.
-        client = await temporal_client(settings, PerdurePlugin(DataConverter.default))
-        registered = await register_search_attributes(client)
+        registered = await _registered(settings, patience)
     except StartupError as error:
-        return f"Temporal: not prepared, run this again when it is up ({error.message})."
+        raise _not_prepared(error.message) from error
     except RPCError as error:
-        return (
-            f"Temporal: {address} answers, but the namespace {namespace!r} could not be prepared "
-            f"({error.status.name.lower()})."
+        why = (
+            f"{settings.temporal_address} answers, but the namespace "
+            f"{settings.temporal_namespace!r} could not be prepared ({error.status.name.lower()})"
         )
+        raise _not_prepared(why) from error
     if registered:
         return f"Temporal: registered {', '.join(registered)}."
     return "Temporal: up to date."
+
+
+async def _registered(settings: Settings, patience: float) -> list[str]:
+    give_up_at = time.monotonic() + patience
+    told = False
+    while True:
+        try:
+            # Nothing with a payload is sent.
+            client = await temporal_client(settings, PerdurePlugin(DataConverter.default))
+            return await register_search_attributes(client)
+        except (StartupError, RPCError) as error:
+            is_away = isinstance(error, StartupError) or unavailable(error) is not None
+            if not is_away or time.monotonic() >= give_up_at:
+                raise
+        if not told:
+            log.warning("waiting_for_temporal", patience_seconds=patience)
+            told = True
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+def _not_prepared(why: str) -> StartupError:
+    names = ", ".join(key.name for key in SEARCH_ATTRIBUTES)
+    msg = (
+        f"The database is up to date, but Temporal is not: {why}. No run can be started without "
+        f"its search attributes ({names}). Run `perdure migrate` again once that is mended; where "
+        "it may not register them, add them by hand first, as keywords."
+    )
+    return StartupError(msg, code="temporal_not_prepared")

@@ -68,7 +68,7 @@ async def migrate() -> None:
     """Bring database and Temporal up to date; may be run again at any time.
 
     Applies missing revisions, gives the environment `dev` the key PERDURE_SECRET_KEY, and registers
-    the search attributes if Temporal answers.
+    the search attributes of Temporal, for which it waits half a minute. Without them it fails.
     """
     settings = prepare()
     from perdure.app.cli import render
