@@ -123,7 +123,6 @@ class Reconciler:
                     sync_input(environment, row),
                     _interval(row, declared),
                     auto_start=declared.auto_start,
-                    run_timeout=declared.run_timeout,
                 )
                 for row, declared in rows
             ]

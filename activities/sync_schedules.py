@@ -53,9 +53,6 @@ __all__ = [
 # A run that was due while the server was down is made up for once, if it is not too long ago.
 _CATCH_UP = timedelta(minutes=10)
 
-# A run ends by itself when its time is over, and first writes what it was given to write.
-_ENDING = timedelta(minutes=10)
-
 _RPC_TIMEOUT = timedelta(seconds=10)
 _LISTED_AT_ONCE = 1_000
 # Older servers do not say.
@@ -156,7 +153,6 @@ class SyncSchedules:
         interval: Interval,
         *,
         auto_start: bool,
-        run_timeout: float | None = None,
     ) -> bool:
         """Make a sync's schedule, or bring an existing one up to date.
 
@@ -167,13 +163,12 @@ class SyncSchedules:
             sync: Which sync.
             interval: When it runs.
             auto_start: Whether a new one runs by itself.
-            run_timeout: Seconds a run may take, None for no limit.
 
         Returns:
             Whether it is new.
         """
         schedule = Schedule(
-            action=self._action(sync, run_timeout),
+            action=_action(sync),
             spec=schedule_spec(interval, schedule_id(sync)),
             policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_CATCH_UP),
             state=ScheduleState(
@@ -347,20 +342,6 @@ class SyncSchedules:
     def _handle(self, sync: SyncInput) -> ScheduleHandle:
         return self._client.get_schedule_handle(schedule_id(sync))
 
-    def _action(self, sync: SyncInput, run_timeout: float | None) -> ScheduleActionStartWorkflow:
-        return ScheduleActionStartWorkflow(
-            WorkflowType.SYNC,
-            sync,
-            id=schedule_id(sync),
-            task_queue=TaskQueue.SYNCS,
-            execution_timeout=None
-            if run_timeout is None
-            else _ENDING + timedelta(seconds=run_timeout),
-            typed_search_attributes=_search_attributes(sync),
-            static_summary=f"{sync.integration} / {sync.sync} for {sync.connection_id}"[:180],
-            priority=Priority(fairness_key=f"{sync.environment}/{sync.connection_id}"[:64]),
-        )
-
     async def _update(self, sync: SyncInput, wanted: Schedule) -> None:
         async def change(found: ScheduleUpdateInput) -> ScheduleUpdate | None:
             schedule = found.description.schedule
@@ -379,6 +360,20 @@ class SyncSchedules:
                 return False
             raise
         return True
+
+
+def _action(sync: SyncInput) -> ScheduleActionStartWorkflow:
+    return ScheduleActionStartWorkflow(
+        WorkflowType.SYNC,
+        sync,
+        id=schedule_id(sync),
+        task_queue=TaskQueue.SYNCS,
+        # None that Temporal would end: a run ends itself when its time is over, counted from when
+        # a worker took it up, and first writes what it was given to write.
+        typed_search_attributes=_search_attributes(sync),
+        static_summary=f"{sync.integration} / {sync.sync} for {sync.connection_id}"[:180],
+        priority=Priority(fairness_key=f"{sync.environment}/{sync.connection_id}"[:64]),
+    )
 
 
 def _listed_status(schedule: ScheduleListDescription, now: datetime) -> ScheduleStatus | None:

@@ -152,7 +152,7 @@ class RunSync:
         if context.run_timeout is None or not workflow.patched(_OWN_LIMIT):
             await work
             return
-        # Temporal would end the execution later, but then nothing could be written any more.
+        # Where Temporal ended the execution nothing could be written any more.
         limit = TimeLimit(context, priority, context.started_at)
         await within(limit, work, nango, script.path)
 

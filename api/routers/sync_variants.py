@@ -54,7 +54,6 @@ async def create_variant(
                 sync_input(caller.name, row),
                 declared.interval,
                 auto_start=declared.auto_start,
-                run_timeout=declared.run_timeout,
             )
     except UnavailableError:
         # A schedule that was made nonetheless finds no variant and deletes itself.

@@ -1,4 +1,4 @@
-"""A source that is away, or asks to wait, for long: the run waits, then goes on where it was.
+"""A source, or all workers, are away for long: the run waits, then goes on where it was.
 
 Time is skipped, so that an hour takes no hour.
 """
@@ -7,13 +7,24 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+from temporalio.client import WorkflowFailureError
 from werkzeug import Response
 
 from perdure.db.runs import RunStatus
+from perdure.temporal.failures import leaf_failure
 from perdure.temporal.policies import backoff
 from tests.support.project import project
 from tests.support.source import Source
 from tests.support.stack import Stack
+
+ENDLESS = """
+import asyncio
+
+async def fetch_data(nango):
+    await nango.batch_save([{"id": "1", "title": "saved"}], "Issue")
+    await asyncio.Event().wait()
+"""
 
 
 async def waited(stack: Stack, source: Source) -> timedelta:
@@ -52,3 +63,27 @@ async def test_outage_of_an_hour_is_waited_out(skipping: Stack, source: Source) 
 
     assert timedelta(hours=1) <= took < timedelta(hours=1, minutes=15)
     assert not refusals
+
+
+async def test_run_that_a_worker_takes_up_late_has_all_of_its_time(
+    skipping: Stack, source: Source
+) -> None:
+    files = project(ENDLESS)
+    files["nango.yaml"] = files["nango.yaml"].replace(
+        "sync_type: full", "sync_type: full\n        run_timeout: 30m"
+    )
+    await skipping.deploy(files)
+    connection = await skipping.connect(source.url)
+    # Its first task comes two hours after its start, as where all workers were away.
+    handle = await skipping.start_sync(connection, start_delay=timedelta(hours=2))
+
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+
+    assert leaf_failure(caught.value).type == "run_timeout"
+    run = await skipping.run(handle)
+    assert (run.status, run.counts["Issue"]["added"]) == (RunStatus.TIMEOUT, 1)
+    description = await handle.describe()
+    assert description.close_time is not None
+    took = description.close_time - description.start_time
+    assert timedelta(minutes=150) <= took < timedelta(minutes=151)

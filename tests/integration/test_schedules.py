@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from temporalio.client import Client, ScheduleOverlapPolicy
+from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleOverlapPolicy
 
 from activities.sync_schedules import SyncSchedules, schedule_id, schedule_spec
 from config.intervals import parse_runs
@@ -73,6 +73,25 @@ async def test_new_connection_runs_its_syncs_at_once_and_then_by_schedule(
     assert described.schedule.policy.overlap is ScheduleOverlapPolicy.SKIP
     row = await stack.container.database.syncs.get(sync.connection_key, "issues")
     assert row.last_sync_date == (await runs(stack))[0].started_at
+
+
+async def test_run_with_a_time_limit_is_ended_by_nobody_but_itself(
+    stack: Stack, source: Source
+) -> None:
+    files = project()
+    files["nango.yaml"] = files["nango.yaml"].replace(
+        "sync_type: full", "sync_type: full\n        run_timeout: 2h"
+    )
+    await stack.deploy(files)
+
+    sync = await connected(stack, source)
+
+    described = await stack.container.temporal.get_schedule_handle(schedule_id(sync)).describe()
+    action = described.schedule.action
+    assert isinstance(action, ScheduleActionStartWorkflow)
+    # Temporal counts from when a run is due, its workers may be away, and what waits to be written
+    # is lost with a run that is ended from outside.
+    assert not any((action.execution_timeout, action.run_timeout))
 
 
 async def test_sync_without_auto_start_waits_to_be_started(stack: Stack, source: Source) -> None:

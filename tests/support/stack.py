@@ -129,7 +129,7 @@ class Stack:
         )
 
     async def start_sync(
-        self, connection: Connection, sync: str = "issues"
+        self, connection: Connection, sync: str = "issues", *, start_delay: timedelta | None = None
     ) -> WorkflowHandle[Any, SyncResult]:
         """Start one run of a sync, beside any schedule."""
         return await self.container.temporal.start_workflow(
@@ -138,6 +138,7 @@ class Stack:
             id=f"sync/{self.environment.name}/{uuid.uuid4()}",
             task_queue=TaskQueue.SYNCS,
             result_type=SyncResult,
+            start_delay=start_delay,
         )
 
     async def run_sync(self, connection: Connection, sync: str = "issues") -> SyncResult:
