@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from starlette.middleware import Middleware
 from starlette.responses import RedirectResponse
 from starlette.routing import WebSocketRoute
+from starlette.types import Lifespan
 
 from api.access import Gate
 from api.auth import Authenticate
@@ -75,7 +77,7 @@ from config.nango_schema import nango_schema_json
 from perdure._version import __version__
 from perdure.records.canonical import to_json
 
-__all__ = ["create_app"]
+__all__ = ["api_document", "create_app"]
 
 _MAX_BODY_BYTES = 75 * 1024 * 1024
 _ROUTERS = (
@@ -151,17 +153,9 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         await mcp.close()
         await background.close(_SHUTDOWN_SECONDS)
 
-    app = FastAPI(
-        title="Perdure",
-        version=__version__,
-        openapi_url=None,
-        lifespan=lifespan,
-        redirect_slashes=False,
-        telemetry=NO_TELEMETRY,
-        generate_unique_id_function=operation_id,
-        dependencies=[Depends(check_permission)],
-        responses={"default": {"model": ErrorEnvelope, "description": "It failed."}},
-        middleware=[
+    app = _with_endpoints(
+        lifespan,
+        [
             Middleware(CodecCors, ui_url=dependencies.settings.temporal_ui_url),
             Middleware(OpenCors),
             Middleware(ObserveRequest),
@@ -190,8 +184,6 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.state.draining = False
     app.state.stopping = background.ending
     install_error_handlers(app)
-    for module in _ROUTERS:
-        app.include_router(module.router)
     app.router.routes.append(WebSocketRoute("/", wait_for_result))
     app.mount("/dashboard", create_dashboard(app))
     for path in ("/", "/dashboard"):
@@ -209,6 +201,31 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         """Return the schema by which editors check a `nango.yaml`; they have no key."""
         return Response(nango_schema_json(), media_type="application/schema+json")
 
+    return app
+
+
+def api_document() -> dict[str, Any]:
+    """Return what `/openapi.json` of every server says: it follows from the endpoints alone."""
+    return openapi_document(_with_endpoints())
+
+
+def _with_endpoints(
+    lifespan: Lifespan[FastAPI] | None = None, middleware: Sequence[Middleware] = ()
+) -> FastAPI:
+    app = FastAPI(
+        title="Perdure",
+        version=__version__,
+        openapi_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
+        generate_unique_id_function=operation_id,
+        dependencies=[Depends(check_permission)],
+        responses={"default": {"model": ErrorEnvelope, "description": "It failed."}},
+        middleware=middleware,
+    )
+    for module in _ROUTERS:
+        app.include_router(module.router)
     return app
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from unittest.mock import MagicMock
 
 from docstring_parser import DocstringStyle, parse
 
-from api.app import create_app
-from api.openapi import openapi_document
+from api.app import api_document
 from api.scopes import RULES
-from config.settings import Settings
 
 __all__ = ["rest_page"]
 
@@ -35,8 +32,7 @@ _LIMITS = {
 
 def rest_page() -> str:
     """Every operation of the document, by its tag, then every object."""
-    # Nothing is asked of what the app depends on: the document follows from its routes.
-    document = openapi_document(create_app(MagicMock(settings=Settings())))
+    document = api_document()
     by_tag: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

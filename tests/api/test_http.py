@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from temporalio.client import Client
 
 import perdure.db.schema_state
-from api.app import create_app
+from api.app import api_document, create_app
 from config.nango_schema import nango_schema_json
 from perdure.app.container import Container
 from perdure.embedded.ports import choose_ports
@@ -306,6 +306,12 @@ async def test_editors_get_the_schema_of_nango_yaml_without_a_key(
     answer = await stranger.get("/nango.schema.json")
     assert answer.status_code == 200
     assert answer.text == nango_schema_json()
+
+
+async def test_description_is_the_one_that_the_documentation_is_written_from(
+    api: httpx.AsyncClient,
+) -> None:
+    assert (await api.get("/openapi.json")).json() == api_document()
 
 
 async def test_description_names_every_operation_once(app: FastAPI, api: httpx.AsyncClient) -> None:
