@@ -67,6 +67,16 @@ class Walk:
         else:
             self._do(block, last)
 
+    def run(self, command: str) -> str:
+        """Type what the page does not say, in its first terminal; returns what it printed.
+
+        Raises:
+            AssertionError: It fails.
+        """
+        code, output = self._terminal("").run(command)
+        assert code == 0, output
+        return output
+
     def end(self) -> None:
         """End all terminals and what runs in them."""
         for terminal in self._terminals.values():
