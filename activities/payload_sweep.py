@@ -13,11 +13,17 @@ be kept outside of a history.
 Pages and batches of a sync are many, and of use to nobody once its run has ended well. They are not
 lasting, and removed after a shorter time, though histories name them still. Runs that go on, and
 those that may be retried, keep theirs: they are looked through however short they are.
+
+There may be thousands of them, each with a history of megabytes. A step looks through runs for a
+while, from those that began last to those before them, and the next step goes on with those. Which
+runs a round looks through is settled as it begins, and so is which payloads are old then: it may
+take days.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -34,6 +40,7 @@ from activities.heartbeat import heartbeating
 from activities.maintenance import Sweep, Swept
 from perdure.clock import utcnow
 from perdure.db.blobs import BlobStore
+from perdure.db.payload_rounds import PayloadRound, PayloadRoundStore
 from perdure.db.runs import RunStore
 from perdure.ids import run_of_item
 from perdure.temporal.client import history_retention
@@ -57,10 +64,18 @@ _MOST_RUNS = 5_000
 # Those that ended well, or went on as another execution, are not among them.
 _UNFINISHED = (
     f"WorkflowType IN ('{WorkflowType.SYNC}', '{WorkflowType.EACH}', '{WorkflowType.EACH_BATCH}')"
-    " AND ExecutionStatus NOT IN ('Completed', 'ContinuedAsNew')"
+    " AND ExecutionStatus NOT IN ('Completed', 'ContinuedAsNew') AND "
 )
 # Each may be megabytes.
 _AT_ONCE = 200
+# How long a step looks through runs: the maintenance, which comes every five minutes, has more
+# to do.
+_PORTION = timedelta(minutes=2)
+# About so many it looks through before it notes where it is.
+_RUNS_AT_ONCE = 20
+# It finds them by when they began, an hour at first; what began in the same second goes together.
+_SPAN = timedelta(hours=1)
+_SHORTEST_SPAN = timedelta(seconds=1)
 _RPC_TIMEOUT = timedelta(seconds=10)
 
 log = structlog.get_logger(__name__)
@@ -71,6 +86,7 @@ class PayloadSweep:
 
     Args:
         blobs: Where they are.
+        rounds: How far it is with looking through runs.
         runs: Knows which run is the last of its sync.
         client: Knows the histories.
         kept: How long a payload of a sync is kept once nobody uses it.
@@ -80,12 +96,15 @@ class PayloadSweep:
     def __init__(
         self,
         blobs: BlobStore,
+        rounds: PayloadRoundStore,
         runs: RunStore,
         client: Client,
         kept: timedelta,
+        *,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self._blobs = blobs
+        self._rounds = rounds
         self._runs = runs
         self._client = client
         self._kept = kept
@@ -102,30 +121,72 @@ class PayloadSweep:
         return Swept(count=count)
 
     async def _drop_lasting(self, now: datetime, kept: timedelta, limit: int) -> int:
-        began = now - kept - _LONG_RUN
-        if not await self._is_due(began - _SLACK - _ROUND, lasting=True):
+        round_ = await self._rounds.get(lasting=True)
+        began = round_.began if round_ else now - kept - _LONG_RUN
+        unused_since = began - _SLACK
+        if not round_ and not await self._is_due(unused_since - _ROUND, lasting=True):
             return 0
-        older = _older(began)
-        count = await self._count(older)
+        count = await self._count(_started(until=began))
         if count > _MOST_RUNS:
             log.warning("payload_sweep_postponed", old_runs=count)
             return 0
-        async for run in self._client.list_workflows(older, rpc_timeout=_RPC_TIMEOUT):
+
+        async def renew(run: WorkflowExecution) -> None:
             await self._renew(run, now)
-        return await self._drop(began - _SLACK, limit, lasting=True)
+
+        round_ = round_ or PayloadRound(began, began)
+        if not await self._looked_through("", round_, renew, lasting=True):
+            return 0
+        return await self._drop(unused_since, limit, lasting=True)
 
     async def _drop_others(self, now: datetime, kept: timedelta, limit: int) -> int:
-        began = now - kept
-        if not await self._is_due(began - _SLACK - _SHORT_ROUND, lasting=False):
+        round_ = await self._rounds.get(lasting=False)
+        began = round_.began if round_ else now - kept
+        unused_since = began - _SLACK
+        if not round_ and not await self._is_due(unused_since - _SHORT_ROUND, lasting=False):
             return 0
-        unfinished = f"{_UNFINISHED} AND {_older(began)}"
-        count = await self._count(unfinished)
+        count = await self._count(_UNFINISHED + _started(until=began))
         if are_many := count > _MOST_RUNS:
             log.warning("payloads_of_failed_runs_dropped_early", unfinished_runs=count)
-        async for run in self._client.list_workflows(unfinished, rpc_timeout=_RPC_TIMEOUT):
+
+        async def renew(run: WorkflowExecution) -> None:
             if not (are_many and await self._is_superseded(run)):
                 await self._renew(run, now)
-        return await self._drop(began - _SLACK, limit, lasting=False)
+
+        round_ = round_ or PayloadRound(began, began)
+        if not await self._looked_through(_UNFINISHED, round_, renew, lasting=False):
+            return 0
+        return await self._drop(unused_since, limit, lasting=False)
+
+    async def _looked_through(
+        self,
+        which: str,
+        round_: PayloadRound,
+        renew: Callable[[WorkflowExecution], Awaitable[None]],
+        *,
+        lasting: bool,
+    ) -> bool:
+        """Go on with a round for a while; returns whether it has come to its end."""
+        end = time.monotonic() + _PORTION.total_seconds()
+        until, span = round_.until, _SPAN
+        while await self._count(which + _started(until=until)):
+            while True:
+                some = which + _started(since=until - span, until=until)
+                count = await self._count(some)
+                if count <= _RUNS_AT_ONCE or span <= _SHORTEST_SPAN:
+                    break
+                span /= 2
+            async for run in self._client.list_workflows(some, rpc_timeout=_RPC_TIMEOUT):
+                await renew(run)
+            until -= span
+            await self._rounds.note(PayloadRound(round_.began, until), lasting=lasting)
+            if count and time.monotonic() >= end:
+                log.info("payload_round_goes_on", lasting=lasting, until=until)
+                return False
+            if count < _RUNS_AT_ONCE / 4:
+                span *= 4
+        await self._rounds.end(lasting=lasting)
+        return True
 
     async def _is_due(self, unused_since: datetime, *, lasting: bool) -> bool:
         oldest = await self._blobs.oldest(lasting=lasting)
@@ -174,5 +235,6 @@ class PayloadSweep:
             request.next_page_token = page.next_page_token
 
 
-def _older(began: datetime) -> str:
-    return f"StartTime < '{began.isoformat()}'"
+def _started(*, since: datetime | None = None, until: datetime) -> str:
+    earliest = f"StartTime >= '{since.isoformat()}' AND " if since else ""
+    return f"{earliest}StartTime < '{until.isoformat()}'"

@@ -179,6 +179,7 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
     )
     payloads = PayloadSweep(
         database.blobs,
+        database.payload_rounds,
         database.runs,
         container.temporal,
         timedelta(days=container.settings.payloads_days),

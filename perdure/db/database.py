@@ -28,6 +28,7 @@ from perdure.db.locks import LockStore
 from perdure.db.log_search import LogSearch
 from perdure.db.oauth_states import OAuthStateStore
 from perdure.db.overview import OverviewStore
+from perdure.db.payload_rounds import PayloadRoundStore
 from perdure.db.pool import DbConnection, Pool, borrowed, create_pool
 from perdure.db.record_changes import RecordChanges
 from perdure.db.record_pruning import RecordPruning
@@ -91,6 +92,7 @@ class Database:
     record_pruning: RecordPruning
     checkpoints: CheckpointStore
     blobs: BlobStore
+    payload_rounds: PayloadRoundStore
     variables: VariableStore
     script_overrides: ScriptOverrideStore
     locks: LockStore
@@ -160,6 +162,7 @@ class Database:
                 record_pruning=RecordPruning(pool),
                 checkpoints=CheckpointStore(pool),
                 blobs=BlobStore(pool),
+                payload_rounds=PayloadRoundStore(pool),
                 variables=VariableStore(pool, keyring),
                 script_overrides=ScriptOverrideStore(pool),
                 locks=LockStore(pool),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -194,6 +195,40 @@ async def test_where_many_failed_only_runs_that_may_be_retried_keep_theirs(
 
     assert last <= await stored(apart)
     assert not earlier & await stored(apart) - last
+
+
+async def test_runs_are_looked_through_in_portions_and_nothing_goes_before_the_last_of_them(
+    apart: Stack, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activities.payload_sweep, "_PORTION", timedelta())
+    monkeypatch.setattr(activities.payload_sweep, "_RUNS_AT_ONCE", 2)
+    await apart.deploy(project(SYNC))
+    failed = []
+    for number in range(5):
+        is_not_ready(source)
+        connection = await apart.connect(
+            source.url, connection_id=str(number), metadata={"mode": "asks"}
+        )
+        failed.append(await apart.start_sync(connection))
+        await fails(failed[-1])
+    connection = await apart.connect(source.url, connection_id="well", metadata={"mode": "ends"})
+    well = await apart.start_sync(connection)
+    await well.result()
+    before = await stored(apart)
+
+    portions = 0
+    while not (dropped := await sweep(apart, LATER)):
+        assert await stored(apart) == before
+        portions += 1
+        assert portions < 50
+    assert portions >= 3
+    assert dropped == len(await named(well))
+    assert await apart.container.database.payload_rounds.get(lasting=False) is None
+
+    needed = set.union(*[await named(handle) for handle in failed])
+    assert await stored(apart) == needed
+    forget_cached(apart)
+    await retried(apart, source, failed[0])
 
 
 async def test_a_run_that_ended_well_and_is_reset_later_says_what_it_lacks(

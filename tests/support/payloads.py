@@ -27,6 +27,7 @@ async def sweep(stack: Stack, later: timedelta = timedelta()) -> int:
     container = stack.container
     steps = PayloadSweep(
         container.database.blobs,
+        container.database.payload_rounds,
         container.database.runs,
         container.temporal,
         DAY,
