@@ -51,11 +51,16 @@ from perdure.scripts.interruption import StillRunning
 from perdure.scripts.secrets import KnownSecrets
 from perdure.temporal import policies
 from perdure.temporal.payloads import Payload, RunContext
+from perdure.temporal.slots import others_may_wait
 
 __all__ = ["SavePagesActivities", "SavePagesInput", "SavedSlice"]
 
 # How many seconds the functions of a script may take for one page.
 _PAGE_LIMIT = 60.0
+# Where others may wait for its place a slice ends after a tenth of its time, and not within
+# seconds: what a read gives way for costs a new step, which stands in its run's history.
+_SHARE = 0.1
+_LEAST_TURN = 10.0
 _GRAVITY = {"debug": 0, "info": 1, "warn": 2, "error": 3, "off": 4}
 
 
@@ -74,7 +79,7 @@ class SavePagesInput(Payload):
         on_page: Is told of each page; False ends the reading.
         not_after: As in `BatchInput`.
         log_level: The least grave lines that are logged.
-        seconds: How long the step works, the page in flight excepted.
+        seconds: How long the step works at most, the page in flight excepted.
         secrets: Texts that the script knows and no message may hold.
     """
 
@@ -155,6 +160,8 @@ class SavePagesActivities:
     async def save_pages(self, call: SavePagesInput) -> SavedSlice:
         """Save pages from the cursor on, until the time is over or there are no more.
 
+        Where its worker takes no further steps on, the time is over sooner: others may wait.
+
         Raises:
             UpstreamError: As `fetch_page`; the next attempt goes on at the page that failed.
             ScriptError: A function of the script raised.
@@ -228,7 +235,7 @@ class _Slice:
 
     async def _pages(self, state: PageState | None) -> PageState | None:
         """Save pages until the time is over or there are no more; returns where it stopped."""
-        end = asyncio.get_running_loop().time() + self._call.seconds
+        began_at = asyncio.get_running_loop().time()
         number = self._cursor.pages
         told_of = self._mapping.functions.on_page is not None
         first = self._fetch(state, number + 1)
@@ -240,7 +247,7 @@ class _Slice:
                     self._echoed.update(page.echoed)
                     state = page.next
                     mapped = pipeline.take_on(page, number)
-                    is_over = asyncio.get_running_loop().time() >= end
+                    is_over = self._is_over(asyncio.get_running_loop().time() - began_at)
                     goes_on = (
                         state is not None and not is_over and not activity.is_worker_shutdown()
                     )
@@ -258,6 +265,13 @@ class _Slice:
                     tries = max(self._cursor.tries, 1)
                     error.retry_after = policies.backoff(tries).total_seconds()
                 raise
+
+    def _is_over(self, worked: float) -> bool:
+        """Say whether a slice that has worked for so many seconds ends."""
+        seconds = self._call.seconds
+        if others_may_wait():
+            seconds = min(seconds, max(seconds * _SHARE, _LEAST_TURN))
+        return worked >= seconds
 
     async def _track_id(self) -> int:
         """Return the track in which the script notes what is there; 0 where there is none."""

@@ -72,6 +72,7 @@ from perdure.scripts.loader import bundle_file, is_script_file
 from perdure.temporal.names import TaskQueue
 from perdure.temporal.payloads import HistoryLimits
 from perdure.temporal.plugin import PerdurePlugin
+from perdure.temporal.slots import SlotInterceptor
 from perdure.temporal.watchdog import Blocked, Watchdog
 from perdure.temporal.worker_builds import deployment_config
 from workflows.confirm_deletes import ConfirmDeletes
@@ -316,6 +317,7 @@ def workers(container: Container, transport: HttpTransport) -> list[Worker]:
             build_id=None if deployment else build,
             deployment_config=deployment_config(deployment, build) if deployment else None,
             max_concurrent_activities=container.settings.worker_steps,
+            interceptors=[SlotInterceptor(container.settings.worker_steps)],
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus
 
+from activities import save_pages
 from config.settings import Settings
 from perdure.app.container import open_container
 from perdure.app.worker import locate_script, workers
@@ -19,6 +23,7 @@ from perdure.temporal.watchdog import Watchdog
 from tests.support.project import project
 from tests.support.stack import Stack, namespaced
 from tests.support.upstream import OK, Asked, Upstream
+from workflows.nango import pipelines
 
 STEPS = 100
 SMALL = 20
@@ -32,11 +37,11 @@ async def fetch_data(nango):
 """
 
 
-@pytest.fixture
-async def narrow(settings: Settings) -> AsyncIterator[Stack]:
-    """A worker that has room for two steps."""
+@asynccontextmanager
+async def narrowed(settings: Settings, steps: int) -> AsyncIterator[Stack]:
+    """A stack whose worker has room for so many steps."""
     async with AsyncExitStack() as opened:
-        own = await namespaced(settings, worker_steps=2)
+        own = await namespaced(settings, worker_steps=steps)
         container = await opened.enter_async_context(
             open_container(own, name="narrow", watchdog=Watchdog(locate_script))
         )
@@ -46,6 +51,13 @@ async def narrow(settings: Settings) -> AsyncIterator[Stack]:
         for worker in workers(container, transport):
             await opened.enter_async_context(worker)
         yield await Stack.create(container)
+
+
+@pytest.fixture
+async def narrow(settings: Settings) -> AsyncIterator[Stack]:
+    """A worker that has room for two steps."""
+    async with narrowed(settings, 2) as stack:
+        yield stack
 
 
 async def test_small_syncs_do_not_wait_for_the_steps_of_a_big_one(narrow: Stack) -> None:
@@ -77,3 +89,53 @@ async def test_small_syncs_do_not_wait_for_the_steps_of_a_big_one(narrow: Stack)
 
     assert sum(served.values()) == STEPS + SMALL
     assert of_big_by_then < STEPS / 2
+
+
+READ = """
+async def fetch_data(nango):
+    path = (await nango.get_metadata())["path"]
+    paginate = {"type": "link", "link_path_in_response_body": "next", "response_path": "items"}
+    await nango.paginate(endpoint=path, paginate=paginate).save("Issue")
+"""
+
+
+async def test_a_long_read_gives_way_where_others_wait_for_its_place(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Left alone it would be one step.
+    monkeypatch.setattr(pipelines, "_FIRST_SECONDS", 600.0)
+    monkeypatch.setattr(save_pages, "_SHARE", 0.001)
+    monkeypatch.setattr(save_pages, "_LEAST_TURN", 0.0)
+    is_over, numbers = asyncio.Event(), itertools.count()
+
+    async def answer(asked: Asked) -> None:
+        number = next(numbers)
+        goes_on = "/long" in asked.line and not is_over.is_set()
+        page = {
+            "items": [{"id": str(number), "title": "a"}],
+            "next": f"/long?page={number}" if goes_on else None,
+        }
+        body = json.dumps(page).encode()
+        await asked.answer(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+            + f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+
+    async with narrowed(settings, 1) as stack, Upstream(answer).serving() as upstream:
+        await stack.deploy(project(READ))
+        long = await stack.connect(upstream.url, metadata={"path": "/long"})
+        short = await stack.connect(
+            upstream.url, connection_id="short", metadata={"path": "/short"}
+        )
+        of_long = await stack.start_sync(long)
+        while not upstream.asked:
+            await asyncio.sleep(0.05)
+        of_short = await stack.start_sync(short)
+        async with asyncio.timeout(30):
+            await of_short.result()
+        long_goes_on = (await of_long.describe()).status is WorkflowExecutionStatus.RUNNING
+        is_over.set()
+        await of_long.result()
+
+    assert long_goes_on
