@@ -33,7 +33,7 @@ from perdure.scripts.bundle import ScriptKind
 from perdure.temporal.external_storage import claimed_keys
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import ActionInput, Payload
-from perdure.temporal.reset_point import failure_place, reset_point, until_task
+from perdure.temporal.reset_point import failure_place, is_too_long, reset_point, until_task
 
 __all__ = ["RetriedRun", "RetryActivities", "RetryInput"]
 
@@ -113,8 +113,9 @@ class RetryActivities:
             NotFoundError: `unknown_run`; `run_history_gone`, Temporal has forgotten the run;
                 `script_not_found`, the other bundle does not have its script.
             ConflictError: `run_not_ended`; `run_succeeded`; `run_superseded`, a later run of the
-                same sync has started; `bundle_does_not_fit`, what the run did so far is not what
-                the other bundle's script would have done. Nothing has changed then.
+                same sync has started; `history_full`, its history got too long to go on with;
+                `bundle_does_not_fit`, what the run did so far is not what the other bundle's
+                script would have done. Nothing has changed then.
         """
         run = await self._database.runs.get(EnvironmentId(retry.environment_id), retry.run_id)
         async with heartbeating():
@@ -139,9 +140,15 @@ class RetryActivities:
         if found.status is WorkflowExecutionStatus.COMPLETED:
             msg = f"The run {run.id} has succeeded; there is nothing to retry."
             raise ConflictError(msg, code="run_succeeded")
-        failed_at, failed_call = await failure_place(
-            history.events[-1], self._client.data_converter
-        )
+        last, converter = history.events[-1], self._client.data_converter
+        if await is_too_long(last, converter):
+            msg = (
+                f"The run {run.id} failed because its history got too long, and would only make it "
+                "longer; start a new run. What it saved stays. A script whose runs are long calls "
+                "nango.save_checkpoint in its loop, nango.each, or paginate(...).save."
+            )
+            raise ConflictError(msg, code="history_full")
+        failed_at, failed_call = await failure_place(last, converter)
         event_id = reset_point(history.events, failed_at, failed_call)
         if event_id is None:
             msg = f"The run {run.id} ended before it did anything; start a new one."

@@ -13,6 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from perdure.nango import HelperError
     from perdure.temporal import policies
+    from perdure.temporal.failures import HISTORY_LIMIT
     from perdure.temporal.names import PROGRESS_QUERY, TURN_SIGNAL, WorkflowType
     from perdure.temporal.payloads import (
         ActionInput,
@@ -39,7 +40,7 @@ _LASTING = frozenset(
         "entry_point_invalid",
         "entry_point_missing",
         "forbidden_in_script",
-        "history_limit",
+        HISTORY_LIMIT,
         "invalid_action_input",
         "output_too_large",
         "script_import_error",

@@ -17,6 +17,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from perdure.nango import HelperError
+    from perdure.temporal.failures import HISTORY_LIMIT
     from workflows.history import History
     from workflows.nango.steps import HelperSteps
 
@@ -140,6 +141,6 @@ def _too_long(history: History, path: str) -> ApplicationError:
         f"{path}: the history of this run is nearly as long as Temporal allows ({history}); it "
         f"was ended before it is lost. {_WHAT_TO_DO}",
         {"file": path, "line": 1},
-        type="history_limit",
+        type=HISTORY_LIMIT,
         non_retryable=True,
     )

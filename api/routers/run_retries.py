@@ -31,6 +31,7 @@ _NOT_FOUND = frozenset({"run_history_gone", "script_not_found", "unknown_run"})
 _CONFLICTS = frozenset(
     {
         "bundle_does_not_fit",
+        "history_full",
         "run_not_begun",
         "run_not_ended",
         "run_succeeded",

@@ -7,7 +7,10 @@ from typing import Any
 from temporalio import exceptions
 from temporalio.exceptions import ApplicationError, FailureError, TimeoutType
 
-__all__ = ["describe_failure", "leaf_failure"]
+__all__ = ["HISTORY_LIMIT", "describe_failure", "leaf_failure"]
+
+HISTORY_LIMIT = "history_limit"
+"""Type of the failure of a run whose history got too long."""
 
 _MAX_CAUSES = 20
 

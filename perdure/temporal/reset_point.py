@@ -7,6 +7,7 @@ after it are done anew.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
@@ -14,9 +15,9 @@ from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
-from perdure.temporal.failures import leaf_failure
+from perdure.temporal.failures import HISTORY_LIMIT, leaf_failure
 
-__all__ = ["failure_place", "reset_point", "until_task"]
+__all__ = ["failure_place", "is_too_long", "reset_point", "until_task"]
 
 _TASK_ENDS = frozenset(
     {
@@ -31,17 +32,18 @@ async def failure_place(
     last: HistoryEvent, converter: DataConverter
 ) -> tuple[int | None, str | None]:
     """Return `failed_at` and `failed_call` of `reset_point` as a run's last event tells them."""
-    if last.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
-        return None, None
-    failure = await converter.decode_failure(
-        last.workflow_execution_failed_event_attributes.failure
-    )
-    leaf = leaf_failure(failure)
-    details = leaf.details if isinstance(leaf, ApplicationError) else ()
-    place = details[1] if len(details) > 1 else None
-    if not isinstance(place, dict):
-        return None, None
+    leaf = await _failure(last, converter)
+    place = _place(leaf) if leaf else {}
     return place.get("failed_at"), place.get("failed_call")
+
+
+async def is_too_long(last: HistoryEvent, converter: DataConverter) -> bool:
+    """Say whether a run's last event tells that its history got too long to go on with.
+
+    The script did not raise that: what it raises of an item's history names a place.
+    """
+    leaf = await _failure(last, converter)
+    return leaf is not None and leaf.type == HISTORY_LIMIT and not _place(leaf)
 
 
 def until_task(history: WorkflowHistory, event_id: int) -> WorkflowHistory:
@@ -84,6 +86,21 @@ def reset_point(
     # What failed since the task before is what the script heard of, and what it failed with.
     heard = [e for e in events if _previous_task_end(events, failed_at) < e.event_id < failed_at]
     return _last_failed_step(heard, by_id) or _end_of_task(events, failed_at)
+
+
+async def _failure(last: HistoryEvent, converter: DataConverter) -> ApplicationError | None:
+    if last.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+        return None
+    failure = await converter.decode_failure(
+        last.workflow_execution_failed_event_attributes.failure
+    )
+    leaf = leaf_failure(failure)
+    return leaf if isinstance(leaf, ApplicationError) else None
+
+
+def _place(failure: ApplicationError) -> Mapping[str, Any]:
+    place = failure.details[1] if len(failure.details) > 1 else None
+    return place if isinstance(place, dict) else {}
 
 
 def _last_failed_step(

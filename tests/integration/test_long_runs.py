@@ -16,6 +16,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, Work
 from werkzeug import Request, Response
 
 from activities.retries import RetryInput
+from api.app import create_app
 from config.settings import Settings
 from perdure.app.container import Container, open_container
 from perdure.app.worker import replayer_of, workers
@@ -25,6 +26,7 @@ from perdure.proxy.transport import HttpTransport
 from perdure.temporal.client import register_search_attributes
 from perdure.temporal.failures import describe_failure, leaf_failure
 from perdure.temporal.names import TaskQueue, WorkflowType
+from tests.api.calls import client_of, error_of
 from tests.support.project import project
 from tests.support.source import Source, issues
 from tests.support.stack import Stack, namespaced
@@ -309,6 +311,25 @@ async def test_run_without_checkpoints_is_warned_once_and_then_fails_with_what_t
     assert (run.status, (run.error or {})["type"]) == (RunStatus.FAILED, "history_limit")
     assert (await handle.describe()).history_length < EVENTS
     await assert_replays(stack, handle)
+
+
+async def test_run_whose_history_is_full_is_not_retried_and_says_why(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(
+        project("async def fetch_data(nango):\n    while True:\n        await nango.get_metadata()")
+    )
+    handle = await stack.start_sync(await stack.connect(source.url))
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    before = await stack.run(handle)
+
+    async with client_of(create_app(stack.container), stack.secret_key) as client:
+        answer = await client.post(f"/runs/{handle.result_run_id}/retry")
+
+    assert error_of(answer) == (409, "history_full")
+    assert "save_checkpoint" in answer.json()["error"]["message"]
+    assert await stack.run(handle) == before
 
 
 async def test_lock_is_held_over_all_executions_and_released_at_the_end(
