@@ -310,7 +310,7 @@ class DryRunStore:
             changed = {name for name, _ in await self._changed(run_id, target, ids=names)}
             kept = [number for number, name in enumerate(names) if name not in changed]
             return RecordPage(
-                records=tuple(page.records[number] for number in kept),
+                pieces=tuple(page.pieces[number] for number in kept),
                 places=tuple(page.places[number] for number in kept),
                 next_cursor=page.next_cursor or "changed:0",
             )

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
+
+import asyncpg
+import orjson
 
 from perdure.db.pool import DbConnection, borrowed
 from perdure.db.record_batches import BatchResult, ModelCounts, RecordSet, Writer
 from perdure.db.record_writes import RecordWriter
 from perdure.records.cursor import decode_cursor, encode_cursor
-from perdure.records.splice import StoredRecord, records_body, splice
+from perdure.records.splice import Pieces, metadata, records_body, splice
 
 __all__ = [
     "BatchResult",
@@ -26,10 +30,16 @@ __all__ = [
     "Writer",
 ]
 
+# Moments come as the eight bytes that Postgres has of them: a page holds few different ones, and to
+# make a `datetime` of each took as long as all else.
+_COLUMNS = """
+SELECT payload, timestamptz_send(first_seen_at), timestamptz_send(last_modified_at),
+       timestamptz_send(deleted_at), timestamptz_send(pruned_at), change_seq,
+       CASE WHEN pruned_at IS NOT NULL THEN external_id END
+"""
+
 # `change_seq > 0`, here and elsewhere, has Postgres go by the index of the stream.
-_LIST = """
-SELECT external_id, payload, first_seen_at, last_modified_at, deleted_at, pruned_at, change_seq
-  FROM records
+_LIST = f"""{_COLUMNS}  FROM records
  WHERE connection_key = $1 AND model = $2 AND variant = $3
    AND change_seq > 0 AND change_seq > $4
    AND ($5::timestamptz IS NULL OR last_modified_at >= $5)
@@ -41,9 +51,7 @@ SELECT external_id, payload, first_seen_at, last_modified_at, deleted_at, pruned
 """
 
 # The deleted ones alone have an index of their own: among many others they may be far apart.
-_LIST_DELETED = """
-SELECT external_id, payload, first_seen_at, last_modified_at, deleted_at, pruned_at, change_seq
-  FROM records
+_LIST_DELETED = f"""{_COLUMNS}  FROM records
  WHERE connection_key = $1 AND model = $2 AND variant = $3
    AND deleted_at IS NOT NULL AND change_seq > $4
    AND ($5::timestamptz IS NULL OR last_modified_at >= $5)
@@ -76,9 +84,7 @@ WITH RECURSIVE search AS (
 SELECT max(low) FROM search
 """
 
-_LIST_BY_IDS = """
-SELECT external_id, payload, first_seen_at, last_modified_at, deleted_at, pruned_at, change_seq
-  FROM records
+_LIST_BY_IDS = f"""{_COLUMNS}  FROM records
  WHERE connection_key = $1 AND model = $2 AND variant = $3
    AND external_id = ANY ($10::text[])
    AND change_seq > $4
@@ -89,6 +95,8 @@ SELECT external_id, payload, first_seen_at, last_modified_at, deleted_at, pruned
  ORDER BY change_seq
  LIMIT $9
 """
+
+_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class RecordFilter(StrEnum):
@@ -101,17 +109,22 @@ class RecordFilter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """A page of the stream, each record a JSON object with its `_nango_metadata`.
+    """A page of the stream.
 
     Attributes:
-        records: Encoded records in the order of their latest change.
+        pieces: Those of each record, in the order of their latest change.
         places: The place of each of them in the stream.
         next_cursor: Cursor of the last record when more follow, else None.
     """
 
-    records: tuple[bytes, ...]
+    pieces: tuple[Pieces, ...]
     places: tuple[int, ...]
     next_cursor: str | None
+
+    @property
+    def records(self) -> tuple[bytes, ...]:
+        """Each record as a JSON object with its `_nango_metadata`."""
+        return tuple(map(b"".join, self.pieces))
 
     @property
     def cursors(self) -> tuple[str, ...]:
@@ -120,7 +133,7 @@ class RecordPage:
 
     def body(self) -> bytes:
         """Return the JSON body `{"next_cursor":...,"records":[...]}`."""
-        return records_body(self.records, self.next_cursor)
+        return records_body(self.pieces, self.next_cursor)
 
 
 class RecordStore(RecordWriter):
@@ -176,9 +189,39 @@ class RecordStore(RecordWriter):
             else:
                 rows = await connection.fetch(_LIST_BY_IDS, *arguments, ids)
         shown = rows[:limit]
-        more = len(rows) > limit
+        places = tuple(row["change_seq"] for row in shown)
         return RecordPage(
-            records=tuple(splice(StoredRecord(*row)) for row in shown),
-            places=tuple(row["change_seq"] for row in shown),
-            next_cursor=encode_cursor(shown[-1]["change_seq"]) if more and shown else None,
+            pieces=_spliced(shown),
+            places=places,
+            next_cursor=encode_cursor(places[-1]) if places and len(rows) > limit else None,
         )
+
+
+def _spliced(rows: Sequence[asyncpg.Record]) -> tuple[Pieces, ...]:
+    """Put records together; of pruned ones only their ids and the metadata are left."""
+    found: list[Pieces] = []
+    for payload, first_seen_at, last_modified_at, deleted_at, pruned_at, change_seq, name in rows:
+        described = _metadata(first_seen_at, last_modified_at, deleted_at, pruned_at)
+        stored = payload if pruned_at is None else orjson.dumps({"id": name})
+        found.append(splice(stored, described, change_seq))
+    return tuple(found)
+
+
+# Records that were saved together have all of this in common.
+@lru_cache(maxsize=4096)
+def _metadata(
+    first_seen_at: bytes,
+    last_modified_at: bytes,
+    deleted_at: bytes | None,
+    pruned_at: bytes | None,
+) -> bytes:
+    return metadata(
+        _moment(first_seen_at),
+        _moment(last_modified_at),
+        None if deleted_at is None else _moment(deleted_at),
+        None if pruned_at is None else _moment(pruned_at),
+    )
+
+
+def _moment(sent: bytes) -> datetime:
+    return _POSTGRES_EPOCH + timedelta(microseconds=int.from_bytes(sent, "big", signed=True))

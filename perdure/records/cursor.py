@@ -12,7 +12,7 @@ import re
 
 from perdure.errors import InvalidInputError
 
-__all__ = ["decode_cursor", "encode_cursor"]
+__all__ = ["cursor_bytes", "decode_cursor", "encode_cursor"]
 
 _CURSOR = re.compile(r"v1:(0|[1-9][0-9]{0,18})")
 _MAX_SEQ = 2**63 - 1
@@ -20,9 +20,13 @@ _MAX_SEQ = 2**63 - 1
 
 def encode_cursor(change_seq: int) -> str:
     """Return the cursor that stands for a change."""
+    return cursor_bytes(change_seq).decode("ascii")
+
+
+def cursor_bytes(change_seq: int) -> bytes:
+    """Return the cursor that stands for a change, as it leaves with its record."""
     # What `urlsafe_b64encode` would give, several times as fast: digits lead to neither + nor /.
-    encoded = binascii.b2a_base64(b"v1:%d" % change_seq, newline=False)
-    return encoded.decode("ascii").rstrip("=")
+    return binascii.b2a_base64(b"v1:%d" % change_seq, newline=False).rstrip(b"=")
 
 
 def decode_cursor(cursor: str) -> int:

@@ -170,6 +170,23 @@ async def test_the_body_is_json(db: Database, mixed: RecordSet) -> None:
     assert body["next_cursor"] == body["records"][-1]["_nango_metadata"]["cursor"]
 
 
+async def test_moments_are_told_as_they_are_stored(db: Database, mixed: RecordSet) -> None:
+    page = await db.records.list(mixed)
+    stored = await db.pool.fetch(
+        "SELECT first_seen_at, last_modified_at, deleted_at FROM records ORDER BY change_seq"
+    )
+
+    told = [
+        tuple(
+            None if moment is None else datetime.fromisoformat(moment)
+            for moment in map(metadata(page, index).get, stored[index].keys())
+        )
+        for index in range(3)
+    ]
+
+    assert told == [tuple(row) for row in stored]
+
+
 async def test_following_the_stream_needs_no_sort(db: Database, issues: RecordSet) -> None:
     # Without the index a page would cost the whole set, and a reader of all pages its square.
     await db.records.save(issues, prepare_batch([{"id": n} for n in range(1, 2001)]))

@@ -11,19 +11,27 @@ from hypothesis import strategies as st
 
 from perdure.records.cursor import encode_cursor
 from perdure.records.prepare import prepare_batch
-from perdure.records.splice import StoredRecord, last_action, records_body, splice
+from perdure.records.splice import last_action, metadata, records_body, splice
 
 SEEN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 LATER = SEEN + timedelta(seconds=1)
-RECORD = StoredRecord(
-    id="x",
-    payload=b'{"id":"x","n":1.50}',
-    first_seen_at=SEEN,
-    last_modified_at=SEEN,
-    deleted_at=None,
-    pruned_at=None,
-    change_seq=7,
-)
+PAYLOAD = b'{"id":"x","n":1.50}'
+NEW = metadata(SEEN, SEEN, None, None)
+
+
+def record(payload: bytes = PAYLOAD, described: bytes = NEW) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(b"".join(splice(payload, described, 7)))
+    return found
+
+
+def described(*moments: datetime | None) -> dict[str, Any]:
+    first_seen_at, last_modified_at, deleted_at, pruned_at = moments
+    assert first_seen_at is not None
+    assert last_modified_at is not None
+    told = metadata(first_seen_at, last_modified_at, deleted_at, pruned_at)
+    found: dict[str, Any] = record(described=told)["_nango_metadata"]
+    return found
+
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)
 json_values = st.recursive(
@@ -38,19 +46,21 @@ def test_a_spliced_record_is_the_payload_with_its_metadata(body: dict[str, Any])
     body.pop("_nango_metadata", None)
     batch = prepare_batch([{**body, "id": 12}])
 
-    spliced = json.loads(splice(RECORD._replace(payload=batch.payloads[0], id="12")))
+    spliced = record(batch.payloads[0])
 
-    metadata = spliced.pop("_nango_metadata")
+    told = spliced.pop("_nango_metadata")
     assert spliced == {**body, "id": "12"}
-    assert metadata["cursor"] == encode_cursor(7)
+    assert told["cursor"] == encode_cursor(7)
 
 
 def test_the_payload_leaves_as_the_bytes_it_came_as() -> None:
-    assert splice(RECORD).startswith(b'{"id":"x","n":1.50,"_nango_metadata":{')
+    pieces = splice(PAYLOAD, NEW, 7)
+
+    assert b"".join(pieces).startswith(b'{"id":"x","n":1.50,"_nango_metadata":{')
 
 
 def test_metadata_has_every_field() -> None:
-    assert json.loads(splice(RECORD))["_nango_metadata"] == {
+    assert record()["_nango_metadata"] == {
         "first_seen_at": "2026-01-02T03:04:05.678901+00:00",
         "last_modified_at": "2026-01-02T03:04:05.678901+00:00",
         "last_action": "ADDED",
@@ -61,49 +71,42 @@ def test_metadata_has_every_field() -> None:
 
 
 def test_times_have_microseconds_even_when_they_are_zero() -> None:
-    whole = RECORD._replace(first_seen_at=SEEN.replace(microsecond=0))
+    whole = described(SEEN.replace(microsecond=0), SEEN, None, None)
 
-    first_seen_at = json.loads(splice(whole))["_nango_metadata"]["first_seen_at"]
-
-    assert first_seen_at == "2026-01-02T03:04:05.000000+00:00"
+    assert whole["first_seen_at"] == "2026-01-02T03:04:05.000000+00:00"
 
 
 def test_times_are_told_in_utc() -> None:
-    east = RECORD._replace(first_seen_at=SEEN.astimezone(timezone(timedelta(hours=2))))
+    east = described(SEEN.astimezone(timezone(timedelta(hours=2))), SEEN, None, None)
 
-    first_seen_at = json.loads(splice(east))["_nango_metadata"]["first_seen_at"]
-
-    assert first_seen_at == "2026-01-02T03:04:05.678901+00:00"
+    assert east["first_seen_at"] == "2026-01-02T03:04:05.678901+00:00"
 
 
 def test_a_record_that_never_changed_was_added() -> None:
-    assert last_action(RECORD) == "ADDED"
+    assert last_action(SEEN, SEEN, None) == "ADDED"
 
 
 def test_a_record_that_changed_was_updated() -> None:
-    assert last_action(RECORD._replace(last_modified_at=LATER)) == "UPDATED"
+    assert last_action(SEEN, LATER, None) == "UPDATED"
 
 
-def test_a_deleted_record_keeps_its_payload() -> None:
-    deleted = RECORD._replace(last_modified_at=LATER, deleted_at=LATER)
+def test_a_record_that_is_gone_was_deleted() -> None:
+    told = described(SEEN, LATER, LATER, None)
 
-    spliced = json.loads(splice(deleted))
-
-    assert last_action(deleted) == "DELETED"
-    assert spliced["n"] == 1.5
-    assert spliced["_nango_metadata"]["deleted_at"] == "2026-01-02T03:04:06.678901+00:00"
+    assert told["last_action"] == last_action(SEEN, LATER, LATER) == "DELETED"
+    assert told["deleted_at"] == "2026-01-02T03:04:06.678901+00:00"
 
 
-def test_a_pruned_record_is_its_id_and_metadata() -> None:
-    spliced = json.loads(splice(RECORD._replace(pruned_at=LATER)))
-
-    assert set(spliced) == {"id", "_nango_metadata"}
-    assert spliced["_nango_metadata"]["pruned_at"] == "2026-01-02T03:04:06.678901+00:00"
+def test_a_record_tells_when_its_payload_was_given_up() -> None:
+    assert described(SEEN, SEEN, None, LATER)["pruned_at"] == "2026-01-02T03:04:06.678901+00:00"
 
 
 def test_a_body_is_the_answer_to_a_request_for_records() -> None:
-    assert json.loads(records_body([splice(RECORD)], "abc")) == {
+    pieces = splice(PAYLOAD, NEW, 7)
+
+    assert json.loads(records_body([pieces], "abc")) == {
         "next_cursor": "abc",
-        "records": [json.loads(splice(RECORD))],
+        "records": [record()],
     }
+    assert json.loads(records_body([pieces, pieces], None))["records"] == [record(), record()]
     assert records_body([], None) == b'{"next_cursor":null,"records":[]}'
