@@ -81,6 +81,11 @@ __all__ = ["api_document", "create_app"]
 
 _MAX_BODY_BYTES = 75 * 1024 * 1024
 _ROUTERS = (
+    # What is asked most: routes are tried in this order, which was a fifth of what an action cost.
+    actions,
+    records,
+    proxy,
+    v1,
     health,
     environment,
     environments,
@@ -97,13 +102,10 @@ _ROUTERS = (
     connections,
     record_sets,
     record_stream,
-    records,
-    proxy,
     sync_list,
     sync_variants,
     syncs,
     held_deletes,
-    actions,
     deployment_changes,
     deployments,
     typescript,
@@ -119,7 +121,6 @@ _ROUTERS = (
     connect_forms,
     connect_page,
     oauth,
-    v1,
     environment_openapi,
 )
 

@@ -173,7 +173,9 @@ async def test_the_body_is_json(db: Database, mixed: RecordSet) -> None:
 async def test_moments_are_told_as_they_are_stored(db: Database, mixed: RecordSet) -> None:
     page = await db.records.list(mixed)
     stored = await db.pool.fetch(
-        "SELECT first_seen_at, last_modified_at, deleted_at FROM records ORDER BY change_seq"
+        "SELECT first_seen_at, last_modified_at, deleted_at FROM records"
+        " WHERE connection_key = $1 ORDER BY change_seq",
+        mixed.connection_key,
     )
 
     told = [
