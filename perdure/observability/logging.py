@@ -33,7 +33,7 @@ _SECRET = re.compile(
 _DEEPEST = 8
 
 # Their "info" is about every single request, or about what our own events say already.
-_CHATTY = ("alembic", "asyncio", "httpcore", "httpx", "uvicorn", "watchfiles")
+_CHATTY = ("aiohttp", "alembic", "asyncio", "httpcore", "httpx", "uvicorn", "watchfiles")
 
 
 class LogSettings(Protocol):

@@ -167,13 +167,17 @@ class AddressGuard:
         found = _LOOPBACK if is_loopback else await self._resolve(host, port)
         allowed = [address for address in found if self._allows(ip_address(address))]
         if found and not allowed:
-            raise InvalidInputError(
-                f"The host {host!r} is in a private network, which outbound requests may not "
-                "reach. PERDURE_ALLOW_PRIVATE_NETWORKS=true lets them reach loopback and private "
-                "networks, PERDURE_OUTBOUND_ALLOWED_NETWORKS single networks.",
-                code="url_not_allowed",
-            )
+            raise _not_allowed(host)
         return allowed
+
+    def check_address(self, address: str) -> None:
+        """Refuse an address that may not be connected to.
+
+        Raises:
+            InvalidInputError: With code `url_not_allowed`.
+        """
+        if not self._allows(ip_address(address)):
+            raise _not_allowed(address)
 
     def _allows(self, address: Address) -> bool:
         meant = _translated(address) if isinstance(address, IPv6Address) else None
@@ -184,6 +188,15 @@ class AddressGuard:
         if _in(spellings, self._allowed) or is_public(address):
             return True
         return _in((inner,), self._private) and not _in((inner,), _METADATA)
+
+
+def _not_allowed(host: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"The host {host!r} is in a private network, which outbound requests may not reach. "
+        "PERDURE_ALLOW_PRIVATE_NETWORKS=true lets them reach loopback and private networks, "
+        "PERDURE_OUTBOUND_ALLOWED_NETWORKS single networks.",
+        code="url_not_allowed",
+    )
 
 
 async def _resolve_by_system(host: str, port: int) -> Sequence[str]:

@@ -8,15 +8,24 @@ There is no cookie jar, so nothing of one customer's session can reach another's
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Iterator,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import cached_property, lru_cache
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
-import httpcore
+import aiohttp
 import httpx
+from yarl import URL
 
 from perdure.errors import InvalidInputError
 from perdure.proxy.bodies import RequestBody
@@ -31,18 +40,26 @@ from perdure.proxy.exchange import (
 )
 from perdure.proxy.redirects import redirected
 from perdure.proxy.retry import NetworkFailure
-from perdure.proxy.sockets import CONNECT_TIMEOUT_S, GuardedBackend
+from perdure.proxy.sockets import CONNECT_TIMEOUT_S, guarded_connector
 from perdure.proxy.ssrf import AddressGuard, check_host, check_port
 from perdure.proxy.urls import split_url
 
 __all__ = ["HttpTransport"]
 
 _MAX_REDIRECTS = 5
-_KEEPALIVE_S = 4.0
-"""Below the 5 seconds after which common servers close: a request must not meet that moment."""
+_MAX_HEADER_BYTES = 65_536
+_MAX_HEADERS = 256
+_BUFFERED_BYTES = 262_144
+"""Bytes that wait to be read before the other side is made to wait."""
+_AT_ONCE = 65_536
+"""Bytes of a body that are sent without looking whether they get through."""
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _OUR_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+_NOT_ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
+"""Headers that the library would send of its own accord."""
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_HEADER_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class HttpTransport:
@@ -68,11 +85,19 @@ class HttpTransport:
     ) -> None:
         self._watch = watch or _nobody
         self._max_body_bytes = max_body_bytes
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl_context or httpx.create_ssl_context(),
-            max_connections=max_connections,
-            keepalive_expiry=_KEEPALIVE_S,
-            network_backend=GuardedBackend(guard),
+        trusted = ssl_context or httpx.create_ssl_context()
+        trusted.set_alpn_protocols(["http/1.1"])
+        self._session = aiohttp.ClientSession(
+            connector=guarded_connector(
+                guard, max_connections=max_connections, ssl_context=trusted
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_NOT_ADDED,
+            auto_decompress=False,
+            read_bufsize=_BUFFERED_BYTES,
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+            max_headers=_MAX_HEADERS,
         )
 
     async def __aenter__(self) -> Self:
@@ -88,7 +113,7 @@ class HttpTransport:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._pool.aclose()
+        await self._session.close()
 
     async def send(self, request: OutgoingRequest) -> RawResponse:
         """Return the answer to a request, following at most five redirects where it may.
@@ -136,34 +161,29 @@ class HttpTransport:
         url, headers, content = _on_the_wire(request)
         patience = request.timeout_s
         with self._watch(request) as told, _named_failures():
-            response = await self._pool.handle_async_request(
-                httpcore.Request(
-                    method=request.method,
-                    url=httpcore.URL(
-                        scheme=url.raw_scheme,
-                        host=url.raw_host,
-                        port=url.port,
-                        target=url.raw_path,
-                    ),
-                    headers=headers,
-                    content=content,
-                    extensions={
-                        "timeout": {
-                            # A little less than all, so that a connection that does not come
-                            # about is known as such.
-                            "connect": min(CONNECT_TIMEOUT_S, 0.9 * patience),
-                            "pool": 0.9 * patience,
-                            "read": patience,
-                            "write": patience,
-                        }
-                    },
-                )
-            )
+            async with asyncio.timeout(patience) as limit:
+                upload = None if isinstance(content, bytes) else _Upload(content, patience, limit)
+                try:
+                    response = await self._session.request(
+                        request.method,
+                        url,
+                        headers=headers,
+                        data=(content if upload is None else upload.pieces()) or None,
+                        allow_redirects=False,
+                        timeout=_timeouts(patience),
+                    )
+                except aiohttp.ClientError:
+                    if upload is not None and upload.failure is not None:
+                        raise upload.failure from None
+                    raise
+                finally:
+                    if upload is not None:
+                        upload.limit = None
             told(response.status)
         try:
             yield _Incoming(response)
         finally:
-            await response.aclose()
+            response.close()
 
     async def _read(self, request: OutgoingRequest, incoming: IncomingResponse) -> bytes:
         # The headers of an answer to HEAD describe a body that does not come.
@@ -198,7 +218,7 @@ class HttpTransport:
 
 
 class _Incoming:
-    def __init__(self, response: httpcore.Response) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
 
     @property
@@ -206,52 +226,96 @@ class _Incoming:
         return self._response.status
 
     @property
-    def raw_headers(self) -> list[tuple[bytes, bytes]]:
-        return self._response.headers
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        return self._response.raw_headers
 
     @cached_property
     def headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}
-        for raw_name, raw_text in self._response.headers:
+        for raw_name, raw_text in self._response.raw_headers:
             name, text = raw_name.decode("ascii").lower(), raw_text.decode("latin-1")
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
         return headers
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        stream = cast("AsyncGenerator[bytes, None]", self._response.aiter_stream())
-        async with aclosing(stream) as pieces:
-            while True:
-                # Not around the `yield`: what fails there is not the connection's fault.
-                with _named_failures():
-                    try:
-                        piece = await anext(pieces)
-                    except StopAsyncIteration:
-                        return
+        content = self._response.content
+        while True:
+            # Not around the `yield`: what fails there is not the connection's fault.
+            with _named_failures():
+                piece = await content.readany()
+            if not piece:
+                return
+            yield piece
+
+
+class _Upload:
+    """The body of a request on its way.
+
+    Attributes:
+        limit: Begins anew with each piece, until the answer is there.
+        failure: What its source failed with.
+    """
+
+    def __init__(
+        self, source: AsyncIterable[bytes], patience: float, limit: asyncio.Timeout
+    ) -> None:
+        self.limit: asyncio.Timeout | None = limit
+        self.failure: Exception | None = None
+        self._source = source
+        self._patience = patience
+        self._clock = asyncio.get_running_loop().time
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        try:
+            async for piece in self._source:
                 yield piece
+                # It is asked for the next one once this one is on its way.
+                if self.limit is not None:
+                    self.limit.reschedule(self._clock() + self._patience)
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+async def _slices(content: bytes) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(content), _AT_ONCE):
+        yield content[start : start + _AT_ONCE]
+
+
+@lru_cache
+def _timeouts(patience: float) -> aiohttp.ClientTimeout:
+    # A little less than all, so that a connection that does not come about is known as such.
+    until_connected = 0.9 * patience
+    return aiohttp.ClientTimeout(
+        connect=until_connected,
+        sock_connect=min(CONNECT_TIMEOUT_S, until_connected),
+        sock_read=patience,
+        ceil_threshold=math.inf,
+    )
 
 
 def _on_the_wire(
     request: OutgoingRequest,
-) -> tuple[httpx.URL, list[tuple[bytes, bytes]], bytes | AsyncIterable[bytes]]:
+) -> tuple[URL, dict[str, str], bytes | AsyncIterable[bytes]]:
     """Return the URL, the headers and the body as they are sent."""
     headers = {name: text for name, text in request.headers.items() if name not in _OUR_HEADERS}
     content, length = _content(request.body, headers)
-    if length is None:
-        headers["transfer-encoding"] = "chunked"
-    elif length or request.method in _METHODS_WITH_BODY:
+    if length is not None and (length or request.method in _METHODS_WITH_BODY):
         headers["content-length"] = str(length)
     url = _checked_url(request.url)
-    try:
-        written = [(name.encode("ascii"), text.encode()) for name, text in headers.items()]
-    except UnicodeEncodeError:
-        # Without the cause, whose text quotes the header.
-        raise _unsendable() from None
-    return url, [(b"host", url.netloc), *written], content
+    for name, text in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or _NO_HEADER_TEXT.search(text):
+            raise _unsendable()
+    netloc = url.netloc.decode("ascii")
+    target = f"{url.scheme}://{netloc}{url.raw_path.decode('ascii')}"
+    if isinstance(content, bytes) and len(content) > _AT_ONCE:
+        content = _slices(content)
+    return URL(target, encoded=True), {"host": netloc, **headers}, content
 
 
 def _content(
     body: RequestBody | BodyStream | None, headers: dict[str, str]
-) -> tuple[bytes | AsyncIterator[bytes], int | None]:
+) -> tuple[bytes | AsyncIterable[bytes], int | None]:
     """Return a body and its length, and set its type in the headers."""
     if body is None:
         return b"", 0
@@ -302,30 +366,46 @@ def _host_on_the_wire(hostname: str) -> bytes:
 
 @contextmanager
 def _named_failures() -> Iterator[None]:
-    """Turn the library's exceptions into what the retry decision needs to know."""
+    """Turn the library's exceptions into what the retry decision needs to know.
+
+    Without their causes: some quote the URL or the headers, which may hold a key.
+    """
     try:
         yield
-    except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
-        # httpcore makes its exceptions from the original ones, which it cuts off as their cause.
-        if error.args and isinstance(error.args[0], ssl.SSLCertVerificationError):
-            raise NetworkError(
-                NetworkFailure.UNTRUSTED_CERTIFICATE,
-                f"its certificate is not trusted: {error.args[0].verify_message}",
-            ) from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        reason = error.certificate_error
+        words = reason.verify_message if isinstance(reason, ssl.SSLCertVerificationError) else ""
         raise NetworkError(
-            NetworkFailure.NOT_CONNECTED, f"no connection came about ({_words(error)})"
-        ) from error
-    except httpcore.LocalProtocolError:
-        # Without the cause, whose text quotes the header.
+            NetworkFailure.UNTRUSTED_CERTIFICATE,
+            f"its certificate is not trusted: {words or reason}",
+        ) from None
+    except aiohttp.ClientConnectorError as error:
+        raise _not_connected(error.os_error) from None
+    except aiohttp.ConnectionTimeoutError:
+        raise _not_connected(TimeoutError("it took too long")) from None
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
         raise _unsendable() from None
-    except (
-        httpcore.TimeoutException,
-        httpcore.NetworkError,
-        httpcore.ProtocolError,
-    ) as error:
-        raise NetworkError(
-            NetworkFailure.INTERRUPTED, f"the connection broke off ({_words(error)})"
-        ) from error
+    except TimeoutError:
+        raise _interrupted("it took too long") from None
+    except aiohttp.ClientOSError as error:
+        raise _interrupted(error.strerror or "it was closed") from None
+    except aiohttp.ServerDisconnectedError:
+        raise _interrupted("the server closed it") from None
+    except aiohttp.ClientPayloadError:
+        raise _interrupted("the body is not complete") from None
+    except aiohttp.ClientResponseError:
+        raise _interrupted("the answer is no HTTP") from None
+    except aiohttp.ClientError as error:
+        raise _interrupted(type(error).__name__) from None
+
+
+def _not_connected(error: OSError) -> NetworkError:
+    words = error.strerror or str(error) or type(error).__name__
+    return NetworkError(NetworkFailure.NOT_CONNECTED, f"no connection came about ({words})")
+
+
+def _interrupted(words: str) -> NetworkError:
+    return NetworkError(NetworkFailure.INTERRUPTED, f"the connection broke off ({words})")
 
 
 @contextmanager
@@ -334,10 +414,6 @@ def _nobody(_: OutgoingRequest) -> Iterator[Callable[[int], None]]:
 
 
 def _unheard(_: int) -> None: ...
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def _unsendable() -> InvalidInputError:

@@ -638,7 +638,7 @@ async def test_nothing_secret_is_logged_or_told(
         told += answer.text
     assert any(event["event"] == "proxied" for event in events)
     # Those are kept from telling that much; see `perdure.observability.logging`.
-    chatty = ("httpx", "httpcore", "uvicorn.access")
+    chatty = ("aiohttp", "httpx", "httpcore", "uvicorn.access")
     ours = [record for record in caplog.records if not record.name.startswith(chatty)]
     assert key not in told
     assert key not in repr(events)

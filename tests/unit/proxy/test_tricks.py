@@ -161,7 +161,7 @@ TRICKS = {
     "no slashes": "http:127.0.0.1:{port}/",
     "label too long": f"http://{'a' * 64}.test/",
     "name too long": f"http://{'a.' * 127}test/",
-    "name much too long": f"http://{'a' * 100_000}/",
+    "name much too long": f"http://{'a' * 50_000}/",
     "empty label": "http://a..test/",
 }
 
