@@ -172,7 +172,7 @@ class HttpTransport:
                         allow_redirects=False,
                         timeout=_timeouts(patience),
                     )
-                except aiohttp.ClientError:
+                except Exception:
                     if upload is not None and upload.failure is not None:
                         raise upload.failure from None
                     raise
@@ -252,8 +252,9 @@ class _Upload:
     """The body of a request on its way.
 
     Attributes:
-        limit: Begins anew with each piece, until the answer is there.
-        failure: What its source failed with.
+        limit: Until when a piece has to be on its way, and the answer there behind the last one;
+            none while the source is waited for. None once the answer is there.
+        failure: What the source failed with.
     """
 
     def __init__(
@@ -266,15 +267,20 @@ class _Upload:
         self._clock = asyncio.get_running_loop().time
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
+        self._end_at(None)
         try:
             async for piece in self._source:
+                self._end_at(self._clock() + self._patience)
                 yield piece
-                # It is asked for the next one once this one is on its way.
-                if self.limit is not None:
-                    self.limit.reschedule(self._clock() + self._patience)
+                self._end_at(None)
         except Exception as error:
             self.failure = error
             raise
+        self._end_at(self._clock() + self._patience)
+
+    def _end_at(self, when: float | None) -> None:
+        if self.limit is not None and not self.limit.expired():
+            self.limit.reschedule(when)
 
 
 async def _slices(content: bytes) -> AsyncGenerator[bytes, None]:
