@@ -144,11 +144,64 @@ def test_what_has_to_be_filled_in_stands_in_the_example() -> None:
     assert needed == given
 
 
-def test_images_are_pinned(compose: dict[str, Any]) -> None:
-    for name, service in compose["services"].items():
-        image = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", service["image"])
-        _, _, tag = image.rpartition(":")
-        assert tag == "local" or re.match(r"\d", tag), f"{name}: {image}"
+def images(compose: dict[str, Any]) -> dict[str, str]:
+    """Images by their services, with the versions that stand where nobody says another."""
+    return {
+        name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", service["image"])
+        for name, service in compose["services"].items()
+    }
+
+
+def is_pinned(image: str) -> bool:
+    """Whether the name means one release: Postgres has two numbers, everybody else three."""
+    numbers = 1 if image.startswith("postgres:") else 2
+    version = rf":\d+(\.\d+){{{numbers}}}(-[a-z0-9.-]+)?$"
+    return re.search(rf"{version}|@sha256:[0-9a-f]{{64}}$", image) is not None
+
+
+def test_images_are_pinned_to_one_release(compose: dict[str, Any]) -> None:
+    ours = own(compose)
+
+    floating = {
+        name for name, image in images(compose).items() if name not in ours and not is_pinned(image)
+    }
+    assert not floating
+    assert {images(compose)[name] for name in ours} == {"perdure:local"}
+
+
+@pytest.mark.parametrize(
+    ("image", "pinned"),
+    [
+        ("postgres:17.11", True),
+        ("postgres:17.11-bookworm", True),
+        ("postgres:17", False),
+        ("postgres:17-bookworm", False),
+        ("temporalio/server:1.32.0", True),
+        ("temporalio/server:1.32", False),
+        ("temporalio/server:latest", False),
+        ("temporalio/server", False),
+        (f"temporalio/server:1.32@sha256:{'0' * 64}", True),
+    ],
+)
+def test_tag_that_moves_is_no_pin(image: str, pinned: bool) -> None:
+    assert is_pinned(image) is pinned
+
+
+def test_temporal_is_the_release_that_everything_is_tested_with(compose: dict[str, Any]) -> None:
+    told = run("temporal", "--version").stdout
+    (server,) = re.findall(r"Server ([\d.]+)", told)
+    (ui,) = re.findall(r"UI ([\d.]+)", told)
+
+    used = {image for image in images(compose).values() if image.startswith("temporalio/")}
+
+    assert used == {
+        f"temporalio/server:{server}",
+        f"temporalio/admin-tools:{server}",
+        f"temporalio/ui:{ui}",
+    }
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (explained,) = re.findall(r"dynamic configuration, release (\d+\.\d+)", page)
+    assert server.startswith(f"{explained}.")
 
 
 def test_commands_are_commands(
