@@ -154,8 +154,8 @@ async def _each(starts: Iterable[Callable[[], Awaitable[None]]]) -> None:
                 away.append(error)
             except PerdureError as error:
                 log.warning("webhook_not_started", code=error.code)
-            except (RPCError, RuntimeError) as error:
-                if unavailable(error) is not None:
+            except Exception as error:
+                if isinstance(error, (RPCError, RuntimeError)) and unavailable(error) is not None:
                     away.append(error)
                 else:
                     log.error("webhook_not_started", exc_info=error)

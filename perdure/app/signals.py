@@ -40,7 +40,8 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Have SIGTERM and SIGINT end this process for as long as the context is open.
 
     Nothing is lost by the second one: what is under way in Temporal is done elsewhere, as when the
-    process is killed. Whoever waits for an answer gets none.
+    process is killed. Whoever waits for an answer gets none. After the context they do again what
+    they did before it.
 
     Args:
         stop: Begins to end the process; called once, in the running event loop.
@@ -57,10 +58,13 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         stop()
 
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:
         loop.add_signal_handler(number, partial(on_signal, number))
     try:
         yield
     finally:
         for number in _SIGNALS:
+            # This leaves it to the kernel, which does nothing to the first process of a container.
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number] or signal.SIG_DFL)
