@@ -23,6 +23,7 @@ from config.settings import Settings
 from perdure.app.container import open_container
 from perdure.app.schema_wait import until_migrated
 from perdure.app.signals import stopped_by_signals
+from perdure.app.sync_watch import watching_syncs
 from perdure.errors import StartupError
 
 __all__ = ["run_api"]
@@ -46,8 +47,13 @@ async def run_api(settings: Settings) -> None:
             revisions and goes on to lack them.
         UnavailableError: Postgres does not answer.
     """
-    async with open_container(settings, name="perdure-api", lazy=True) as container:
+    async with contextlib.AsyncExitStack() as stack:
+        container = await stack.enter_async_context(
+            open_container(settings, name="perdure-api", lazy=True)
+        )
         await until_migrated(container.database)
+        if settings.metrics_address is not None:
+            await stack.enter_async_context(watching_syncs(container.database.overview))
         server = _Server(create_app(container), settings.drain_seconds)
         with _listening(settings.host, settings.port) as listener, stopped_by_signals(server.stop):
             log.info("api_started", host=settings.host, port=settings.port)

@@ -1,4 +1,4 @@
-"""How an environment stands as a whole: what its syncs came to, and what ran lately."""
+"""How environments stand as a whole: what their syncs came to, and what ran lately."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perdure.db.pool import Pool, borrowed
 from perdure.ids import EnvironmentId
 from perdure.records.canonical import JsonObject
 
-__all__ = ["FailedSync", "Hour", "OverviewStore", "SyncTotals", "Totals"]
+__all__ = ["FailedSync", "Hour", "OverviewStore", "SyncOutcome", "SyncTotals", "Totals"]
 
 _PAST_SECONDS = 300.0
 
@@ -55,6 +55,25 @@ WITH last AS MATERIALIZED (
 SELECT counted.syncs, failed.*
   FROM counted LEFT JOIN failed ON true
  ORDER BY failed.failed_at DESC
+"""
+
+# A run that is under way says nothing yet of how its sync does.
+_OUTCOMES = """
+SELECT e.name AS environment, i.unique_key AS integration, s.name AS script,
+       ended.status AS outcome, count(*) AS syncs
+  FROM environments e
+  JOIN connections c ON c.environment_id = e.id
+  JOIN integrations i ON i.id = c.integration_id
+  JOIN syncs s ON s.connection_key = c.id
+ CROSS JOIN LATERAL (
+    SELECT r.status
+      FROM runs r
+     WHERE r.connection_key = c.id AND r.script = s.name AND r.variant = s.variant
+       AND r.kind = 'sync' AND NOT r.dry_run AND r.status <> 'running'
+     ORDER BY r.started_at DESC
+     LIMIT 1
+ ) ended
+ GROUP BY e.name, i.unique_key, s.name, ended.status
 """
 
 # $2 is the beginning of the first hour, $3 the end of the last one.
@@ -131,6 +150,21 @@ class SyncTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncOutcome:
+    """What the last run of a sync came to, for whichever connection.
+
+    Attributes:
+        script: The name of the sync.
+        outcome: The status that the run ended with.
+    """
+
+    environment: str
+    integration: str
+    script: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hour:
     """What happened in an hour.
 
@@ -180,6 +214,12 @@ class OverviewStore:
             by_status=rows[0]["syncs"] or {},
             failed=[_failed(row) for row in rows if row["id"] is not None],
         )
+
+    async def outcomes(self) -> dict[SyncOutcome, int]:
+        """Return how many syncs of all environments there are, by how their last run ended."""
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_OUTCOMES)
+        return {SyncOutcome(*outcome): syncs for *outcome, syncs in rows}
 
     async def hours(self, environment_id: EnvironmentId, *, hours: int) -> Sequence[Hour]:
         """Return what happened lately, by hour, the present hour last.

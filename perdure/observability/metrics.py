@@ -21,6 +21,7 @@ __all__ = [
     "RUN_SECONDS",
     "SCHEDULE_LAG_SECONDS",
     "STARTED_AT",
+    "SYNCS",
     "WEBHOOK_AGE_SECONDS",
     "WEBHOOK_ATTEMPTS",
 ]
@@ -32,6 +33,11 @@ RUNS: Final = Counter(
     "perdure_runs_ended",
     "Runs that have ended, by how they did.",
     ("environment", "integration", "kind", "script", "outcome"),
+)
+SYNCS: Final = Level(
+    "perdure_syncs",
+    "Syncs of connections, by how their last run that has ended did.",
+    ("environment", "integration", "script", "outcome"),
 )
 RUN_SECONDS: Final = Timing(
     "perdure_run_duration",

@@ -17,6 +17,7 @@ from werkzeug import Response
 from api.app import create_app
 from config.settings import Settings
 from perdure.app.container import open_container
+from perdure.app.sync_watch import watching_syncs
 from perdure.app.worker import workers
 from perdure.embedded.ports import LOOPBACK, choose_ports
 from perdure.errors import StartupError
@@ -136,6 +137,37 @@ async def test_a_failed_run_is_counted_as_one(acme: Measured) -> None:
 
     found = await acme.scrape()
     assert found.value("perdure_runs_ended_total", kind="sync", outcome="failed") == 1
+
+
+# A run that is under way, later than all others.
+BEGUN = """
+INSERT INTO runs (id, workflow_id, environment_id, kind, integration, connection_id,
+                  connection_key, script, started_at)
+SELECT gen_random_uuid(), workflow_id, environment_id, kind, integration, connection_id,
+       connection_key, script, now()
+  FROM runs WHERE environment_id = $1 LIMIT 1
+"""
+
+
+async def test_a_sync_that_failed_once_is_told_of_until_it_has_succeeded(acme: Measured) -> None:
+    stack = acme.stack
+    ours = {"environment": stack.environment.name, "integration": "tracker", "script": "issues"}
+    await deploy(acme.client, project("async def fetch_data(nango):\n    raise ValueError('no')\n"))
+    with pytest.raises(WorkflowFailureError):
+        await run_sync(acme)
+    database = stack.container.database
+    await database.pool.execute(BEGUN, stack.environment.id)
+
+    async with watching_syncs(database.overview, every=0.05):
+        await eventually(acme.tells("perdure_syncs", **ours, outcome="failed"))
+        failed = await acme.scrape()
+        await deploy(acme.client, project())
+        await run_sync(acme)
+        await eventually(acme.tells("perdure_syncs", **ours, outcome="success"))
+        succeeded = await acme.scrape()
+
+    assert failed.value("perdure_syncs", **ours) == 1
+    assert succeeded.value("perdure_syncs", **ours, outcome="failed") == 0
 
 
 async def test_an_action_is_counted_where_it_was_waited_for(acme: Measured) -> None:
