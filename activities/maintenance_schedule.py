@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
 from datetime import timedelta
 
+import structlog
 from temporalio.client import (
     Client,
     Schedule,
@@ -15,6 +16,7 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
+from temporalio.service import RPCError
 
 from activities.maintenance import Sweep
 from perdure.temporal.names import TaskQueue, WorkflowType
@@ -23,10 +25,16 @@ __all__ = ["ensure_maintenance"]
 
 _EVERY = timedelta(minutes=5)
 _RPC_TIMEOUT = timedelta(seconds=10)
+_AGAIN_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
 
 
 async def ensure_maintenance(client: Client) -> None:
-    """Make the schedule where it is missing; one that is there stays as somebody left it."""
+    """Make the schedule where it is missing; one that is there stays as somebody left it.
+
+    Tries until Temporal has answered: a worker that starts while it is slow has other work to do.
+    """
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
             WorkflowType.MAINTENANCE,
@@ -38,5 +46,15 @@ async def ensure_maintenance(client: Client) -> None:
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=_EVERY)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_EVERY),
     )
-    with suppress(ScheduleAlreadyRunningError):
-        await client.create_schedule(WorkflowType.MAINTENANCE, schedule, rpc_timeout=_RPC_TIMEOUT)
+    while True:
+        try:
+            await client.create_schedule(
+                WorkflowType.MAINTENANCE, schedule, rpc_timeout=_RPC_TIMEOUT
+            )
+        except ScheduleAlreadyRunningError:
+            return
+        except RPCError as error:
+            log.warning("maintenance_not_scheduled", status=error.status.name)
+        else:
+            return
+        await asyncio.sleep(_AGAIN_SECONDS)

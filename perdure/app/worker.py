@@ -360,7 +360,7 @@ async def run_worker(settings: Settings, *, promote: bool = False) -> None:
             terminations.add(task)
             task.add_done_callback(terminations.discard)
 
-        await ensure_maintenance(container.temporal)
+        scheduling = asyncio.create_task(ensure_maintenance(container.temporal))
         sweep = WebhookSweep(
             container.database, WebhookDispatcher(container.temporal), starter_of(container)
         )
@@ -375,6 +375,7 @@ async def run_worker(settings: Settings, *, promote: bool = False) -> None:
         async with signs_of_life(settings.ready_file):
             ended, _ = await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         log.info("worker_stopping")
+        scheduling.cancel()
         sweeping.cancel()
         arriving.cancel()
         await asyncio.gather(*(worker.shutdown() for worker in polling))

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
+from structlog.testing import capture_logs
 from temporalio import activity
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
+from activities import maintenance_schedule
 from activities.connection_setups import ConnectionSetupActivities
 from activities.credential_refreshes import CredentialActivities
 from activities.hooks import Hooks
@@ -24,6 +27,7 @@ from activities.payload_sweep import PayloadSweep
 from activities.run_settling import RunSettling
 from activities.webhook_starts import DeliveryStarter
 from activities.webhooks import WebhookActivities
+from config.settings import Settings
 from perdure.clock import utcnow
 from perdure.db.connections import Connection
 from perdure.db.records import RecordSet
@@ -34,12 +38,13 @@ from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import HistoryLimits
+from tests.support.deaf_ears import way_to
 from tests.support.deploys import eventually
 from tests.support.project import project
 from tests.support.receiver import Receiver
 from tests.support.record_counts import live_count
 from tests.support.source import Source
-from tests.support.stack import Stack
+from tests.support.stack import Stack, namespaced
 from workflows.maintenance import Maintain
 
 DAY = timedelta(days=1)
@@ -199,6 +204,34 @@ async def test_maintenance_has_one_schedule(stack: Stack) -> None:
     found = await client.get_schedule_handle(WorkflowType.MAINTENANCE).describe()
     assert found.schedule.action.task_queue == TaskQueue.ACTIONS
     await client.get_schedule_handle(WorkflowType.MAINTENANCE).delete()
+
+
+async def test_maintenance_is_scheduled_once_temporal_answers(
+    settings: Settings, temporal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance_schedule, "_RPC_TIMEOUT", timedelta(seconds=0.5))
+    monkeypatch.setattr(maintenance_schedule, "_AGAIN_SECONDS", 0.1)
+    own = await namespaced(settings)
+    async with way_to(temporal) as way:
+        client = await Client.connect(
+            way.address,
+            namespace=own.temporal_namespace,
+            data_converter=pydantic_data_converter,
+        )
+        way.loses_answers = True
+        with capture_logs() as logs:
+            scheduling = asyncio.create_task(ensure_maintenance(client))
+
+            async def is_told() -> bool:
+                return "maintenance_not_scheduled" in [line["event"] for line in logs]
+
+            await eventually(is_told)
+            assert not scheduling.done()
+            way.loses_answers = False
+            await scheduling
+
+    direct = await Client.connect(temporal, namespace=own.temporal_namespace)
+    await direct.get_schedule_handle(WorkflowType.MAINTENANCE).delete()
 
 
 SLEEPS = """
