@@ -14,12 +14,15 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from perdure.embedded.process import tail
+from perdure.errors import StartupError
 from rehearsal.balancer import Balancer
+from rehearsal.before import Before, NoHistoryError, release_before
 from rehearsal.cluster import APIS, WORKERS, Cluster, running_cluster
 from rehearsal.load import ACCOUNTS, ITEMS, WEBHOOK_SECRET, Load
 from rehearsal.outside import Outside
@@ -32,6 +35,7 @@ _STEADY_SECONDS = 8.0
 _BETWEEN_SECONDS = 2.0
 # Longer than any call to it is waited for.
 _FROZEN_SECONDS = 12.0
+_END_SECONDS = 120.0
 
 console = Console(highlight=False, width=150)
 
@@ -42,16 +46,18 @@ async def main(folder: Path) -> bool:
     outside, tally = Outside(ITEMS), Tally()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(outside.serving())
+        before = _release_before(folder / "before")
         console.print("Starting Postgres, Temporal, two APIs and three workers ...")
-        cluster = await stack.enter_async_context(running_cluster(folder))
+        cluster = await stack.enter_async_context(running_cluster(folder, before))
         balancer = Balancer(cluster.api_urls, cluster.secret_key)
         await stack.enter_async_context(balancer.watching())
         load = Load(balancer, outside, tally)
         tally.begin("set-up")
         await _set_up(load, outside)
-        async with _running(load):
+        async with _running(load, tally):
             await _drill(cluster, tally)
-            tally.begin("going out")
+            _begin(tally, "going out")
+        console.print("Looking at what came of it ...")
         checks, waited = await judge(load, outside, cluster.database_url)
         tally.end()
         surprises = {
@@ -73,6 +79,16 @@ async def main(folder: Path) -> bool:
     for name in surprises:
         console.print(f"The end of the log of {name}:\n{tail(folder / 'logs' / f'{name}.log')}")
     return rehearsal.is_good
+
+
+def _release_before(folder: Path) -> Before | None:
+    try:
+        before = release_before(folder)
+    except NoHistoryError as error:
+        console.print(f"No migration is rehearsed beside the release before it: {error}.")
+        return None
+    console.print(f"The release before is {before.commit}, which lacks {before.lacks}.")
+    return before
 
 
 async def _set_up(load: Load, outside: Outside) -> None:
@@ -106,24 +122,41 @@ async def _set_up(load: Load, outside: Outside) -> None:
 
 
 @asynccontextmanager
-async def _running(load: Load) -> AsyncIterator[None]:
+async def _running(load: Load, tally: Tally) -> AsyncIterator[None]:
     """Load the cluster while the context is open, and then wait for what was begun."""
     loading = asyncio.create_task(load.run())
     try:
         yield
-    finally:
         load.stop()
-    await loading
+        ended, _ = await asyncio.wait({loading}, timeout=_END_SECONDS)
+    finally:
+        loading.cancel()
+        await asyncio.wait({loading})
+    if ended:
+        loading.result()
+    else:
+        tally.now.faults.append(f"What was begun had not ended after {_END_SECONDS:.0f} s.")
+
+
+def _begin(tally: Tally, name: str) -> Phase:
+    console.print(f"{name} ...")
+    return tally.begin(name)
 
 
 async def _drill(cluster: Cluster, tally: Tally) -> None:
-    def begin(name: str) -> Phase:
-        console.print(f"{name} ...")
-        return tally.begin(name)
-
+    begin = partial(_begin, tally)
     begin("steady")
     await asyncio.sleep(_STEADY_SECONDS)
-    for title, names in (("rolling restart of the APIs", APIS), ("of the workers", WORKERS)):
+    if cluster.before is not None:
+        phase = begin("migration beside the release before")
+        phase.took["migrate"] = await cluster.migrate(code=None)
+        await asyncio.sleep(_BETWEEN_SECONDS)
+        for name in (WORKERS[-1], APIS[-1]):
+            phase = begin(f"{name} of the release before restarted on the newer schema")
+            phase.took[name] = await cluster.parts[name].restart()
+            await asyncio.sleep(_BETWEEN_SECONDS)
+        cluster.take_new_code()
+    for title, names in (("rolling restart of the workers", WORKERS), ("of the APIs", APIS)):
         phase = begin(title)
         for name in names:
             phase.took[name] = await cluster.parts[name].restart()
@@ -146,10 +179,14 @@ def _run() -> int:
     parser = argparse.ArgumentParser(prog="python -m rehearsal", description=__doc__)
     parser.add_argument("--folder", type=Path, help="keep the files of the processes there")
     given = parser.parse_args().folder
-    if given is not None:
-        return 0 if asyncio.run(main(given)) else 1
-    with tempfile.TemporaryDirectory(prefix="perdure-rehearsal-") as folder:
-        return 0 if asyncio.run(main(Path(folder))) else 1
+    try:
+        if given is not None:
+            return 0 if asyncio.run(main(given)) else 1
+        with tempfile.TemporaryDirectory(prefix="perdure-rehearsal-") as folder:
+            return 0 if asyncio.run(main(Path(folder))) else 1
+    except StartupError as error:
+        console.print(error.message, markup=False)
+        return 1
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from perdure.embedded.ports import LOOPBACK, choose_ports
 from perdure.embedded.postgres import open_cluster
 from perdure.embedded.process import Guard, Process, Program, Service, run_to_end, tail
 from perdure.embedded.temporal import temporal_server
+from perdure.errors import StartupError
+from rehearsal.before import Before
 
 __all__ = ["APIS", "WORKERS", "Cluster", "Part", "running_cluster"]
 
@@ -49,6 +51,7 @@ class Part:
 
     _process: Process
     """The present one; there is one once it has started."""
+    _keeping: asyncio.Task[None]
 
     def __init__(self, service: Service, guard: Guard) -> None:
         self.name = service.name
@@ -60,21 +63,69 @@ class Part:
         self._started = asyncio.Event()
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Run it until the context ends."""
-        keeping = asyncio.create_task(self._keep())
+    async def kept(self, patience: float = _READY_SECONDS) -> AsyncIterator[None]:
+        """Run it until the context ends.
+
+        Args:
+            patience: Seconds that it may take until it is ready.
+
+        Raises:
+            StartupError: As `until_ready`.
+        """
+        self._keeping = asyncio.create_task(self._keep())
         try:
-            await self.until_ready()
+            await self.until_ready(patience)
             yield
         finally:
-            keeping.cancel()
-            await asyncio.wait({keeping})
-            await self._process.stop()
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
+            if hasattr(self, "_process"):
+                await self._process.stop()
 
-    async def until_ready(self) -> None:
-        """Wait until it runs and its probe says so."""
-        await self._started.wait()
-        await self._process.until_ready(self._service.probe, _READY_SECONDS)
+    async def until_ready(self, patience: float = _READY_SECONDS) -> None:
+        """Wait until it runs and its probe says so.
+
+        Where it ends before, it is started again, as a container is, and has surprised.
+
+        Args:
+            patience: Seconds that it may take.
+
+        Raises:
+            StartupError: It did not come up; the message holds the end of its log.
+        """
+        give_up_at = time.monotonic() + patience
+        while True:
+            await self._until_started(give_up_at - time.monotonic())
+            try:
+                await self._process.until_ready(self._service.probe, give_up_at - time.monotonic())
+            except StartupError as error:
+                if time.monotonic() >= give_up_at:
+                    raise self._not_up(f"was not ready within {patience:g} s") from error
+            else:
+                return
+            await asyncio.sleep(_RESTART_SECONDS)
+
+    async def _until_started(self, patience: float) -> None:
+        starting = asyncio.create_task(self._started.wait())
+        await asyncio.wait(
+            {starting, self._keeping}, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+        )
+        starting.cancel()
+        if self._started.is_set():
+            return
+        if self._keeping.done():
+            cause = self._keeping.exception()
+            raise self._not_up(f"could not be started: {cause!r}") from cause
+        raise self._not_up("did not begin in time")
+
+    def _not_up(self, why: str) -> StartupError:
+        log = self._service.log
+        return StartupError(f"{self.name} {why}; the last lines of {log}:\n{tail(log)}")
+
+    def do_without(self, variables: Collection[str]) -> None:
+        """Leave variables out of its environment from its next start on."""
+        kept = {k: v for k, v in self._service.environment.items() if k not in variables}
+        self._service = replace(self._service, environment=kept)
 
     async def restart(self) -> float:
         """End it in good order; returns the seconds until it was ready again."""
@@ -129,7 +180,7 @@ class Part:
             await asyncio.sleep(_RESTART_SECONDS)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Cluster:
     """What runs.
 
@@ -137,6 +188,7 @@ class Cluster:
         api_urls: By the names of the APIs.
         secret_key: Of the environment `dev`.
         database_url: Of Perdure's database.
+        before: The release whose code it began with, None for that of this checkout.
         parts: All processes by name.
         migrated_seconds: How long `perdure migrate` took on an empty database.
     """
@@ -144,16 +196,44 @@ class Cluster:
     api_urls: dict[str, str]
     secret_key: str
     database_url: str
+    before: Before | None
     parts: dict[str, Part] = field(default_factory=dict)
     migrated_seconds: float = 0.0
+    _environment: dict[str, str]
+    _guard: Guard
+    _folder: Path
+
+    async def migrate(self, *, code: Before | None) -> float:
+        """Do what `perdure migrate` of a release does; returns how many seconds it took.
+
+        Raises:
+            StartupError: It failed; the message holds the end of its log.
+        """
+        began = time.monotonic()
+        program = Program(
+            name="migrate",
+            command=_command("migrate"),
+            environment=self._environment | dict(code.environment if code else {}),
+            log=self._folder / "logs" / "migrate.log",
+        )
+        if (exit_code := await run_to_end(program, self._guard)) != 0:
+            msg = f"`perdure migrate` ended with {exit_code}:\n{tail(program.log)}"
+            raise StartupError(msg)
+        return time.monotonic() - began
+
+    def take_new_code(self) -> None:
+        """Have every API and worker run the code of this checkout from its next start on."""
+        for name in (*APIS, *WORKERS):
+            self.parts[name].do_without(self.before.environment if self.before else ())
 
 
 @asynccontextmanager
-async def running_cluster(folder: Path) -> AsyncIterator[Cluster]:
+async def running_cluster(folder: Path, before: Before | None) -> AsyncIterator[Cluster]:
     """Run the cluster until the context ends.
 
     Args:
         folder: For all its files; the logs of the processes are in `logs` below it.
+        before: The release to begin with, None for the code of this checkout.
 
     Raises:
         StartupError: Something does not start.
@@ -166,16 +246,12 @@ async def running_cluster(folder: Path) -> AsyncIterator[Cluster]:
         lock = await stack.enter_async_context(lock_folder(folder))
         guard = await stack.enter_async_context(Guard(lock.fd))
         postgres = await stack.enter_async_context(open_cluster(folder, guard))
-        cluster = Cluster(
-            api_urls={name: f"http://{LOOPBACK}:{ports[name]}" for name in APIS},
-            secret_key=str(uuid.uuid4()),
-            database_url=postgres.database_url,
-        )
+        secret_key = str(uuid.uuid4())
         environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             "PERDURE_DATABASE_URL": postgres.database_url,
             "PERDURE_ENCRYPTION_KEYS": new_key(),
-            "PERDURE_SECRET_KEY": cluster.secret_key,
+            "PERDURE_SECRET_KEY": secret_key,
             "PERDURE_PROVIDERS": str(_FOLDER / "providers.yaml"),
             "PERDURE_ALLOW_PRIVATE_NETWORKS": "true",
             "TEMPORAL_ADDRESS": temporal.address,
@@ -183,6 +259,15 @@ async def running_cluster(folder: Path) -> AsyncIterator[Cluster]:
             "PYTHONHASHSEED": "0",
             "TZ": "UTC",
         }
+        cluster = Cluster(
+            api_urls={name: f"http://{LOOPBACK}:{ports[name]}" for name in APIS},
+            secret_key=secret_key,
+            database_url=postgres.database_url,
+            before=before,
+            _environment=environment,
+            _guard=guard,
+            _folder=folder,
+        )
 
         async def add(service: Service) -> None:
             part = cluster.parts[service.name] = Part(service, guard)
@@ -190,20 +275,12 @@ async def running_cluster(folder: Path) -> AsyncIterator[Cluster]:
 
         await add(postgres.service)
         await add(temporal.service)
-        began = time.monotonic()
-        migrate = Program(
-            name="migrate",
-            command=_command("migrate"),
-            environment=environment,
-            log=folder / "logs" / "migrate.log",
-        )
-        if await run_to_end(migrate, guard) != 0:
-            raise RuntimeError(f"`perdure migrate` failed:\n{tail(migrate.log)}")
-        cluster.migrated_seconds = time.monotonic() - began
+        cluster.migrated_seconds = await cluster.migrate(code=before)
+        first = environment | dict(before.environment if before else {})
         for name in APIS:
-            await add(_api(name, folder, environment, ports[name]))
+            await add(_api(name, folder, first, ports[name]))
         for name in WORKERS:
-            await add(_worker(name, folder, environment))
+            await add(_worker(name, folder, first))
         yield cluster
 
 

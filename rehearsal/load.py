@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -30,6 +31,7 @@ _ACTION_SECONDS = 0.4
 _WEBHOOK_SECONDS = 0.2
 _RUN_LOOK_SECONDS = 0.5
 _AGAIN_SECONDS = 0.3
+_PATIENCE_SECONDS = 120.0
 _RESULT_SECONDS = 90.0
 
 
@@ -60,17 +62,26 @@ class Load:
         """Go on until `stop`, and then until everything that was begun has ended."""
         streams = [self._read(), self._order_on(), self._tell_on()]
         streams += [self._sync_on(account, sync) for account in ACCOUNTS for sync in SYNCS]
-        await asyncio.gather(*streams)
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+        try:
+            await asyncio.gather(*streams)
+            while self._tasks:
+                await asyncio.gather(*self._tasks)
+        finally:
+            for task in self._tasks:
+                task.cancel()
 
     def stop(self) -> None:
         """Begin nothing more."""
         self._over.set()
 
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Send a request until it is answered; the answer is no 5xx, or it is a fault."""
-        while True:
+        """Send a request until it is answered; the answer is no 5xx, or it is a fault.
+
+        Raises:
+            TimeoutError: It was refused for minutes.
+        """
+        give_up_at = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < give_up_at:
             try:
                 answer = await self._balancer.send(method, path, **options)
             except NobodyReadyError:
@@ -86,6 +97,7 @@ class Load:
                     return answer
                 self._tally.now.refused[_code(answer)] += 1
             await asyncio.sleep(_AGAIN_SECONDS)
+        raise TimeoutError(f"{method} {path} was refused for {_PATIENCE_SECONDS:.0f} s")
 
     async def _read(self) -> None:
         headers = {"connection-id": "acme", "provider-config-key": "depot"}
@@ -166,13 +178,14 @@ class Load:
         return [run for run in answer.json()["runs"] if run["script"] == sync]
 
     async def result(self, action_id: str) -> bool:
-        """Wait for the result of an asynchronous action; returns whether it succeeded."""
-        async with asyncio.timeout(_RESULT_SECONDS):
-            while True:
-                answer = await self.call("GET", f"/action/{action_id}")
-                if answer.status_code != 404:
-                    return answer.status_code == 200
-                await asyncio.sleep(_RUN_LOOK_SECONDS)
+        """Wait for the result of an asynchronous action; returns whether it succeeded in time."""
+        give_up_at = time.monotonic() + _RESULT_SECONDS
+        while time.monotonic() < give_up_at:
+            answer = await self.call("GET", f"/action/{action_id}")
+            if answer.status_code != 404:
+                return answer.status_code == 200
+            await asyncio.sleep(_RUN_LOOK_SECONDS)
+        return False
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
