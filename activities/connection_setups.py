@@ -9,7 +9,6 @@ from temporalio.client import Client
 
 from activities.connection_starts import start_awaited
 from activities.endings import end_workflow
-from activities.heartbeat import heartbeating
 from activities.hooks import Hooks
 from activities.webhook_outbox import WebhookOutbox
 from perdure.db.connections import Connection
@@ -233,8 +232,7 @@ class ConnectionSetupActivities:
             target.integration,
             target.connection_id,
         )
-        async with heartbeating():
-            await end_workflow(self._client, workflow_id, _DELETED)
+        await end_workflow(self._client, workflow_id, _DELETED)
         try:
             connection = await self._database.connections.by_key(key)
         except NotFoundError:
@@ -246,8 +244,7 @@ class ConnectionSetupActivities:
     @activity.defn
     async def start_awaited_setups(self, awaited: AwaitedSetups) -> int:
         """Start the setups that were left by an API which died; returns how many."""
-        async with heartbeating():
-            return await start_awaited(self._database, self._client, batch=awaited.batch)
+        return await start_awaited(self._database, self._client, batch=awaited.batch)
 
     async def _told_of(self, key: ConnectionKey, setup: FinishSetup | Refusal) -> Connection | None:
         if setup.operation is None:

@@ -16,7 +16,6 @@ from typing import Any, TypeAlias, TypeVar
 from temporalio import activity
 
 from activities.credential_keeper import CredentialKeeper
-from activities.heartbeat import heartbeating
 from perdure.clock import utcnow
 from perdure.connections.client_credentials import ClientCredentials
 from perdure.connections.credentials import (
@@ -353,19 +352,18 @@ class ConnectionActivities:
     async def delete_connection(self, target: ConnectionInput) -> None:
         """Delete a connection with its syncs and records; one that is gone already is fine."""
         key = ConnectionKey(target.connection_key)
-        async with heartbeating():
-            # In short transactions, so that nobody waits for long.
-            for records in await self._record_sets.list([key]):
-                erased = _ERASED_AT_ONCE
-                while erased == _ERASED_AT_ONCE:
-                    erased = await self._record_sets.erase(
-                        records, bundle=None, keepers=(), limit=_ERASED_AT_ONCE
-                    )
-            with suppress(NotFoundError):
-                connection = await self._store.by_key(key)
-                await self._store.delete(
-                    connection.environment_id, connection.integration, connection.connection_id
+        # In short transactions, so that nobody waits for long.
+        for records in await self._record_sets.list([key]):
+            erased = _ERASED_AT_ONCE
+            while erased == _ERASED_AT_ONCE:
+                erased = await self._record_sets.erase(
+                    records, bundle=None, keepers=(), limit=_ERASED_AT_ONCE
                 )
+        with suppress(NotFoundError):
+            connection = await self._store.by_key(key)
+            await self._store.delete(
+                connection.environment_id, connection.integration, connection.connection_id
+            )
 
     async def _get(self, ref: ConnectionRef) -> Connection:
         return await self._store.get(

@@ -9,7 +9,6 @@ import structlog
 from temporalio import activity
 
 from activities.credential_keeper import CredentialKeeper
-from activities.heartbeat import heartbeating
 from perdure.clock import utcnow
 from perdure.connections.refreshing import BUFFER
 from perdure.db.connections import Connection
@@ -59,20 +58,19 @@ class CredentialActivities:
             How many were refreshed.
         """
         now, count = utcnow(), 0
-        async with heartbeating():
-            while claimed := await self._database.credential_refreshes.claim_idle(
-                expire_before=now + BUFFER,
-                untouched_since=now - timedelta(seconds=idle.age),
-                now=now,
-                limit=idle.batch,
-            ):
-                limit = asyncio.Semaphore(_CONCURRENCY)
+        while claimed := await self._database.credential_refreshes.claim_idle(
+            expire_before=now + BUFFER,
+            untouched_since=now - timedelta(seconds=idle.age),
+            now=now,
+            limit=idle.batch,
+        ):
+            limit = asyncio.Semaphore(_CONCURRENCY)
 
-                async def refresh(connection: Connection, limit: asyncio.Semaphore = limit) -> bool:
-                    async with limit:
-                        return await self._refreshed(connection)
+            async def refresh(connection: Connection, limit: asyncio.Semaphore = limit) -> bool:
+                async with limit:
+                    return await self._refreshed(connection)
 
-                count += sum(await asyncio.gather(*map(refresh, claimed)))
+            count += sum(await asyncio.gather(*map(refresh, claimed)))
         return count
 
     async def _refreshed(self, connection: Connection) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
 from perdure.db.database import Database
 from perdure.db.delete_tracks import DeleteTrack
 from perdure.db.record_batches import ModelCounts, RecordSet
@@ -155,14 +154,11 @@ class DeleteTrackActivities:
     @activity.defn
     async def weigh_deletes(self, wanted: TrackOf) -> Weighed | None:
         """Decide whether what was not seen may be deleted; None where there is no track."""
-        async with heartbeating():
-            track = await self._find(wanted)
-            if track is None:
-                return None
-            context = wanted.context
-            found = await self._tracks.weigh(
-                track, share=context.delete_guard, run_id=context.run_id
-            )
+        track = await self._find(wanted)
+        if track is None:
+            return None
+        context = wanted.context
+        found = await self._tracks.weigh(track, share=context.delete_guard, run_id=context.run_id)
         if found is None:
             return None
         return Weighed(
@@ -179,25 +175,23 @@ class DeleteTrackActivities:
 
         Repeated, it goes on where it was; what it returns counts from the beginning.
         """
-        async with heartbeating():
-            track = await self._tracks.by_id(wanted.track_id)
-            if track is None:
-                return AbsentDeleted(deleted=0, dropped=True)
-            complete = await self._delete(track, wanted)
-            deleted, ids = await self._tracks.deleted_since(
-                track.target, wanted.place, wanted.run_id, limit=wanted.shown
-            )
+        track = await self._tracks.by_id(wanted.track_id)
+        if track is None:
+            return AbsentDeleted(deleted=0, dropped=True)
+        complete = await self._delete(track, wanted)
+        deleted, ids = await self._tracks.deleted_since(
+            track.target, wanted.place, wanted.run_id, limit=wanted.shown
+        )
         return AbsentDeleted(deleted=deleted, ids=list(ids), dropped=not complete)
 
     @activity.defn
     async def drop_delete_tracks(self, wanted: DropTracks) -> None:
         """Drop tracks, and remove the notes of all tracks that are gone."""
-        async with heartbeating():
-            await self._tracks.drop(wanted.track_ids)
-            if wanted.run_id is not None:
-                await self._tracks.drop_of_run(wanted.run_id)
-            while await self._tracks.sweep(limit=_SWEPT_AT_ONCE) == _SWEPT_AT_ONCE:
-                pass
+        await self._tracks.drop(wanted.track_ids)
+        if wanted.run_id is not None:
+            await self._tracks.drop_of_run(wanted.run_id)
+        while await self._tracks.sweep(limit=_SWEPT_AT_ONCE) == _SWEPT_AT_ONCE:
+            pass
 
     @activity.defn
     async def held_deletes(self, wanted: HeldOf) -> list[HeldDelete]:

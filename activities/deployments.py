@@ -19,7 +19,6 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.bundles import BundleCache
-from activities.heartbeat import heartbeating
 from activities.reconciliation import Reconciler
 from activities.sync_schedules import schedule_spec
 from config.intervals import Interval
@@ -155,11 +154,10 @@ class DeploymentActivities:
         )
         done = BatchDone()
         if connections:
-            async with heartbeating():
-                rows = await self._database.syncs.of_connections([item.key for item in connections])
-                deleted, erased = await self._reconciler.remove(environment, rows, bundle)
-                ensured = await self._reconciler.ensure(environment, connections, bundle)
-                erased += await self._reconciler.erase_undeclared(connections, bundle)
+            rows = await self._database.syncs.of_connections([item.key for item in connections])
+            deleted, erased = await self._reconciler.remove(environment, rows, bundle)
+            ensured = await self._reconciler.ensure(environment, connections, bundle)
+            erased += await self._reconciler.erase_undeclared(connections, bundle)
             created = sum(is_new for _, is_new in ensured)
             done = BatchDone(
                 last=connections[-1].key,

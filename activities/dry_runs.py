@@ -9,7 +9,6 @@ from temporalio import activity
 
 from activities.delete_tracks import TrackOf
 from activities.fixtures import FixtureTooLargeError, fixture_of
-from activities.heartbeat import heartbeating
 from activities.runs import FinishRunInput, RunStatus, run_start
 from perdure.clock import utcnow
 from perdure.db.database import Database
@@ -78,19 +77,18 @@ class DryRunActivities:
     async def preview_absent(self, of: TrackOf) -> AbsentPreview:
         """Preview the deletion of the records of a model that the run did not write."""
         run_id, dry_runs = of.context.run_id, self._database.dry_runs
-        async with heartbeating():
-            found = await dry_runs.absent(run_id, of.target)
-            held = must_be_confirmed(
-                live=found.live,
-                absent=found.absent,
-                saw_any=found.saw_any,
-                share=of.context.delete_guard,
-            )
-            if held:
-                return AbsentPreview(live=found.live, absent=found.absent, held=True)
-            ids = await dry_runs.delete_absent(run_id, of.target)
-            counts = ModelCounts(added=0, updated=0, deleted=len(ids), unchanged=0)
-            await self._database.runs.add_counts(run_id, of.model, counts)
+        found = await dry_runs.absent(run_id, of.target)
+        held = must_be_confirmed(
+            live=found.live,
+            absent=found.absent,
+            saw_any=found.saw_any,
+            share=of.context.delete_guard,
+        )
+        if held:
+            return AbsentPreview(live=found.live, absent=found.absent, held=True)
+        ids = await dry_runs.delete_absent(run_id, of.target)
+        counts = ModelCounts(added=0, updated=0, deleted=len(ids), unchanged=0)
+        await self._database.runs.add_counts(run_id, of.model, counts)
         return AbsentPreview(
             live=found.live, absent=len(ids), held=False, ids=list(ids[:_IDS_SHOWN])
         )
@@ -99,40 +97,39 @@ class DryRunActivities:
     async def finish_dry_run(self, finish: FinishDryRunInput) -> dict[str, dict[str, int]]:
         """Note how a dry run ended and what it would have done; return that as counts by model."""
         context, dry_runs = finish.context, self._database.dry_runs
-        async with heartbeating():
-            rows = await dry_runs.net(
-                context.run_id,
-                ConnectionKey(context.connection_key),
-                context.variant,
-                first=_ROWS_SHOWN,
-            )
-            records = _by_model(rows)
-            report: dict[str, Any] = {
-                "records": records,
-                "checkpoint": finish.checkpoint,
-                "metadata": finish.metadata,
-                "fixture_refused": None,
-            }
-            fixture = None
-            if context.keeps_requests and finish.status is RunStatus.SUCCESS:
-                try:
-                    fixture = await fixture_of(
-                        self._database,
-                        context,
-                        checkpoint=finish.checkpoint,
-                        metadata=finish.metadata,
-                        paginate=self._paginate(context.provider),
-                    )
-                except FixtureTooLargeError as error:
-                    report["fixture_refused"] = str(error)
-            ended_before = await dry_runs.get(context.run_id)
-            if ended_before is None or ended_before.report is None:
-                await dry_runs.end(context.run_id, report, fixture)
-            elif isinstance(ended_before.report, dict):
-                records = ended_before.report["records"]
-            await self._database.runs.finish(
-                context.run_id, finish.status, finished_at=utcnow(), error=finish.error
-            )
+        rows = await dry_runs.net(
+            context.run_id,
+            ConnectionKey(context.connection_key),
+            context.variant,
+            first=_ROWS_SHOWN,
+        )
+        records = _by_model(rows)
+        report: dict[str, Any] = {
+            "records": records,
+            "checkpoint": finish.checkpoint,
+            "metadata": finish.metadata,
+            "fixture_refused": None,
+        }
+        fixture = None
+        if context.keeps_requests and finish.status is RunStatus.SUCCESS:
+            try:
+                fixture = await fixture_of(
+                    self._database,
+                    context,
+                    checkpoint=finish.checkpoint,
+                    metadata=finish.metadata,
+                    paginate=self._paginate(context.provider),
+                )
+            except FixtureTooLargeError as error:
+                report["fixture_refused"] = str(error)
+        ended_before = await dry_runs.get(context.run_id)
+        if ended_before is None or ended_before.report is None:
+            await dry_runs.end(context.run_id, report, fixture)
+        elif isinstance(ended_before.report, dict):
+            records = ended_before.report["records"]
+        await self._database.runs.finish(
+            context.run_id, finish.status, finished_at=utcnow(), error=finish.error
+        )
         return {model: entry["counts"] for model, entry in records.items()}
 
     def _paginate(self, provider: str) -> Mapping[str, Any] | None:

@@ -8,7 +8,6 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from activities.heartbeat import heartbeating
 from perdure.ids import item_workflow_prefix
 from perdure.temporal.failures import describe_failure
 from perdure.temporal.payloads import Payload, RunContext, RunProgress, RunState
@@ -139,12 +138,11 @@ class EachActivities:
 
     async def _result(self, workflow_id: str, kind: type[ResultT]) -> ResultT:
         handle = self._client.get_workflow_handle(workflow_id, result_type=kind)
-        async with heartbeating():
-            try:
-                result: ResultT = await handle.result()
-            except WorkflowFailureError as error:
-                facts = describe_failure(error)
-                raise ApplicationError(
-                    facts["message"], facts, type=facts["type"], non_retryable=True
-                ) from error
+        try:
+            result: ResultT = await handle.result()
+        except WorkflowFailureError as error:
+            facts = describe_failure(error)
+            raise ApplicationError(
+                facts["message"], facts, type=facts["type"], non_retryable=True
+            ) from error
         return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities.exchanges import ExchangeLog
-from activities.heartbeat import heartbeating
 from perdure.proxy.plain import FetchRequest, PlainClient
 from perdure.proxy.requests import HttpResponse
 from perdure.temporal.payloads import Payload
@@ -63,7 +62,6 @@ class FetchActivities:
             UpstreamError: There was no answer.
             InvalidInputError: The URL is not allowed, or the request cannot be written.
         """
-        async with heartbeating():
-            response = await self._client.fetch(call.request)
-            await self._exchanges.keep_fetch(call.kept_for, call.request, response)
+        response = await self._client.fetch(call.request)
+        await self._exchanges.keep_fetch(call.kept_for, call.request, response)
         return FetchAnswer(response=response, sealed=call.sealed)

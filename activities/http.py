@@ -10,7 +10,6 @@ from temporalio import activity
 
 from activities.connections import ConnectionRef, ConnectionResolver, ResolvedConnection
 from activities.exchanges import ExchangeLog
-from activities.heartbeat import heartbeating
 from perdure.errors import CredentialsError, UpstreamError
 from perdure.observability.metrics import PAGE_SECONDS, PROVIDER_WAIT_SECONDS
 from perdure.proxy.client import Observer, ProxyClient
@@ -131,8 +130,7 @@ class HttpActivities:
                 observe=observe,
             )
 
-        async with heartbeating():
-            return ProxyAnswer(response=await self._answer(call, send))
+        return ProxyAnswer(response=await self._answer(call, send))
 
     @activity.defn
     async def may_be_repeated(self, call: ProxyInput) -> bool:
@@ -149,8 +147,7 @@ class HttpActivities:
             UpstreamError: As `proxy`.
             InvalidInputError: Nothing says how the endpoint is paginated.
         """
-        async with heartbeating():
-            page = await self.page(call)
+        page = await self.page(call)
         return FetchedPage(
             items=page.items,
             next=page.next,

@@ -18,7 +18,6 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.heartbeat import heartbeating
 from perdure.crypto.keyring import DecryptionError, KeyRing
 from perdure.db.encrypted_columns import ENCRYPTED_COLUMNS
 from perdure.db.key_rotations import KeyRotationStore
@@ -128,19 +127,18 @@ class KeyRotationActivities:
         """Encrypt values of a column anew, for as long as a step goes on."""
         until = time.monotonic() + portion.slice_seconds
         after, rewritten = _place(portion.after), 0
-        async with heartbeating():
-            while True:
-                done = await self._store.rotate_rows(
-                    portion.rotation,
-                    portion.column,
-                    after,
-                    limit=portion.rows,
-                    payload=rewrap_serialized_payload,
-                )
-                after, rewritten = done.after, rewritten + done.rewritten
-                if after is None or time.monotonic() >= until:
-                    return Slice(rewritten=rewritten, after=_told(after))
-                await asyncio.sleep(portion.pause_seconds)
+        while True:
+            done = await self._store.rotate_rows(
+                portion.rotation,
+                portion.column,
+                after,
+                limit=portion.rows,
+                payload=rewrap_serialized_payload,
+            )
+            after, rewritten = done.after, rewritten + done.rewritten
+            if after is None or time.monotonic() >= until:
+                return Slice(rewritten=rewritten, after=_told(after))
+            await asyncio.sleep(portion.pause_seconds)
 
     @activity.defn
     async def rotate_schedules(self, portion: ScheduleSlice) -> Slice:
@@ -153,16 +151,15 @@ class KeyRotationActivities:
             async with limit:
                 return await self._rotate_schedule(schedule_id)
 
-        async with heartbeating():
-            while True:
-                found = await self._client.list_schedules(next_page_token=page or None)
-                await found.fetch_next_page()
-                ids = [schedule.id for schedule in found.current_page or ()]
-                changed = sum(await asyncio.gather(*(rotate(one) for one in ids)))
-                await self._store.note(portion.rotation, "schedules", changed)
-                page, rewritten = found.next_page_token or b"", rewritten + changed
-                if not page or time.monotonic() >= until:
-                    return Slice(rewritten=rewritten, page=page.hex())
+        while True:
+            found = await self._client.list_schedules(next_page_token=page or None)
+            await found.fetch_next_page()
+            ids = [schedule.id for schedule in found.current_page or ()]
+            changed = sum(await asyncio.gather(*(rotate(one) for one in ids)))
+            await self._store.note(portion.rotation, "schedules", changed)
+            page, rewritten = found.next_page_token or b"", rewritten + changed
+            if not page or time.monotonic() >= until:
+                return Slice(rewritten=rewritten, page=page.hex())
 
     @activity.defn
     async def finish_key_rotation(self, over: RotationOver) -> None:

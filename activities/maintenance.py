@@ -10,7 +10,6 @@ from typing import Protocol
 from temporalio import activity
 
 from activities.bundles import BundleCache
-from activities.heartbeat import heartbeating
 from activities.run_settling import RunSettling
 from perdure.clock import utcnow
 from perdure.db.database import Database
@@ -102,16 +101,15 @@ class MaintenanceActivities:
         """End the rows of runs that Temporal ended, and that could not do so themselves."""
         before, count, after = utcnow() - _YOUNG, 0, None
         runs = self._database.runs
-        async with heartbeating():
-            while found := await runs.unsettled(before, after=after, limit=sweep.runs):
-                limit = asyncio.Semaphore(_CONCURRENCY)
+        while found := await runs.unsettled(before, after=after, limit=sweep.runs):
+            limit = asyncio.Semaphore(_CONCURRENCY)
 
-                async def settle(run: Run, limit: asyncio.Semaphore = limit) -> bool:
-                    async with limit:
-                        return await self._settling.settle(run) is not None
+            async def settle(run: Run, limit: asyncio.Semaphore = limit) -> bool:
+                async with limit:
+                    return await self._settling.settle(run) is not None
 
-                count += sum(await asyncio.gather(*(settle(run) for run in found)))
-                after = found[-1]
+            count += sum(await asyncio.gather(*(settle(run) for run in found)))
+            after = found[-1]
         return Swept(count=count)
 
     @activity.defn
@@ -121,12 +119,11 @@ class MaintenanceActivities:
             return Swept()
         before, count, after = utcnow() - self._retention.payloads, 0, None
         pruning = self._database.record_pruning
-        async with heartbeating():
-            while targets := await pruning.due(before, after=after, limit=_SETS_AT_ONCE):
-                for target in targets:
-                    while pruned := await pruning.prune_older(target, before, limit=sweep.batch):
-                        count += pruned
-                after = targets[-1]
+        while targets := await pruning.due(before, after=after, limit=_SETS_AT_ONCE):
+            for target in targets:
+                while pruned := await pruning.prune_older(target, before, limit=sweep.batch):
+                    count += pruned
+            after = targets[-1]
         return Swept(count=count)
 
     @activity.defn
@@ -139,12 +136,11 @@ class MaintenanceActivities:
             return Swept()
         before, count, after = utcnow() - self._retention.idle_records, 0, None
         pruning = self._database.record_pruning
-        async with heartbeating():
-            while found := await pruning.untouched(before, after=after, limit=_SETS_AT_ONCE):
-                for untouched in found:
-                    if await self._is_idle(untouched, before):
-                        count += await self._drop(untouched.records, before, sweep.batch)
-                after = found[-1].records
+        while found := await pruning.untouched(before, after=after, limit=_SETS_AT_ONCE):
+            for untouched in found:
+                if await self._is_idle(untouched, before):
+                    count += await self._drop(untouched.records, before, sweep.batch)
+            after = found[-1].records
         return Swept(count=count)
 
     @activity.defn
@@ -161,13 +157,12 @@ class MaintenanceActivities:
             return Swept()
         before, count, after = utcnow() - self._retention.keys, 0, None
         actions = self._database.actions
-        async with heartbeating():
-            while keys := await actions.old_keys(before, after=after, limit=sweep.batch):
-                workflows = {key: action_workflow_id(key.environment, str(key.id)) for key in keys}
-                open_ = await self._database.runs.under_way(list(workflows.values()))
-                ended = [key for key in keys if workflows[key] not in open_]
-                await actions.drop_keys(ended)
-                count, after = count + len(ended), keys[-1]
+        while keys := await actions.old_keys(before, after=after, limit=sweep.batch):
+            workflows = {key: action_workflow_id(key.environment, str(key.id)) for key in keys}
+            open_ = await self._database.runs.under_way(list(workflows.values()))
+            ended = [key for key in keys if workflows[key] not in open_]
+            await actions.drop_keys(ended)
+            count, after = count + len(ended), keys[-1]
         return Swept(count=count)
 
     @activity.defn
@@ -176,9 +171,8 @@ class MaintenanceActivities:
         if self._retention.runs is None:
             return Swept()
         before, count = utcnow() - self._retention.runs, 0
-        async with heartbeating():
-            for environment in await self._database.environments.all():
-                count += await self._drop_runs(environment.id, before, sweep)
+        for environment in await self._database.environments.all():
+            count += await self._drop_runs(environment.id, before, sweep)
         return Swept(count=count)
 
     @activity.defn
@@ -197,9 +191,8 @@ class MaintenanceActivities:
         if kept is None:
             return Swept()
         before, count = utcnow() - kept, 0
-        async with heartbeating():
-            while dropped := await drop(before, limit=sweep.batch):
-                count += dropped
+        while dropped := await drop(before, limit=sweep.batch):
+            count += dropped
         return Swept(count=count)
 
     async def _drop_runs(self, environment: EnvironmentId, before: datetime, sweep: Sweep) -> int:

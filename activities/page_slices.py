@@ -8,7 +8,6 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
 from activities.http import FetchPageInput, HttpActivities
 from perdure.clock import utcnow
 from perdure.errors import UpstreamError
@@ -131,23 +130,22 @@ class PageSliceActivities:
         heads: list[PageHead] = []
         bulk: list[bytes] = []
         state, size, refusal = call.state, 0, None
-        async with heartbeating():
-            while True:
-                number = call.number + len(heads)
-                wanted = call.model_copy(update={"state": state, "number": number})
-                try:
-                    page = await self._http.page(wanted)
-                except (Exception, asyncio.CancelledError) as error:
-                    if not heads:
-                        raise
-                    refusal = _refusal(error)
-                    break
-                heads.append(_head(page))
-                bulk.append(encoded(page.items))
-                state, size = page.next, size + len(bulk[-1])
-                is_enough = len(heads) >= call.pages or size >= call.size or loop.time() >= end
-                if state is None or is_enough or activity.is_worker_shutdown():
-                    break
+        while True:
+            number = call.number + len(heads)
+            wanted = call.model_copy(update={"state": state, "number": number})
+            try:
+                page = await self._http.page(wanted)
+            except (Exception, asyncio.CancelledError) as error:
+                if not heads:
+                    raise
+                refusal = _refusal(error)
+                break
+            heads.append(_head(page))
+            bulk.append(encoded(page.items))
+            state, size = page.next, size + len(bulk[-1])
+            is_enough = len(heads) >= call.pages or size >= call.size or loop.time() >= end
+            if state is None or is_enough or activity.is_worker_shutdown():
+                break
         return FetchedPages(heads=tuple(heads), bulk=tuple(bulk), refusal=refusal)
 
 

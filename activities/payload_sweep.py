@@ -36,7 +36,6 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.heartbeat import heartbeating
 from activities.maintenance import Sweep, Swept
 from perdure.clock import utcnow
 from perdure.db.blobs import BlobStore
@@ -115,9 +114,8 @@ class PayloadSweep:
         """Remove large payloads of histories that are not kept any more, or not asked for."""
         now, limit = self._clock(), min(sweep.batch, _AT_ONCE)
         retention = await history_retention(self._client)
-        async with heartbeating():
-            count = await self._drop_lasting(now, retention, limit)
-            count += await self._drop_others(now, min(self._kept, retention), limit)
+        count = await self._drop_lasting(now, retention, limit)
+        count += await self._drop_others(now, min(self._kept, retention), limit)
         return Swept(count=count)
 
     async def _drop_lasting(self, now: datetime, kept: timedelta, limit: int) -> int:

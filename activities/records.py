@@ -11,7 +11,6 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
 from activities.run_counts import count_records
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
@@ -319,11 +318,10 @@ class RecordActivities:
         if note is not None and len(prepared) == 1:
             write_batch = prepared[0].write_batch
             if write_batch is not None:
-                async with heartbeating():
-                    result = await write_batch(note)
+                result = await write_batch(note)
                 count_records(context, batch.model, result.counts)
                 return BatchOutcome(counts=dict(result.counts))
-        async with heartbeating(), self._database.transaction() as conn:
+        async with self._database.transaction() as conn:
             results = [await self.perform(context, one, conn) for one in prepared]
             counts = total_of(result.counts for result in results)
             if note is None:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
 from perdure.clock import utcnow
 from perdure.db.checkpoints import checkpoint_key
 from perdure.db.database import Database
@@ -33,16 +32,15 @@ class ResyncActivities:
     @activity.defn
     async def drop_leftovers(self, context: RunContext) -> None:
         """Remove what an earlier run has built and never came to show."""
-        async with heartbeating():
-            dropped = _DROPPED_AT_ONCE
-            while dropped == _DROPPED_AT_ONCE:
-                dropped = await self._database.resyncs.drop_leftovers(
-                    ConnectionKey(context.connection_key),
-                    context.models,
-                    context.variant,
-                    run_id=context.run_id,
-                    limit=_DROPPED_AT_ONCE,
-                )
+        dropped = _DROPPED_AT_ONCE
+        while dropped == _DROPPED_AT_ONCE:
+            dropped = await self._database.resyncs.drop_leftovers(
+                ConnectionKey(context.connection_key),
+                context.models,
+                context.variant,
+                run_id=context.run_id,
+                limit=_DROPPED_AT_ONCE,
+            )
 
     @activity.defn
     async def swap_records(self, context: RunContext) -> dict[str, int]:
@@ -57,7 +55,7 @@ class ResyncActivities:
             ConflictError: `rebuild_replaced`, another run has begun since.
         """
         key = ConnectionKey(context.connection_key)
-        async with heartbeating(), self._database.transaction() as conn:
+        async with self._database.transaction() as conn:
             swapped = await self._database.resyncs.swap(
                 UUID(context.sync_id),
                 context.run_id,

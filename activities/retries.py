@@ -23,7 +23,6 @@ from temporalio.worker import Replayer
 from activities.action_turns import tell_turn
 from activities.bundles import BundleCache, script_files
 from activities.executions import execution_of
-from activities.heartbeat import heartbeating
 from perdure.clock import utcnow
 from perdure.db.database import Database
 from perdure.db.runs import LogLine, Run
@@ -118,14 +117,13 @@ class RetryActivities:
                 script would have done. Nothing has changed then.
         """
         run = await self._database.runs.get(EnvironmentId(retry.environment_id), retry.run_id)
-        async with heartbeating():
-            ended = await self._ended(run)
-            if not await self._database.runs.is_newest(run):
-                raise _superseded(run)
-            bundle = BundleHash(retry.bundle) if retry.bundle else run.bundle_hash
-            if bundle is not None and bundle != run.bundle_hash:
-                await self._exchange_script(run, ended, BundleHash(bundle))
-            return await self._go_on(run, ended, bundle)
+        ended = await self._ended(run)
+        if not await self._database.runs.is_newest(run):
+            raise _superseded(run)
+        bundle = BundleHash(retry.bundle) if retry.bundle else run.bundle_hash
+        if bundle is not None and bundle != run.bundle_hash:
+            await self._exchange_script(run, ended, BundleHash(bundle))
+        return await self._go_on(run, ended, bundle)
 
     async def _ended(self, run: Run) -> _Ended:
         found = await execution_of(self._client, run, _RPC_TIMEOUT)

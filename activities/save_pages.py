@@ -17,7 +17,6 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
 from activities.http import FetchPageInput, HttpActivities
 from activities.page_mapping import (
     FunctionRef,
@@ -168,9 +167,8 @@ class SavePagesActivities:
             InvalidInputError: A record cannot be saved; nothing of its page is.
             UnavailableError: The database is away, or a newer attempt of the step is under way.
         """
-        async with heartbeating():
-            mapping = await self._mapping(call)
-            return await _Slice(self, call, mapping).run()
+        mapping = await self._mapping(call)
+        return await _Slice(self, call, mapping).run()
 
     async def _mapping(self, call: SavePagesInput) -> PageMapping:
         bundle = await self.modules.bundle(call.bundle)

@@ -8,7 +8,6 @@ import structlog
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.heartbeat import heartbeating
 from activities.maintenance import Sweep, Swept
 from activities.reconciliation import Reconciler
 from activities.sync_schedules import schedule_id, sync_input
@@ -50,11 +49,10 @@ class ScheduleRepair:
         One that was made a moment ago may not be listed yet: it is found to be there, and stays.
         """
         restored = 0
-        async with heartbeating():
-            known = await self._known()
-            for environment in await self._database.environments.all():
-                if environment.active_bundle is not None:
-                    restored += await self._restore(environment, known)
+        known = await self._known()
+        for environment in await self._database.environments.all():
+            if environment.active_bundle is not None:
+                restored += await self._restore(environment, known)
         return Swept(count=restored)
 
     async def _known(self) -> set[str]:

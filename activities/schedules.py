@@ -6,7 +6,6 @@ import asyncio
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
 from activities.reconciliation import Reconciler
 from activities.sync_runs import SyncRuns
 from activities.sync_schedules import SyncSchedules, sync_input
@@ -63,30 +62,29 @@ class ScheduleActivities:
         done: BundleHash | None = None
         scheduled: list[Sync] = []
         created = updated = deleted = 0
-        async with heartbeating():
-            while True:
-                try:
-                    connection = await self._database.connections.by_key(
-                        ConnectionKey(target.connection_key)
-                    )
-                except NotFoundError:
-                    break
-                rows = await self._database.syncs.of_connections([connection.key])
-                environment = await self._database.environments.by_id(connection.environment_id)
-                bundle = environment.active_bundle
-                if bundle is None or bundle == done:
-                    break
-                known = {row.id: row for row in (*scheduled, *rows)}
-                removed, _ = await self._reconciler.remove(
-                    target.environment, list(known.values()), bundle
+        while True:
+            try:
+                connection = await self._database.connections.by_key(
+                    ConnectionKey(target.connection_key)
                 )
-                ensured = await self._reconciler.ensure(target.environment, [connection], bundle)
-                scheduled = [row for row, _ in ensured]
-                new = sum(is_new for _, is_new in ensured)
-                created += new
-                updated += len(ensured) - new
-                deleted += removed
-                done = bundle
+            except NotFoundError:
+                break
+            rows = await self._database.syncs.of_connections([connection.key])
+            environment = await self._database.environments.by_id(connection.environment_id)
+            bundle = environment.active_bundle
+            if bundle is None or bundle == done:
+                break
+            known = {row.id: row for row in (*scheduled, *rows)}
+            removed, _ = await self._reconciler.remove(
+                target.environment, list(known.values()), bundle
+            )
+            ensured = await self._reconciler.ensure(target.environment, [connection], bundle)
+            scheduled = [row for row, _ in ensured]
+            new = sum(is_new for _, is_new in ensured)
+            created += new
+            updated += len(ensured) - new
+            deleted += removed
+            done = bundle
         return Reconciled(created=created, updated=updated, deleted=deleted)
 
     @activity.defn
@@ -102,7 +100,6 @@ class ScheduleActivities:
             async with at_once:
                 await self._runs.remove(sync_input(target.environment, sync), _DELETED)
 
-        async with heartbeating():
-            await asyncio.gather(*map(remove, syncs))
-            await self._runs.end_of_connection(ConnectionKey(target.connection_key), _DELETED)
+        await asyncio.gather(*map(remove, syncs))
+        await self._runs.end_of_connection(ConnectionKey(target.connection_key), _DELETED)
         return Reconciled(deleted=len(syncs))

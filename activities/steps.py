@@ -12,7 +12,6 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
 from activities.step_modules import StepModules
 from perdure.scripts.bundle import Bundle
 from perdure.scripts.failures import script_failure
@@ -73,8 +72,7 @@ class StepActivities:
             ScriptError: The function raised, returned what is no JSON, or could not be loaded.
         """
         bundle = await self._modules.bundle(call.bundle)
-        async with heartbeating():
-            value = await self._modules.in_thread(partial(self._call, bundle, call))
+        value = await self._modules.in_thread(partial(self._call, bundle, call))
         return StepResult(value=value, sealed=call.sealed)
 
     def _call(self, bundle: Bundle, call: StepInput) -> Any:

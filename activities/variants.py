@@ -7,7 +7,6 @@ from contextlib import suppress
 from temporalio import activity
 
 from activities.bundles import BundleCache
-from activities.heartbeat import heartbeating
 from activities.sync_runs import SyncRuns
 from perdure.db.checkpoints import checkpoint_key
 from perdure.db.database import Database
@@ -46,19 +45,18 @@ class VariantActivities:
             How many records were erased.
         """
         key = ConnectionKey(sync.connection_key)
-        async with heartbeating():
-            await self._runs.remove(sync, "the variant of its sync was deleted")
-            # It may be gone by an attempt before this one, or with its connection.
-            with suppress(NotFoundError):
-                await self._database.syncs.delete(key, sync.sync, sync.variant)
-            variants = (sync.variant, shadow_variant(sync.variant))
-            keys = (checkpoint_key(WorkflowType.SYNC, sync.sync, name) for name in variants)
-            await self._database.checkpoints.delete(key, *keys)
-            erased = 0
-            for model in await self._models(sync):
-                for variant in variants:
-                    target = RecordSet(key, model, variant)
-                    erased += await self._erase(target, keeper=sync.sync)
+        await self._runs.remove(sync, "the variant of its sync was deleted")
+        # It may be gone by an attempt before this one, or with its connection.
+        with suppress(NotFoundError):
+            await self._database.syncs.delete(key, sync.sync, sync.variant)
+        variants = (sync.variant, shadow_variant(sync.variant))
+        keys = (checkpoint_key(WorkflowType.SYNC, sync.sync, name) for name in variants)
+        await self._database.checkpoints.delete(key, *keys)
+        erased = 0
+        for model in await self._models(sync):
+            for variant in variants:
+                target = RecordSet(key, model, variant)
+                erased += await self._erase(target, keeper=sync.sync)
         return erased
 
     async def _models(self, sync: SyncInput) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from temporalio.client import Client, WorkflowFailureError
 
 from activities.bundles import BundleCache
 from activities.erasure import Erasure
-from activities.heartbeat import heartbeating
 from activities.outcomes import Outcome, failed_outcome
 from activities.run_counts import count_end
 from activities.runs import RunStatus, log_level_of, run_start
@@ -218,11 +217,10 @@ class WebhookTaskActivities:
     async def lost_webhook(self, webhook: WebhookInput) -> None:
         """Wait for the handling that somebody else has begun, and note how it ended."""
         workflow_id = webhook_workflow_id(webhook.environment, webhook.task_id)
-        async with heartbeating():
-            try:
-                await self._client.get_workflow_handle(workflow_id).result()
-            except WorkflowFailureError as error:
-                await self._note(webhook.task_id, failed_outcome(error))
+        try:
+            await self._client.get_workflow_handle(workflow_id).result()
+        except WorkflowFailureError as error:
+            await self._note(webhook.task_id, failed_outcome(error))
 
     async def _note(self, task_id: int, outcome: Outcome) -> None:
         ended_at, end = utcnow(), None

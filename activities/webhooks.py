@@ -10,7 +10,6 @@ from uuid import UUID
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
 from activities.webhook_outbox import WebhookOutbox
 from activities.webhook_starts import DeliveryStarter
 from perdure.clock import utcnow
@@ -134,11 +133,10 @@ class WebhookActivities:
         while it waited for another attempt. One that somebody is at goes on as it does.
         """
         deliveries, now = self._database.deliveries, utcnow()
-        async with heartbeating():
-            count = await self._start_all(
-                partial(deliveries.unstarted, now - timedelta(seconds=sweep.age))
-            )
-            return count + await self._start_all(partial(deliveries.stalled, now - _STALLED))
+        count = await self._start_all(
+            partial(deliveries.unstarted, now - timedelta(seconds=sweep.age))
+        )
+        return count + await self._start_all(partial(deliveries.stalled, now - _STALLED))
 
     async def _start_all(self, find: _Find) -> int:
         count = after = 0
@@ -165,8 +163,7 @@ class WebhookActivities:
         delivery = found[0]
         at = utcnow()
         try:
-            async with heartbeating():
-                receipt = await self._attempt(delivery)
+            receipt = await self._attempt(delivery)
         except InvalidInputError as error:
             await self._note(
                 delivery, DeliveryAttempt(at, None, error.message), DeliveryStatus.FAILED

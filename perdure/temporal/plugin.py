@@ -9,6 +9,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from temporalio.workflow import SandboxImportNotificationPolicy
 
 from perdure.errors import PerdureError
+from perdure.temporal.heartbeat import HeartbeatInterceptor
 from perdure.temporal.interceptors import ErrorInterceptor
 from perdure.temporal.log_context import LogInterceptor
 from perdure.temporal.watchdog import Watchdog, WatchedRunner
@@ -49,6 +50,7 @@ class PerdurePlugin(SimplePlugin):
                 *([tracing] if tracing else ()),
                 LogInterceptor(),
                 ErrorInterceptor(),
+                HeartbeatInterceptor(),
             ],
             workflow_runner=runner,
             workflow_failure_exception_types=[PerdureError],

@@ -81,6 +81,7 @@ _DATABASE_BACKOFF = RetryPolicy(
 BOOKKEEPING = ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     schedule_to_close_timeout=SYNC_LIMIT,
+    heartbeat_timeout=_SOON,
     retry_policy=_DATABASE_BACKOFF,
 )
 """A few rows read or written in our own database."""

@@ -153,3 +153,33 @@ async def test_write_is_not_repeated_when_its_worker_stops(
 
     assert len(calls) == 1
     assert "outcome is unknown" in describe_failure(caught.value)["message"]
+
+
+SAYS = """
+async def fetch_data(nango):
+    await nango.log("said")
+"""
+
+
+async def test_a_line_of_the_log_that_takes_long_to_write_gives_signs_of_life(
+    stack: Stack, source: Source
+) -> None:
+    await stack.deploy(project(SAYS))
+    connection = await stack.connect(source.url)
+
+    async with stack.container.database.transaction() as conn:
+        await conn.execute("LOCK TABLE run_logs IN ACCESS EXCLUSIVE MODE")
+        handle = await stack.start_sync(connection)
+        async with asyncio.timeout(30):
+            alive = False
+            while not alive:
+                await asyncio.sleep(0.1)
+                described = (await handle.describe()).raw_description
+                alive = any(
+                    step.activity_type.name == "write_log" and step.HasField("last_heartbeat_time")
+                    for step in described.pending_activities
+                )
+    await handle.result()
+
+    (line,) = await stack.container.database.runs.logs(handle.result_run_id or "")
+    assert line.message == "said"

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.heartbeat import heartbeating
+from perdure.temporal import policies
+from perdure.temporal.heartbeat import heartbeating
 
 
 def environment(beaten: asyncio.Event) -> ActivityEnvironment:
@@ -40,3 +41,9 @@ async def test_a_step_that_lasts_sends_heartbeats() -> None:
                 beaten.clear()
 
     await environment(beaten).run(step)
+
+
+def test_every_step_that_can_be_repeated_at_once_is_missed_after_five_seconds() -> None:
+    repeatable = (policies.BOOKKEEPING, policies.STARTING, policies.RECORDS)
+
+    assert {policy["heartbeat_timeout"] for policy in repeatable} == {timedelta(seconds=5)}
