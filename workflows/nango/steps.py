@@ -251,7 +251,7 @@ class HelperSteps(NangoAction):
         await self._engine_step(
             RunActivities.write_log,
             LogInput(context=self._context, batch=batch, lines=list(lines)),
-            f"log {len(lines)} lines",
+            "log 1 line" if len(lines) == 1 else f"log {len(lines)} lines",
         )
 
 
