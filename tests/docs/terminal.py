@@ -41,7 +41,7 @@ class Terminal:
         """The folder it stands in now."""
         return Path(f"/proc/{self._shell.pid}/cwd").resolve()
 
-    def run(self, command: str, *, seconds: float = 60) -> tuple[int, str]:
+    def run(self, command: str, *, seconds: float = 120) -> tuple[int, str]:
         """Type a command and wait for its end; returns its exit code and what it printed."""
         self._type(command)
         with self._changed:
@@ -51,7 +51,7 @@ class Terminal:
         assert end is not None
         return int(end[1]), self._output[: end.start()]
 
-    def begin(self, command: str, shown: tuple[str, ...], *, seconds: float = 90) -> None:
+    def begin(self, command: str, shown: tuple[str, ...], *, seconds: float = 120) -> None:
         """Type a command that stays, and wait until it has printed what is shown."""
         self._type(command)
         pattern = (*shown, "...")

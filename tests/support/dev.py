@@ -19,7 +19,7 @@ import httpx
 from tests.support.secret_search import SecretSearch, assert_none
 from tests.support.secret_texts import SECRETS
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 120.0
 
 
 @dataclass
