@@ -38,7 +38,13 @@ from perdure.db.connections import Connection
 from perdure.db.environments import Environment
 from perdure.db.runs import RunStatus
 from perdure.errors import ConflictError, NotFoundError, PerdureError, UnavailableError
-from perdure.ids import EnvironmentId, action_status_url, action_workflow_id, keyed_action_id
+from perdure.ids import (
+    ConnectionKey,
+    EnvironmentId,
+    action_status_url,
+    action_workflow_id,
+    keyed_action_id,
+)
 from perdure.nango import LoggerLevel
 from perdure.records.canonical import canonical_hash
 from perdure.scripts.bundle import ScriptKind
@@ -280,10 +286,7 @@ async def _start(
         msg = f"Temporal did not answer. If the action was started, it goes on as {action_id}."
         raise _unknown(action_id, msg, has_key=False) from error
     if options.is_async and options.ordered:
-        # The order is that of the answers, whichever workflow begins first.
-        await deps.database.action_queue.enter(
-            context.workflow_id, caller.id, connection.key, ordered=True
-        )
+        await _enter(deps, context)
     started = StartedAction(action_id, handle, has_key=options.key is not None)
     if is_noted_here:
         run_id = {"run_id": handle.result_run_id or ""}
@@ -316,11 +319,39 @@ async def _known(deps: Dependencies, caller: Environment, action_id: str) -> Sta
     # Before Temporal is asked: a run that begins in between is not one that was forgotten.
     run = await deps.database.runs.of_workflow(workflow_id)
     async with temporal_answers():
-        if await _status(handle) is not None:
-            return StartedAction(action_id, handle, has_key=True)
+        status = await _status(handle)
+        if status is WorkflowExecutionStatus.RUNNING and run is None:
+            await _note_place(deps, handle)
+    if status is not None:
+        return StartedAction(action_id, handle, has_key=True)
     if run is not None:
         raise _forgotten(action_id, run.status, run.error)
     return None
+
+
+async def _note_place(deps: Dependencies, handle: WorkflowHandle[Any, Any]) -> None:
+    """Give an ordered action its place that has not begun, if it has none.
+
+    Whoever started it may have died before he could, and then ordered actions that are called
+    after this answer would come before it.
+    """
+    async for event in handle.fetch_history_events(page_size=1):
+        payloads = event.workflow_execution_started_event_attributes.input.payloads[:1]
+        call: ActionInput
+        (call,) = await deps.temporal.data_converter.decode(payloads, [ActionInput])
+        if call.queued and call.ordered:
+            await _enter(deps, call.context)
+        return
+
+
+async def _enter(deps: Dependencies, context: RunContext) -> None:
+    # The order is that of the answers, whichever workflow begins first.
+    await deps.database.action_queue.enter(
+        context.workflow_id,
+        EnvironmentId(context.environment_id),
+        ConnectionKey(context.connection_key),
+        ordered=True,
+    )
 
 
 async def _status(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionStatus | None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -15,15 +15,18 @@ from fastapi import FastAPI
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from perdure.app.container import Container
+from api.app import create_app
+from config.settings import Settings
+from perdure.app.container import Container, open_container
 from perdure.clock import utcnow
 from perdure.db.runs import RunStart, RunStatus
 from perdure.ids import action_workflow_id, keyed_action_id
 from perdure.records.canonical import canonical_hash
+from perdure.temporal.client import register_search_attributes
 from tests.api.calls import client_of, connect, deploy, error_of
 from tests.support.project import project
 from tests.support.source import Source
-from tests.support.stack import Stack
+from tests.support.stack import Stack, namespaced
 
 POSTS = """
 async def run_action(nango, input):
@@ -372,6 +375,42 @@ async def test_ordered_actions_of_a_connection_run_one_after_the_other(
         await ended(live, action_id)
     assert [order["n"] for order in orders.asked] == list(range(12))
     assert orders.most["all"] == 1
+
+
+@pytest.fixture
+async def unattended(settings: Settings) -> AsyncIterator[Stack]:
+    """A stack of whose actions no worker begins any."""
+    async with open_container(await namespaced(settings), name="unattended") as container:
+        await register_search_attributes(container.temporal)
+        yield await Stack.create(container)
+
+
+async def test_ordered_action_whose_api_died_has_its_place_once_it_is_called_again(
+    unattended: Stack, source: Source
+) -> None:
+    await unattended.deploy(project())
+    await unattended.connect(source.url)
+    pool, name = unattended.container.database.pool, unattended.environment.name
+    async with client_of(create_app(unattended.container), unattended.secret_key) as client:
+        first = await call(client, 1, **ASYNC, x_ordered="true", idempotency_key="k")
+        # As it stands where the API dies once the action is started.
+        assert (
+            await pool.execute(
+                "DELETE FROM action_queue WHERE environment_id = $1", unattended.environment.id
+            )
+            == "DELETE 1"
+        )
+        again = await call(client, 1, **ASYNC, x_ordered="true", idempotency_key="k")
+        second = await call(client, 2, **ASYNC, x_ordered="true")
+
+    assert again.json() == first.json()
+    places = await pool.fetch(
+        "SELECT workflow_id FROM action_queue WHERE environment_id = $1 ORDER BY place",
+        unattended.environment.id,
+    )
+    assert [row["workflow_id"] for row in places] == [
+        action_workflow_id(name, answer.json()["id"]) for answer in (first, second)
+    ]
 
 
 async def test_action_that_failed_or_was_cancelled_passes_its_turn_on(
