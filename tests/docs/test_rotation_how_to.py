@@ -95,7 +95,7 @@ async def test_a_key_is_replaced_by_doing_what_the_page_says(
         ring = (tmp_path / "ring.env").read_text().removeprefix("PERDURE_ENCRYPTION_KEYS=").strip()
         assert SECRETS.learn(ring, "key that replaces it").count(":") == 1
         shown = await asyncio.to_thread(
-            walk.run, "perdure connections get crm acme --show-credentials"
+            walk.run, "perdure connections show crm acme --show-credentials"
         )
         assert "key-of-acme" in shown
     finally:

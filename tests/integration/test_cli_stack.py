@@ -233,7 +233,9 @@ async def test_connections_and_integrations_are_listed(
     assert connection["metadata"] == json.loads(WHERE)
     assert "acme" in (await perdure("connections", "list", "--integration", "github")).out
     assert "github-public" in (await perdure("integrations", "list")).out
-    assert "Credentials    type NONE" in (await perdure("connections", "get", "github", "acme")).out
+    assert (
+        "Credentials    type NONE" in (await perdure("connections", "show", "github", "acme")).out
+    )
 
 
 async def test_mistakes_are_told_with_what_to_do(perdure: Perdure, github: HTTPServer) -> None:

@@ -135,7 +135,7 @@ def test_credentials_are_shown_only_when_asked_for(server: HTTPServer, run: Run)
         }
     )
 
-    assert "sk_1" not in run("connections", "get", "pay", "acme").out
+    assert "sk_1" not in run("connections", "show", "pay", "acme").out
     assert "sk_1" in run("connections", "get", "pay", "acme", "--show-credentials").out
 
 

@@ -96,8 +96,8 @@ async def list_(
     (render.print_json if as_json else render.connections)(answer)
 
 
-@app.command
-async def get(
+@app.command(name=("show", "get"))
+async def show(
     integration: str,
     connection: str,
     /,
