@@ -121,9 +121,11 @@ async def history_retention(client: Client) -> timedelta:
     return kept
 
 
+# What a connection that breaks under a call comes to is unknown, as the SDK tells it.
 _UNREACHABLE = frozenset(
     {
         RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.UNKNOWN,
         RPCStatusCode.DEADLINE_EXCEEDED,
         RPCStatusCode.CANCELLED,
         RPCStatusCode.RESOURCE_EXHAUSTED,
