@@ -36,6 +36,7 @@ WORKERS = ("worker-1", "worker-2", "worker-3")
 _FOLDER = Path(__file__).parent
 # What docker-compose.yml gives an API before it is killed.
 _GRACE_SECONDS = 20.0
+_LAST_WORDS_SECONDS = 2.0
 _RESTART_SECONDS = 0.2
 _READY_SECONDS = 90.0
 
@@ -136,7 +137,11 @@ class Part:
                 await self._started.wait()
         except TimeoutError:
             self.grace_exceeded += 1
-            self._process.signal(signal.SIGKILL)
+            # A Python says in its log where its threads stand, and ends.
+            self._process.signal(signal.SIGABRT)
+            await asyncio.sleep(_LAST_WORDS_SECONDS)
+            if not self._started.is_set():
+                self._process.signal(signal.SIGKILL)
         await self.until_ready()
         return time.monotonic() - began
 
@@ -255,6 +260,7 @@ async def running_cluster(folder: Path, before: Before | None) -> AsyncIterator[
             "PERDURE_PROVIDERS": str(_FOLDER / "providers.yaml"),
             "PERDURE_ALLOW_PRIVATE_NETWORKS": "true",
             "TEMPORAL_ADDRESS": temporal.address,
+            "PYTHONFAULTHANDLER": "1",
             "PYTHONUNBUFFERED": "1",
             "PYTHONHASHSEED": "0",
             "TZ": "UTC",

@@ -32,6 +32,7 @@ _WEBHOOK_SECONDS = 0.2
 _RUN_LOOK_SECONDS = 0.5
 _AGAIN_SECONDS = 0.3
 _PATIENCE_SECONDS = 120.0
+_MOST_UNDER_WAY = 40
 _RESULT_SECONDS = 90.0
 
 
@@ -63,7 +64,7 @@ class Load:
         streams = [self._read(), self._order_on(), self._tell_on()]
         streams += [self._sync_on(account, sync) for account in ACCOUNTS for sync in SYNCS]
         try:
-            await asyncio.gather(*streams)
+            await asyncio.gather(*map(self._told_of, streams))
             while self._tasks:
                 await asyncio.gather(*self._tasks)
         finally:
@@ -111,6 +112,7 @@ class Load:
         number = 0
         while not self._over.is_set():
             number += 1
+            await self._until_few()
             self._start(self._order(number))
             await asyncio.sleep(_ACTION_SECONDS)
 
@@ -137,6 +139,7 @@ class Load:
         number = 0
         while not self._over.is_set():
             number += 1
+            await self._until_few()
             self._start(self._tell(number))
             await asyncio.sleep(_WEBHOOK_SECONDS)
 
@@ -187,8 +190,19 @@ class Load:
             await asyncio.sleep(_RUN_LOOK_SECONDS)
         return False
 
+    async def _until_few(self) -> None:
+        """Wait as long as more is under way than a careful sender has: a machine may be slow."""
+        while len(self._tasks) >= _MOST_UNDER_WAY:
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _told_of(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except TimeoutError as error:
+            self._tally.now.faults.append(str(error))
+
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(self._told_of(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
