@@ -31,7 +31,8 @@ _ACTION_SECONDS = 0.4
 _WEBHOOK_SECONDS = 0.2
 _RUN_LOOK_SECONDS = 0.5
 _AGAIN_SECONDS = 0.3
-_PATIENCE_SECONDS = 120.0
+# Longer than an action waits on a machine that does much else.
+_PATIENCE_SECONDS = 300.0
 _MOST_UNDER_WAY = 40
 _RESULT_SECONDS = 90.0
 
@@ -79,7 +80,7 @@ class Load:
         """Send a request until it is answered; the answer is no 5xx, or it is a fault.
 
         Raises:
-            TimeoutError: It was refused for minutes.
+            TimeoutError: It was refused, or not answered, for minutes.
         """
         give_up_at = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < give_up_at:
@@ -98,7 +99,7 @@ class Load:
                     return answer
                 self._tally.now.refused[_code(answer)] += 1
             await asyncio.sleep(_AGAIN_SECONDS)
-        raise TimeoutError(f"{method} {path} was refused for {_PATIENCE_SECONDS:.0f} s")
+        raise TimeoutError(f"{method} {path}: nothing but 503 for {_PATIENCE_SECONDS:.0f} s")
 
     async def _read(self) -> None:
         headers = {"connection-id": "acme", "provider-config-key": "depot"}
