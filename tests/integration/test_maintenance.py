@@ -92,7 +92,9 @@ async def maintain(
         container.database, hooks, container.catalog, container.temporal
     )
     database = container.database
-    payloads = PayloadSweep(database.blobs, database.runs, container.temporal, 30 * DAY)
+    payloads = PayloadSweep(
+        database.blobs, database.payload_rounds, database.runs, container.temporal, 30 * DAY
+    )
     queue = f"maintenance-{uuid.uuid4()}"
     async with HttpTransport(AddressGuard()) as transport:
         webhooks = WebhookActivities(
