@@ -13,7 +13,7 @@ from perdure.clock import utcnow
 from perdure.errors import UpstreamError
 from perdure.proxy.pagination import Page, PageState
 from perdure.temporal import policies
-from perdure.temporal.bulk import BulkPayload, decoded, encoded
+from perdure.temporal.bulk import BulkPayload, decoded, encoded, encoded_by_orjson
 from perdure.temporal.payloads import Payload
 
 __all__ = ["FetchPagesInput", "FetchedPages", "PageHead", "PageRefusal", "PageSliceActivities"]
@@ -70,13 +70,18 @@ class FetchPagesInput(FetchPageInput):
 
 
 class PageHead(Payload):
-    """What is known of a page besides its elements; see `activities.http.FetchedPage`."""
+    """What is known of a page besides its elements; see `activities.http.FetchedPage`.
+
+    Attributes:
+        by_orjson: As of `perdure.temporal.bulk.decoded`.
+    """
 
     next: PageState | None = None
     status: int = 200
     headers: dict[str, str] = {}
     deliver: bool = True
     echoed: tuple[str, ...] = ()
+    by_orjson: bool = False
 
 
 class FetchedPages(BulkPayload):
@@ -95,7 +100,7 @@ class FetchedPages(BulkPayload):
 
     def items(self, index: int) -> list[Any]:
         """Return the elements of a page."""
-        items: list[Any] = decoded(self.bulk[index])
+        items: list[Any] = decoded(self.bulk[index], by_orjson=self.heads[index].by_orjson)
         return items
 
 
@@ -140,8 +145,9 @@ class PageSliceActivities:
                     raise
                 refusal = _refusal(error)
                 break
-            heads.append(_head(page))
-            bulk.append(encoded(page.items))
+            data = encoded_by_orjson(page.items)
+            heads.append(_head(page, by_orjson=data is not None))
+            bulk.append(encoded(page.items) if data is None else data)
             state, size = page.next, size + len(bulk[-1])
             is_enough = len(heads) >= call.pages or size >= call.size or loop.time() >= end
             if state is None or is_enough or activity.is_worker_shutdown():
@@ -149,13 +155,14 @@ class PageSliceActivities:
         return FetchedPages(heads=tuple(heads), bulk=tuple(bulk), refusal=refusal)
 
 
-def _head(page: Page) -> PageHead:
+def _head(page: Page, *, by_orjson: bool) -> PageHead:
     return PageHead(
         next=page.next,
         status=page.status,
         headers={k: v for k, v in page.headers.items() if k != _COOKIES},
         deliver=page.deliver,
         echoed=page.echoed,
+        by_orjson=by_orjson,
     )
 
 

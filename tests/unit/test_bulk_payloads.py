@@ -5,15 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic_core import from_json, to_json
 from temporalio.api.common.v1 import Payload as PayloadProto
 
 from activities.records import BatchInput, prepared_lines
 from perdure.records.prepare import prepare_batch
-from perdure.temporal.bulk import as_plain_json, decoded, encoded
+from perdure.temporal.bulk import as_plain_json, decoded, encoded, encoded_by_orjson
 from perdure.temporal.codec import SECRET_MARK
 from perdure.temporal.converter import data_converter
 from perdure.temporal.payloads import RunContext
@@ -30,6 +34,13 @@ CONTEXT = RunContext(
     connection_key=1,
     kind="sync",
     script="issues",
+)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
 )
 
 
@@ -124,3 +135,19 @@ def test_people_are_shown_a_list() -> None:
     assert shown.metadata["encoding"] == b"json/plain"
     head, *parts = from_json(shown.data)
     assert (head["model"], parts) == ("Issue", [[{"id": "1"}], []])
+
+
+@given(JSON)
+def test_orjson_reads_back_what_it_wrote_as_everybody_else_does(value: Any) -> None:
+    data = encoded_by_orjson(value)
+
+    if data is None:
+        with pytest.raises(TypeError):
+            orjson.dumps(value)
+    else:
+        assert repr(decoded(data, by_orjson=True)) == repr(decoded(data))
+
+
+def test_what_orjson_would_lose_digits_of_it_does_not_write() -> None:
+    assert encoded_by_orjson({"large": 2**80}) is None
+    assert decoded(encoded({"large": 2**80})) == {"large": 2**80}
