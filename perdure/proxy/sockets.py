@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import select
 import socket
 import ssl
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from typing_extensions import override
 
 from perdure.proxy.exchange import NetworkError
@@ -49,7 +52,7 @@ def guarded_connector(
         guard.check_address(str(place[0]))
         return socket.socket(family, kind, protocol)
 
-    return _Connector(
+    connector = _Connector(
         limit=max_connections,
         keepalive_timeout=_KEEPALIVE_S,
         resolver=_Resolver(guard),
@@ -57,6 +60,9 @@ def guarded_connector(
         ssl=ssl_context,
         use_dns_cache=False,
     )
+    protocol: type[ResponseHandler] = _Protocol
+    connector._factory = partial(protocol, loop=asyncio.get_running_loop())
+    return connector
 
 
 class _Resolver(AbstractResolver):
@@ -107,6 +113,21 @@ class _Connector(aiohttp.TCPConnector):
                 return kept
             kept.close()
         return None
+
+
+class _Protocol(ResponseHandler):
+    @override
+    def set_exception(self, exc: BaseException, *causes: BaseException) -> None:
+        """Tell whoever reads the body, too.
+
+        The library tells those who wait for headers; a body whose chunks are none, or whose
+        request could not be sent to its end, would be waited for without a limit.
+        """
+        super().set_exception(exc, *causes)
+        body = self._payload
+        if body is not None and not body.is_eof() and body.exception() is None:
+            known = isinstance(exc, aiohttp.ClientError | TimeoutError)
+            body.set_exception(exc if known else aiohttp.ClientPayloadError())
 
 
 def _has_news(connection: Connection) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import re
 import ssl
 from collections.abc import (
@@ -99,6 +100,8 @@ class HttpTransport:
             max_field_size=_MAX_HEADER_BYTES,
             max_headers=_MAX_HEADERS,
         )
+        # Whether what may have been carried out is asked for once more, others decide.
+        self._session._retry_connection = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -394,7 +397,8 @@ def _named_failures() -> Iterator[None]:
     except TimeoutError:
         raise _interrupted("it took too long") from None
     except aiohttp.ClientOSError as error:
-        raise _interrupted(error.strerror or "it was closed") from None
+        words = os.strerror(error.errno) if error.errno else "it was closed"
+        raise _interrupted(words) from None
     except aiohttp.ServerDisconnectedError:
         raise _interrupted("the server closed it") from None
     except aiohttp.ClientPayloadError:

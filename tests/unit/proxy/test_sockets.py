@@ -1,5 +1,9 @@
 import asyncio
+import socket
+import struct
+import threading
 import time
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 import pytest
@@ -217,3 +221,79 @@ async def test_failure_does_not_quote_what_was_sent(raw_server: RawServer) -> No
             await transport.send(post(f"{url}/?key=secret"))
     assert "secret" not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+class Pieces:
+    """A body that looks neither left nor right while the other side hangs up."""
+
+    content_type = "text/plain"
+    length = None
+    repeatable = False
+
+    def __init__(self, hung_up: threading.Event) -> None:
+        self._hung_up = hung_up
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        yield b"first"
+        self._hung_up.wait(5)
+        for _ in range(3):
+            yield b"more"
+
+
+async def test_failure_of_an_upload_does_not_quote_the_url(transport: HttpTransport) -> None:
+    hung_up = threading.Event()
+
+    def hang_up(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        connection.recv(65_536)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        hung_up.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/?key=secret"
+        server = threading.Thread(target=hang_up, args=(listening,))
+        server.start()
+        request = OutgoingRequest("POST", url, headers={}, body=Pieces(hung_up), timeout_s=5)
+        with pytest.raises(NetworkError) as raised:
+            await transport.send(request)
+        server.join()
+    assert "secret" not in str(raised.value)
+
+
+async def test_body_that_goes_on_as_something_else_is_broken_off(
+    transport: HttpTransport, raw_server: RawServer
+) -> None:
+    begun = asyncio.Event()
+
+    async def go_astray(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n")
+        await begun.wait()
+        writer.write(b"no chunk\r\n")
+        await reader.read()
+
+    async with raw_server(go_astray) as url, transport.open(post(url)) as incoming:
+        pieces = incoming.pieces()
+        assert await anext(pieces) == b"ok"
+        begun.set()
+        with pytest.raises(NetworkError) as raised:
+            await asyncio.wait_for(anext(pieces), 2)
+    assert raised.value.failure is NetworkFailure.INTERRUPTED
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_request_is_sent_once_whatever_becomes_of_it(
+    transport: HttpTransport, raw_server: RawServer, method: str
+) -> None:
+    requests = 0
+
+    async def hang_up(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        await read_request(reader)
+        requests += 1
+
+    async with raw_server(hang_up) as url:
+        request = OutgoingRequest(method, url, headers={}, timeout_s=5)
+        assert await failure_of(transport, request) is NetworkFailure.INTERRUPTED
+    assert requests == 1
