@@ -151,7 +151,8 @@ class PassedAnswer(Response):
     async def _call(self, pieces: CallerPieces, send: Send) -> None:
         try:
             async with asyncio.timeout(self._limits.whole), self._begin(pieces) as proxied:
-                pieces.leave()
+                # The provider may have answered before it has all of the body: what is still to
+                # come is the provider's, and tells of a caller who hangs up.
                 await self._pass_on(proxied, send)
         except (UpstreamError, TimeoutError) as error:
             if self._has_begun:
