@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import IO
 
 from perdure.errors import UpstreamError
@@ -56,9 +56,11 @@ class PassingBody:
         self._memory: list[bytes] = []
         self._in_memory = 0
         self._file: IO[bytes] | None = None
+        self._appending: asyncio.Future[None] | None = None
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Begin at the beginning; only one such reading goes on at a time."""
+        await self._appended()
         for piece in tuple(self._memory):
             yield piece
         if self._file is not None:
@@ -73,6 +75,8 @@ class PassingBody:
     async def aclose(self) -> None:
         """Forget it."""
         self._memory = []
+        with suppress(OSError):
+            await self._appended()
         if self._file is not None:
             await asyncio.to_thread(self._file.close)
 
@@ -83,10 +87,16 @@ class PassingBody:
             self._memory.append(piece)
             self._in_memory += len(piece)
         elif self._keep:
-            await asyncio.to_thread(self._append, piece)
+            self._appending = asyncio.ensure_future(asyncio.to_thread(self._append, piece))
+            await self._appended()
         else:
             self.repeatable = False
             self._memory = []
+
+    async def _appended(self) -> None:
+        if self._appending is not None:
+            # The source has given the piece away: a reading that is cancelled must not lose it.
+            await asyncio.shield(self._appending)
 
     def _append(self, piece: bytes) -> None:
         if self._file is None:
