@@ -8,7 +8,7 @@ import socket
 import ssl
 from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -31,6 +31,8 @@ CONNECT_TIMEOUT_S = 10.0
 
 _KEEPALIVE_S = 4.0
 """Below the 5 seconds after which common servers close: a request must not meet that moment."""
+
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 def guarded_connector(
@@ -116,6 +118,31 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _Protocol(ResponseHandler):
+    _is_before_head = False
+
+    @override
+    def set_response_params(self, **params: Any) -> None:
+        """Note that an answer begins."""
+        self._is_before_head = True
+        super().set_response_params(**params)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        """Take an answer for what it is, whatever comes behind it.
+
+        The library's parser forgets one where the same bytes go on with what is none, as the body
+        of a 204 is. The connection is not used again.
+        """
+        if self._is_before_head:
+            head, end, rest = data.partition(_END_OF_HEAD)
+            if end:
+                self._is_before_head = False
+                super().data_received(head + end)
+                data = rest
+                if not rest or self.exception() is not None:
+                    return
+        super().data_received(data)
+
     @override
     def set_exception(self, exc: BaseException, *causes: BaseException) -> None:
         """Tell whoever reads the body, too.

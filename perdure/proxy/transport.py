@@ -56,11 +56,12 @@ _AT_ONCE = 65_536
 """Bytes of a body that are sent without looking whether they get through."""
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_OUR_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+# Of `expect` the library would wait for what many servers do not say.
+_OUR_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect"})
 _NOT_ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
 """Headers that the library would send of its own accord."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NO_HEADER_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NO_HEADER_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 class HttpTransport:

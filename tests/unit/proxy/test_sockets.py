@@ -297,3 +297,42 @@ async def test_request_is_sent_once_whatever_becomes_of_it(
         request = OutgoingRequest(method, url, headers={}, timeout_s=5)
         assert await failure_of(transport, request) is NetworkFailure.INTERRUPTED
     assert requests == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "content"),
+    [
+        ("DELETE", b"HTTP/1.1 204 Gone\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", b""),
+        ("DELETE", b"HTTP/1.1 204 Gone\r\ncontent-length: 2\r\n\r\nno", b""),
+        ("HEAD", _ANSWER + b"no", b""),
+        ("GET", _ANSWER + b"ok and more", b"ok"),
+    ],
+)
+async def test_what_comes_behind_an_answer_takes_nothing_from_it(
+    transport: HttpTransport, raw_server: RawServer, method: str, answer: bytes, content: bytes
+) -> None:
+    async def say_too_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(answer)
+        await reader.read()
+
+    async with raw_server(say_too_much) as url:
+        request = OutgoingRequest(method, url, headers={}, timeout_s=5)
+        for _ in range(2):
+            assert (await transport.send(request)).content == content
+
+
+async def test_body_does_not_wait_to_be_asked_for(
+    transport: HttpTransport, raw_server: RawServer
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(_ANSWER + b"ok")
+        await writer.drain()
+
+    async with raw_server(answer) as url:
+        body = RequestBody(b"[1]", "application/json")
+        request = OutgoingRequest(
+            "POST", url, headers={"expect": "100-continue"}, body=body, timeout_s=5
+        )
+        assert (await transport.send(request)).content == b"ok"

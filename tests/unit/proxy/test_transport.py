@@ -153,7 +153,10 @@ async def test_cookies_of_one_answer_are_not_sent_with_the_next_request(
     assert seen == [None, None]
 
 
-@pytest.mark.parametrize("headers", [{"x-key": "secret\r\nx: y"}, {"x-k\u00e9y": "secret"}])
+@pytest.mark.parametrize(
+    "headers",
+    [{"x-key": "secret\r\nx: y"}, {"x-k\u00e9y": "secret"}, {"x-key": "secret\ud800"}],
+)
 async def test_header_that_http_does_not_allow_is_refused_without_quoting_it(
     transport: HttpTransport, httpserver: HTTPServer, headers: dict[str, str]
 ) -> None:
