@@ -118,6 +118,9 @@ class PageMapping:
         try:
             functions = self.functions
             records = mapped_records(page.items, functions.map_item, functions.where)
+            if functions.on_page is not None:
+                # It is given the page, whose elements may be these very records.
+                records = [record.copy() for record in records]
             is_last = self._tell(page) is False
             warnings = self._check(records)
             if self.verb is BatchVerb.DELETE:
