@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
+from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 __all__ = ["SlotInterceptor", "others_may_wait"]
@@ -60,4 +61,7 @@ class _Activities(ActivityInboundInterceptor):
         self._slots = slots
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        if activity.info().is_local:
+            # These have room of their own.
+            return await self.next.execute_activity(input)
         return await self._slots.within(self.next, input)
