@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -336,3 +337,46 @@ async def test_body_does_not_wait_to_be_asked_for(
             "POST", url, headers={"expect": "100-continue"}, body=body, timeout_s=5
         )
         assert (await transport.send(request)).content == b"ok"
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+async def test_connection_is_gone_with_a_request_that_nobody_takes(
+    transport: HttpTransport, raw_server: RawServer
+) -> None:
+    connected = 0
+    over = asyncio.Event()
+
+    async def take_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connected
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        connected = open_files()
+        await over.wait()
+        writer.transport.abort()
+
+    async with raw_server(take_nothing) as url:
+        failure = await failure_of(transport, post(url, bytes(20_000_000), timeout_s=0.3))
+        assert failure is NetworkFailure.INTERRUPTED
+        async with asyncio.timeout(5):
+            while open_files() >= connected:
+                await asyncio.sleep(0.01)
+        over.set()
+
+
+async def test_answer_under_way_breaks_off_when_all_is_closed(raw_server: RawServer) -> None:
+    async def say_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(_ANSWER + b"h")
+        await reader.read()
+
+    transport = HttpTransport(AddressGuard(allow_private_networks=True))
+    async with raw_server(say_half) as url, transport.open(post(url)) as incoming:
+        pieces = incoming.pieces()
+        assert await anext(pieces) == b"h"
+        rest = asyncio.ensure_future(anext(pieces))
+        await asyncio.sleep(0)
+        await transport.aclose()
+        with pytest.raises(NetworkError):
+            await asyncio.wait_for(rest, 2)
