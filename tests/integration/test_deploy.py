@@ -303,8 +303,10 @@ async def test_three_hundred_connections_are_handled_in_batches(env: Deploys) ->
 
     removed = next(e for e in gone["plan"]["entries"] if e["name"] == "issues")
     assert (removed["connections"], removed["records"]) == (300, 3_000)
-    assert gone["schedules"] == {"created": 300, "updated": 0, "deleted": 300}
-    assert gone["records_erased"] == 3_000
+    # A slow machine takes longer than an answer waits for it.
+    came_to = await env.deploy_handle().result()
+    assert (came_to.created, came_to.updated, came_to.deleted) == (300, 0, 300)
+    assert came_to.erased == 3_000
     history = await env.deploy_handle().fetch_history()
     steps = Counter(
         event.activity_task_scheduled_event_attributes.activity_type.name

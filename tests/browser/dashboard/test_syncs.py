@@ -16,7 +16,7 @@ async def test_sync_that_is_triggered_shows_its_progress_and_its_end_without_a_r
 ) -> None:
     await showcase.connect("stripe", "wayne")
     await showcase.until(bool, connection_id="wayne", status="success")
-    provider.slow["wayne"] = 0.2
+    provider.slow["wayne"] = 0.5
     provider.sizes[("wayne", "invoices")] = 480
     page = await window.open("/syncs/stripe/wayne/invoices")
     await page.get_by_role("button", name="Run now").click()
@@ -27,7 +27,7 @@ async def test_sync_that_is_triggered_shows_its_progress_and_its_end_without_a_r
     await expect(progress).to_be_visible()
     await expect(progress.locator(".figure", has_text="Invoice seen")).to_be_visible()
 
-    await expect(progress).to_be_hidden()
+    await expect(progress).to_be_hidden(timeout=30_000)
     await expect(page.locator("h1 .badge")).to_have_text("success")
     await expect(page.locator("td[data-label=Records]").first).to_contain_text("+360")
     await expect(page.locator(".chart .dot").nth(1)).to_be_visible()
