@@ -334,6 +334,28 @@ async def test_what_a_script_changes_after_it_was_saved_is_saved_as_it_was(
     assert record["title"] == "before"
 
 
+async def test_what_is_changed_while_a_warning_is_written_is_saved_as_it_was(
+    stack: Stack, source: Source
+) -> None:
+    await stack.validation("warn")
+    body = """
+    record = {"id": "1", "title": 5}
+
+    async def change():
+        record["title"] = "after"
+
+    side = asyncio.create_task(change())
+    await nango.batch_save([record], "Issue")
+    await side
+"""
+
+    await run(stack, source, script(body))
+
+    (connection,) = await stack.container.database.connections.list(stack.environment.id)
+    (record,) = await stack.records(connection)
+    assert record["title"] == 5
+
+
 async def test_on_page_hears_of_every_page_in_its_turn(stack: Stack, source: Source) -> None:
     source.records = issues(700)
     text = script(
