@@ -49,6 +49,9 @@ async def _look(store: OverviewStore, every: float) -> None:
         except PerdureError as error:
             # What was told stands until the database answers again.
             log.warning("syncs_not_looked_at", code=error.code)
+        except Exception:
+            # The next look may find what this one could not, and an alert relies on it.
+            log.exception("syncs_not_looked_at")
         else:
             # A level that is told no more would stay where it was.
             for outcome in told - found.keys():

@@ -94,11 +94,11 @@ def encoded_and_plain(value: Any) -> tuple[bytes, Any]:
     Raises:
         PydanticSerializationError: It is no JSON.
     """
-    try:
-        return orjson.dumps(value, option=_SAME_AS_PYDANTIC), value
-    except TypeError:
-        data = to_json(value)
-        return data, decoded(data)
+    data = encoded_by_orjson(value)
+    if data is not None:
+        return data, value
+    data = to_json(value)
+    return data, decoded(data)
 
 
 def encoded_by_orjson(value: Any) -> bytes | None:
