@@ -90,8 +90,7 @@ class Upstream:
 async def ok(asked: Asked) -> None:
     """Read everything and say so."""
     await asked.whole_body()
-    is_described = asked.line.startswith("HEAD ")
-    await asked.answer(OK.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if is_described else OK)
+    await asked.answer(OK)
 
 
 async def until_hung_up(asked: Asked) -> None:
