@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
-from activities.records import BatchVerb
+from activities.records import RECORDS_PER_BATCH, BatchVerb
 from perdure.errors import InvalidInputError
 from perdure.nango import HelperError, LogLevel, Response
 from perdure.proxy.pagination import Page
-from perdure.records.prepare import check_deletions, check_ids
+from perdure.records.prepare import (
+    PreparedBatch,
+    PreparedDeletion,
+    check_deletions,
+    prepare_batch,
+    prepare_deletion,
+)
 from perdure.scripts.bundle import Bundle
 from perdure.scripts.execution import model_validator
 from perdure.scripts.failures import script_failure
@@ -30,8 +37,6 @@ __all__ = [
     "page_mapping",
 ]
 
-# All that matters of a record that is to be deleted.
-_DELETION = ("id", "deletedAt")
 _COOKIES = "set-cookie"
 # As of a script that blocks its workflow.
 _BLOCKED = "script_blocked"
@@ -69,12 +74,12 @@ class MappedPage:
     """What a script made of a page.
 
     Attributes:
-        records: Records in the form in which they are written.
+        batches: Its records, as many at a time as one statement writes.
         is_last: Whether the script wants no page after it.
         warnings: What there is to say of the records.
     """
 
-    records: Sequence[dict[str, Any]]
+    batches: Sequence[PreparedBatch] | Sequence[PreparedDeletion]
     is_last: bool = False
     warnings: Sequence[tuple[LogLevel, str]] = ()
 
@@ -116,16 +121,10 @@ class PageMapping:
         """
         self.secrets.learn(page.echoed)
         try:
-            functions = self.functions
-            records = mapped_records(page.items, functions.map_item, functions.where)
-            if functions.on_page is not None:
-                # It is given the page, whose elements may be these very records.
-                records = [record.copy() for record in records]
+            batches, warnings = self._batches(page)
+            # It is given the page, whose elements may have been the records.
             is_last = self._tell(page) is False
-            warnings = self._check(records)
-            if self.verb is BatchVerb.DELETE:
-                records = [{key: r[key] for key in _DELETION if key in r} for r in records]
-            return MappedPage(records, is_last, warnings)
+            return MappedPage(batches, is_last, warnings)
         except MappingError as error:
             raise self._failure(error, f"page {number}, element {error.index}") from None
         except _CallbackError as error:
@@ -137,12 +136,10 @@ class PageMapping:
             msg = self.secrets.mask(f"page {number}: {error}")
             raise InvalidInputError(msg, code=error.code) from None
         except InvalidInputError as error:
-            raise self.masked(error, number) from None
-
-    def masked(self, error: InvalidInputError, number: int) -> InvalidInputError:
-        """Return an error of a page's records as people may read it."""
-        msg = self.secrets.mask(f"page {number}: {error.message}")
-        return InvalidInputError(msg, code=error.code, errors=error.errors, payload=error.payload)
+            msg = self.secrets.mask(f"page {number}: {error.message}")
+            raise InvalidInputError(
+                msg, code=error.code, errors=error.errors, payload=error.payload
+            ) from None
 
     def _tell(self, page: Page) -> Any:
         on_page = self.functions.on_page
@@ -156,16 +153,40 @@ class PageMapping:
         except BaseException as error:
             raise _CallbackError from error
 
-    def _check(self, records: Sequence[Mapping[str, Any]]) -> Sequence[tuple[LogLevel, str]]:
-        """Check records before the first of them is written, and return warnings."""
+    def _batches(
+        self, page: Page
+    ) -> tuple[
+        Sequence[PreparedBatch] | Sequence[PreparedDeletion], Sequence[tuple[LogLevel, str]]
+    ]:
+        """Map, check and encode the records of a page, and return warnings."""
+        records = mapped_records(page.items, self.functions.map_item, self.functions.where)
         if self.verb is BatchVerb.DELETE:
-            check_deletions(records)
-            return ()
-        check_ids(records)
-        if self.validator is None or self.validator.fit(self.model, records):
+            gone = list(records)
+            check_deletions(gone)
+            starts = range(0, len(gone), RECORDS_PER_BATCH)
+            return [prepare_deletion(gone[at : at + RECORDS_PER_BATCH]) for at in starts], ()
+        batches: list[PreparedBatch] = []
+        unfit: list[tuple[int, Mapping[str, Any]]] = []
+        count = 0
+        fits = None if self.validator is None else self.validator.fits(self.model)
+        # A lazy one: what is mapped is written before more is.
+        while ahead := list(islice(records, 1)):
+            part = chain(ahead, islice(records, RECORDS_PER_BATCH - 1))
+            batch = prepare_batch(part, first=count, fits=fits)
+            batches.append(batch)
+            unfit += batch.unfit
+            count += len(batch) + len(batch.duplicates)
+        return batches, self._judged(unfit)
+
+    def _judged(
+        self, unfit: Sequence[tuple[int, Mapping[str, Any]]]
+    ) -> Sequence[tuple[LogLevel, str]]:
+        if self.validator is None or not unfit:
             return ()
         found = self.validator.report(
-            self.model, records, lambda index: record_name(self.model, records, index)
+            self.model,
+            [record for _, record in unfit],
+            lambda place: record_name(self.model, *unfit[place]),
         )
         if found is None:
             return ()

@@ -28,6 +28,8 @@ from perdure.ids import ConnectionKey
 from perdure.records.canonical import HASH_BYTES, to_json
 from perdure.records.prepare import (
     PreparedBatch,
+    PreparedDeletion,
+    PreparedUpdate,
     prepare_batch,
     prepare_deletion,
     prepare_update,
@@ -247,28 +249,16 @@ class RecordActivities:
         Raises:
             InvalidInputError: A record cannot be written.
         """
-        records, target, by = self._database.records, _target(batch), _writer(batch)
         match verb:
             case BatchVerb.SAVE:
-                return self._save(batch, prepare_batch(batch.records))
+                return self.saving(batch, prepare_batch(batch.records))
             case BatchVerb.UPDATE:
-                merged = prepare_update(batch.records)
-                return PreparedWrite(
-                    verb,
-                    target,
-                    tuple(merged.partials),
-                    lambda conn: records.update(target, merged, by=by, conn=conn),
-                )
+                return self._updating(batch, prepare_update(batch.records))
             case BatchVerb.DELETE:
-                gone = prepare_deletion(batch.records)
-                return PreparedWrite(
-                    verb,
-                    target,
-                    gone.batch.ids,
-                    lambda conn: records.delete(target, gone, by=by, conn=conn),
-                )
+                return self.deleting(batch, prepare_deletion(batch.records))
 
-    def _save(self, batch: BatchInput, saved: PreparedBatch) -> PreparedWrite:
+    def saving(self, batch: BatchInput, saved: PreparedBatch) -> PreparedWrite:
+        """Return what saves prepared records in place of those of a batch."""
         records, target, by = self._database.records, _target(batch), _writer(batch)
         takes_more = (
             batch.context.dry_run or by.not_after is not None or saved.duplicates or not saved.ids
@@ -282,9 +272,28 @@ class RecordActivities:
             None if takes_more else lambda note: records.save_batch(target, saved, note, by=by),
         )
 
+    def deleting(self, batch: BatchInput, gone: PreparedDeletion) -> PreparedWrite:
+        """As `saving`, of records that are to be marked as deleted."""
+        records, target, by = self._database.records, _target(batch), _writer(batch)
+        return PreparedWrite(
+            BatchVerb.DELETE,
+            target,
+            gone.batch.ids,
+            lambda conn: records.delete(target, gone, by=by, conn=conn),
+        )
+
+    def _updating(self, batch: BatchInput, merged: PreparedUpdate) -> PreparedWrite:
+        records, target, by = self._database.records, _target(batch), _writer(batch)
+        return PreparedWrite(
+            BatchVerb.UPDATE,
+            target,
+            tuple(merged.partials),
+            lambda conn: records.update(target, merged, by=by, conn=conn),
+        )
+
     def _statements(self, verb: BatchVerb, batch: BatchInput) -> list[PreparedWrite]:
         if batch.prepared:
-            return [self._save(batch, saved) for saved in batch.prepared_statements()]
+            return [self.saving(batch, saved) for saved in batch.prepared_statements()]
         return [
             # Not validated again: the script's worker wrote these records as what they are.
             self.prepare(verb, batch.model_copy(update={"records": records, "bulk": ()}))

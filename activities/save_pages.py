@@ -27,7 +27,6 @@ from activities.page_mapping import (
 )
 from activities.page_pipeline import PagePipeline
 from activities.records import (
-    RECORDS_PER_BATCH,
     BatchInput,
     BatchVerb,
     PreparedWrite,
@@ -42,10 +41,11 @@ from perdure.db.database import Database
 from perdure.db.record_batches import BatchResult, RecordSet, total_of
 from perdure.db.run_cursors import Claim, CursorKey, RunCursor
 from perdure.db.runs import LogLevel, LogLine
-from perdure.errors import InvalidInputError, UpstreamError
+from perdure.errors import UpstreamError
 from perdure.ids import ConnectionKey
 from perdure.nango import LoggerLevel
 from perdure.proxy.pagination import Page, PageState, shown_place
+from perdure.records.prepare import PreparedBatch
 from perdure.scripts.interruption import StillRunning
 from perdure.scripts.secrets import KnownSecrets
 from perdure.temporal import policies
@@ -293,20 +293,15 @@ class _Slice:
 
     def _prepare(self, page: Page, number: int) -> _PreparedPage:
         mapped = self._mapping.apply(page, number)
-        batches = (
-            # The records were checked just now: to validate them again would only cost.
-            BatchInput.model_construct(
-                context=self._call.context,
-                model=self._call.model,
-                records=list(mapped.records[start : start + RECORDS_PER_BATCH]),
-                not_after=self._call.not_after,
-            )
-            for start in range(0, len(mapped.records), RECORDS_PER_BATCH)
+        batch = BatchInput(
+            context=self._call.context, model=self._call.model, not_after=self._call.not_after
         )
-        try:
-            writes = [self._records.prepare(self._call.verb, batch) for batch in batches]
-        except InvalidInputError as error:
-            raise self._mapping.masked(error, number) from None
+        writes = [
+            self._records.saving(batch, prepared)
+            if isinstance(prepared, PreparedBatch)
+            else self._records.deleting(batch, prepared)
+            for prepared in mapped.batches
+        ]
         return _PreparedPage(mapped, writes)
 
     async def _commit(

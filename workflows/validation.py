@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from temporalio import workflow
@@ -50,29 +50,30 @@ class Validation:
         if model is not None:
             await self._check(model, [value], lambda _: what, code)
 
+    def fits(self, model: str) -> Callable[[Any], bool] | None:
+        """Return what says of a record whether anything is wrong with it; None if nobody judges."""
+        return None if self._validator is None else self._validator.fits(model)
+
     async def check_records(
-        self, model: str, records: Sequence[Mapping[str, Any]], data: Sequence[bytes] = ()
+        self, model: str, records: Iterable[tuple[int, Mapping[str, Any]]]
     ) -> None:
         """Check records in the form in which they are to be saved.
 
         Args:
             model: Their model.
-            records: The records.
-            data: All of them in lists as JSON, where somebody has written them so.
+            records: The records that `fits` refused, or all of them, each with its index.
 
         Raises:
             HelperError: `invalid_sync_record`, naming model, index, id, field and reason of the
                 first ten; validation is enforced, and nothing of the call is saved.
         """
-        if self._validator is not None and data:
-            validator = self._validator
-            if all(validator.all_fit(model, part) for part in data):
-                return
-
-        def name(index: int) -> str:
-            return record_name(model, records, index)
-
-        await self._check(model, records, name, "invalid_sync_record")
+        listed = list(records)
+        await self._check(
+            model,
+            [record for _, record in listed],
+            lambda place: record_name(model, *listed[place]),
+            "invalid_sync_record",
+        )
 
     def parse(self, model: Any, value: Any) -> tuple[Any, list[Problem]]:
         """Return a value as an instance of a model, or what is wrong with it, in every mode.

@@ -6,7 +6,7 @@ a hash and a stored form whose first key is that id, as a string.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -45,12 +45,14 @@ class PreparedBatch:
         hashes: 16-byte hash of each record; the order of its keys plays no part.
         duplicates: Ids that came more than once, in the order they came again. The first
             record of an id is the one that is kept.
+        unfit: Records that seem not to fit their model, with their index.
     """
 
     ids: tuple[str, ...]
     payloads: tuple[bytes, ...]
     hashes: tuple[bytes, ...]
     duplicates: tuple[str, ...] = ()
+    unfit: tuple[tuple[int, Mapping[str, Any]], ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -82,36 +84,62 @@ class PreparedUpdate:
     duplicates: tuple[str, ...] = ()
 
 
-def prepare_batch(records: Sequence[object]) -> PreparedBatch:
+def prepare_batch(
+    records: Iterable[object],
+    *,
+    first: int = 0,
+    fits: Callable[[Any], bool] | None = None,
+    encode: Callable[[object], bytes] = to_json,
+) -> PreparedBatch:
     """Check and encode records that are to be saved.
 
     An id is a non-empty string or an integer other than 0; `7` and `"7"` are the same record.
     A key `_nango_metadata`, which records that were read before carry, is dropped.
 
+    All is done with a record before the next one is asked for: it is dear to come back to one
+    that has left the processor's cache.
+
     Args:
         records: JSON objects.
+        first: Index of the first of them, by which errors name it.
+        fits: Says of a record whether it fits its model; None where nobody asks.
+        encode: Writes what is stored; raises a TypeError where it cannot.
 
     Raises:
         InvalidInputError: `missing_id` or `invalid_id`, with one error for each bad record, or
             `invalid_record` where a record cannot be written as JSON.
     """
-    entries: dict[str, tuple[bytes, bytes]] = {}
-    problems = []
-    firsts, duplicates = _firsts(records)
-    for record_id, (index, record) in firsts.items():
-        payload = _stored(record_id, record)
+    payloads: dict[str, bytes] = {}
+    hashes, duplicates, unfit, problems = [], [], [], []
+    ids = _Ids()
+    for index, record in enumerate(records, first):
+        identified = ids.checked(index, record)
+        if identified is None:
+            continue
+        record_id, found = identified
+        if fits is not None and not fits(found):
+            unfit.append((index, found))
+        if record_id in payloads:
+            duplicates.append(record_id)
+            continue
+        stored = _stored(record_id, found)
         try:
-            entries[record_id] = (to_json(payload), canonical_hash(payload))
+            payload, hash_ = encode(stored), canonical_hash(stored)
         except TypeError as error:
             problems.append(FieldError("invalid_record", str(error), (index,)))
+            continue
+        payloads[record_id] = payload
+        hashes.append(hash_)
+    ids.refuse_bad()
     if problems:
         msg = f"{_positions(problems)} cannot be written as JSON: {problems[0].message}"
         raise InvalidInputError(msg, code="invalid_record", errors=problems)
     return PreparedBatch(
-        ids=tuple(entries),
-        payloads=tuple(payload for payload, _ in entries.values()),
-        hashes=tuple(hash_ for _, hash_ in entries.values()),
-        duplicates=duplicates,
+        ids=tuple(payloads),
+        payloads=tuple(payloads.values()),
+        hashes=tuple(hashes),
+        duplicates=tuple(duplicates),
+        unfit=tuple(unfit),
     )
 
 
@@ -189,7 +217,7 @@ def check_deletions(records: Sequence[object]) -> list[datetime | None]:
     return moments
 
 
-def check_ids(records: Sequence[object]) -> list[str]:
+def check_ids(records: Iterable[object]) -> list[str]:
     """Check the ids of records before the first of several batches is written.
 
     Returns:
@@ -222,33 +250,48 @@ def _moment(value: object) -> datetime | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def _identified(records: Sequence[object]) -> list[tuple[str, Mapping[str, Any]]]:
-    identified: list[tuple[str, Mapping[str, Any]]] = []
-    missing = []
-    invalid = []
-    for index, record in enumerate(records):
+def _identified(records: Iterable[object]) -> list[tuple[str, Mapping[str, Any]]]:
+    ids = _Ids()
+    checked = [ids.checked(index, record) for index, record in enumerate(records)]
+    ids.refuse_bad()
+    return [identified for identified in checked if identified is not None]
+
+
+class _Ids:
+    """Looks at the ids of records, one after the other, and notes what is wrong with them."""
+
+    def __init__(self) -> None:
+        self._missing: list[FieldError] = []
+        self._invalid: list[FieldError] = []
+
+    def checked(self, index: int, record: object) -> tuple[str, Mapping[str, Any]] | None:
+        """Return a record with its id as it is stored, None where it has no usable one."""
         # Asked by type first: `isinstance` is several times dearer in a workflow's sandbox.
         if not (type(record) is dict or isinstance(record, Mapping)):
-            missing.append(FieldError("missing_id", _missing(record), (index, "id")))
-            continue
+            self._missing.append(FieldError("missing_id", _missing(record), (index, "id")))
+            return None
         record_id = _record_id(record.get("id"))
         if record_id is None:
-            missing.append(FieldError("missing_id", _missing(record), (index, "id")))
-        elif not _is_storable(record_id):
+            self._missing.append(FieldError("missing_id", _missing(record), (index, "id")))
+            return None
+        if not _is_storable(record_id):
             problem = f"an id has at most {MAX_ID_BYTES} bytes and no unpaired surrogates"
-            invalid.append(FieldError("invalid_id", problem, (index, "id")))
-        else:
-            identified.append((record_id, record))
-    if missing:
-        msg = (
-            f"{_positions(missing)} without a usable id: {missing[0].message}. "
-            "An id is a non-empty string or an integer other than 0. Nothing was written."
-        )
-        raise InvalidInputError(msg, code="missing_id", errors=[*missing, *invalid])
-    if invalid:
-        msg = f"{_positions(invalid)} with an unusable id: {invalid[0].message}."
-        raise InvalidInputError(msg, code="invalid_id", errors=invalid)
-    return identified
+            self._invalid.append(FieldError("invalid_id", problem, (index, "id")))
+            return None
+        return record_id, record
+
+    def refuse_bad(self) -> None:
+        """Raise where an id is missing or invalid."""
+        if self._missing:
+            msg = (
+                f"{_positions(self._missing)} without a usable id: {self._missing[0].message}. "
+                "An id is a non-empty string or an integer other than 0. Nothing was written."
+            )
+            errors = [*self._missing, *self._invalid]
+            raise InvalidInputError(msg, code="missing_id", errors=errors)
+        if self._invalid:
+            msg = f"{_positions(self._invalid)} with an unusable id: {self._invalid[0].message}."
+            raise InvalidInputError(msg, code="invalid_id", errors=self._invalid)
 
 
 def _record_id(value: object) -> str | None:

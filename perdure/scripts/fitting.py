@@ -1,8 +1,8 @@
 """Says whether values fit a model, without making anything of them.
 
 pydantic makes an instance of every object that it checks, which costs more than the check. The
-validator here asks the same of the same JSON; what fits it fits the model, and what does not is
-held against the model itself, to learn why.
+validators here ask the same, of the same JSON or of the objects that will be written as that; what
+fits them fits the model, and what does not is held against the model itself, to learn why.
 """
 
 from __future__ import annotations
@@ -10,33 +10,51 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
+
+from perdure.records.canonical import to_json
 
 __all__ = ["fitting"]
 
 _MODEL, _FIELDS, _UNION = "model", "model-fields", "union"
 # Of both names that a field with an alias has, as the models of a bundle have it.
-_BY_BOTH_NAMES = {"validate_by_name": True, "validate_by_alias": True}
+_BY_BOTH_NAMES = {"validate_by_name": True, "validate_by_alias": True, "strict": True}
+# NaN and the infinities are written as null.
+_FINITE = {"allow_inf_nan": False}
+# A moment is written as text. An object that is one is left to the check of its JSON, and so is
+# what may be a day, of which a check that is not strict would make a moment.
+_AS_TEXT = {"type": "str", "strict": True, "min_length": len("2024-01-01") + 1}
 
 
-def fitting(type_: Any) -> Callable[[bytes], Any]:
-    """Return what raises where a value, as JSON, does not fit a type; it returns nothing of use.
+def fitting(type_: Any) -> Callable[[Any], bool]:
+    """Return what says whether a value, written as JSON, fits a type.
 
     Args:
         type_: Any type that pydantic understands.
 
     Returns:
-        A function that raises `pydantic.ValidationError`.
+        A function of a value that `perdure.records.canonical.to_json` can write, which need not
+        have been tried. A string with unpaired surrogates fits as a string: they are written
+        escaped, though pydantic writes and reads none.
     """
     adapter = TypeAdapter(type_)
     adapter.rebuild(raise_errors=False)
-    validator = SchemaValidator(_lean(adapter.core_schema))
+    schema = _lean(adapter.core_schema)
+    fits_as_it_is = SchemaValidator(_of_objects(schema), {"strict": True}).isinstance_python
+    fits_as_json = SchemaValidator(schema).validate_json
 
-    def check(json: bytes) -> Any:
-        return validator.validate_json(json, strict=True)
+    def fits(value: Any) -> bool:
+        # Most do, and need not be written for it.
+        if fits_as_it_is(value):
+            return True
+        try:
+            fits_as_json(to_json(value), strict=True)
+        except (TypeError, ValidationError):
+            return False
+        return True
 
-    return check
+    return fits
 
 
 def _lean(schema: Any) -> Any:
@@ -80,3 +98,16 @@ def _field(field: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_ref(schema: Mapping[str, Any], lean: dict[str, Any]) -> dict[str, Any]:
     return {**lean, "ref": schema["ref"]} if "ref" in schema else lean
+
+
+def _of_objects(schema: Any) -> Any:
+    """Return a lean schema that takes objects, and of these only what the other takes as JSON."""
+    if isinstance(schema, list):
+        return [_of_objects(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    kind = schema.get("type")
+    if kind == "datetime":
+        return {"type": "chain", "steps": [_AS_TEXT, {**schema, "strict": False}]}
+    of_objects = {name: _of_objects(part) for name, part in schema.items()}
+    return {**of_objects, **_FINITE} if kind == "float" else of_objects

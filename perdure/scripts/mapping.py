@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import GeneratorType
 from typing import Any
 
@@ -27,11 +27,11 @@ class MappingError(Exception):
 
 
 def mapped_records(
-    items: Sequence[Any],
+    items: Iterable[Any],
     map_item: Callable[[Any], Any] | None,
     where: Callable[[Any], Any] | None,
-) -> list[dict[str, Any]]:
-    """Return the records of a page.
+) -> Iterator[dict[str, Any]]:
+    """Yield the records of a page.
 
     Args:
         items: Its elements.
@@ -44,18 +44,22 @@ def mapped_records(
         HelperError: `invalid_record`, what came out is no record; or `invalid_step`, a function
             has to be awaited.
     """
-    records: list[Record] = []
+    count = 0
     for index, item in enumerate(items):
         try:
-            found = _as_records(item if map_item is None else map_item(item), index, map_item)
-            # No `filter`: a StopIteration of `where` would end it as if there were no more records.
-            records += found if where is None else [record for record in found if where(record)]
+            found = item if map_item is None else map_item(item)
+            records = [found] if type(found) is dict else _as_records(found, index, map_item)
+            if where is not None:
+                # No `filter`: a StopIteration of `where` would end it as if there were no more.
+                records = [record for record in records if where(record)]
         except HelperError:
             raise
         # SystemExit, too: it is the script's error, and would be repeated for a day otherwise.
         except BaseException as error:
             raise MappingError(index) from error
-    return plain_records(records)
+        for record in records:
+            yield plain_record(record, count)
+            count += 1
 
 
 def _as_records(value: Any, index: int, map_item: Callable[[Any], Any] | None) -> list[Any]:

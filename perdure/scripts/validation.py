@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-from perdure.records import canonical
 from perdure.scripts.fitting import fitting
 
 __all__ = ["ModelValidator", "Problem", "record_name"]
@@ -43,7 +42,7 @@ class ModelValidator:
         self._models = models
         self._executor = executor
         self._judges: dict[str, Callable[[bytes], Any]] = {}
-        self._judges_of_lists: dict[str, Callable[[bytes], Any]] = {}
+        self._fits: dict[str, Callable[[Any], bool]] = {}
 
     def knows(self, model: str) -> bool:
         """Say whether the bundle has a model of this name."""
@@ -71,33 +70,20 @@ class ModelValidator:
         more = f"\n... and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         return "\n".join(found[:_SHOWN]) + more
 
-    def fit(self, model: str, values: Sequence[Any]) -> bool:
-        """As `all_fit`, of plain values that are not encoded yet; False where they cannot be."""
-        if model not in self._models:
-            return True
-        try:
-            return self.all_fit(model, canonical.to_json(values))
-        except TypeError:
-            return False
+    def fits(self, model: str) -> Callable[[Any], bool] | None:
+        """Return what says of a record whether anything is wrong with it, for less than what it is.
 
-    def all_fit(self, model: str, data: bytes) -> bool:
-        """Say whether nothing is wrong with any of many values, which costs less than what it is.
+        Of the few records that it refuses without need `report` finds nothing to say.
 
         Args:
-            model: Name of the model.
-            data: A list of values as JSON.
+            model: Name of the model; None is returned where the bundle lacks it.
         """
         if model not in self._models:
-            return True
-        judge = self._judges_of_lists.get(model)
-        if judge is None:
-            judge = self._executor.submit(fitting, list[self._models[model]]).result()  # type: ignore[name-defined]  # a type known at run time
-            self._judges_of_lists[model] = judge
-        try:
-            judge(data)
-        except ValidationError:
-            return False
-        return True
+            return None
+        fits = self._fits.get(model)
+        if fits is None:
+            fits = self._fits[model] = self._executor.submit(fitting, self._models[model]).result()
+        return fits
 
     def parse(self, model: Any, value: Any) -> tuple[Any, list[Problem]]:
         """Return a value as an instance of a model, or what is wrong with it.
@@ -129,9 +115,9 @@ class ModelValidator:
             ]
 
 
-def record_name(model: str, records: Sequence[Mapping[str, Any]], index: int) -> str:
+def record_name(model: str, index: int, record: Mapping[str, Any]) -> str:
     """Return how messages name a record that is to be saved."""
-    return f"{model} records[{index}] (id {records[index].get('id')!r})"
+    return f"{model} records[{index}] (id {record.get('id')!r})"
 
 
 def _reason(kind: str, said: str, value: object) -> str:

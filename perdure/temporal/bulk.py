@@ -27,6 +27,7 @@ __all__ = [
     "decoded",
     "encoded",
     "encoded_and_plain",
+    "encoded_as_is",
     "encoded_by_orjson",
 ]
 
@@ -107,9 +108,18 @@ def encoded_by_orjson(value: Any) -> bytes | None:
     What it writes it reads: it refuses integers of which it would lose digits.
     """
     try:
-        return orjson.dumps(value, option=_SAME_AS_PYDANTIC)
+        return encoded_as_is(value)
     except TypeError:
         return None
+
+
+def encoded_as_is(value: Any) -> bytes:
+    """Return a value as `encoded_by_orjson` does.
+
+    Raises:
+        TypeError: Another form than its own is needed.
+    """
+    return orjson.dumps(value, option=_SAME_AS_PYDANTIC)
 
 
 def decoded(data: bytes, *, by_orjson: bool = False) -> Any:

@@ -10,7 +10,13 @@ from typing import Any
 
 from perdure.clock import utcnow
 from perdure.records.merge import deep_merge
-from perdure.records.prepare import prepare_batch, prepare_deletion, prepare_update
+from perdure.records.prepare import (
+    PreparedBatch,
+    PreparedDeletion,
+    prepare_batch,
+    prepare_deletion,
+    prepare_update,
+)
 
 __all__ = ["MemoryCache", "Written"]
 
@@ -64,7 +70,10 @@ class MemoryCache:
         Raises:
             InvalidInputError: As `prepare_batch`; nothing is written.
         """
-        batch = prepare_batch(records)
+        return self.save_prepared(model, prepare_batch(records))
+
+    def save_prepared(self, model: str, batch: PreparedBatch) -> Written:
+        """As `save`, of records that are prepared."""
         counts = dict.fromkeys(("added", "updated", "deleted", "unchanged"), 0)
         for record_id, payload, hash_ in zip(batch.ids, batch.payloads, batch.hashes, strict=True):
             counts[self._put(model, record_id, json.loads(payload), hash_)] += 1
@@ -97,7 +106,10 @@ class MemoryCache:
         Raises:
             InvalidInputError: As `prepare_deletion`; nothing is written.
         """
-        deletion = prepare_deletion(records)
+        return self.delete_prepared(model, prepare_deletion(records))
+
+    def delete_prepared(self, model: str, deletion: PreparedDeletion) -> Written:
+        """As `delete`, of records that are prepared."""
         deleted = unchanged = 0
         moments = dict(zip(deletion.batch.ids, deletion.deleted_at, strict=True))
         for record_id, moment in moments.items():

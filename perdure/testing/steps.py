@@ -21,7 +21,7 @@ from activities.integrations import (
 )
 from activities.page_mapping import page_mapping
 from activities.record_reads import RecordsOf, RecordsRead
-from activities.records import RECORDS_PER_BATCH, BatchInput, BatchOutcome, BatchVerb
+from activities.records import BatchInput, BatchOutcome
 from activities.save_pages import SavedSlice, SavePagesInput
 from perdure.connections.credentials import token_of
 from perdure.providers.provider_catalog import ProviderCatalog
@@ -29,6 +29,7 @@ from perdure.proxy.pagination import Page, extract_items, next_page, page_reques
 from perdure.proxy.recording import asked_by, asked_of_url
 from perdure.proxy.requests import HttpResponse, LinkPaginate, merge_paginate
 from perdure.records.delete_guard import must_be_confirmed
+from perdure.records.prepare import PreparedBatch
 from perdure.scripts.bundle import Bundle
 from perdure.scripts.execution import modules_for_steps
 from perdure.scripts.secrets import KnownSecrets
@@ -142,7 +143,6 @@ class MemorySteps:
             model=call.model,
             secrets=KnownSecrets(call.secrets),
         )
-        write = self.cache.save if call.verb is BatchVerb.SAVE else self.cache.delete
         counts = dict.fromkeys(("added", "updated", "deleted", "unchanged"), 0)
         state, number = None, 0
         while number == 0 or state is not None:
@@ -156,8 +156,11 @@ class MemorySteps:
                 deliver=fetched.deliver,
             )
             mapped = mapping.apply(page, number)
-            for start in range(0, len(mapped.records), RECORDS_PER_BATCH):
-                written = write(call.model, mapped.records[start : start + RECORDS_PER_BATCH])
+            for batch in mapped.batches:
+                if isinstance(batch, PreparedBatch):
+                    written = self.cache.save_prepared(call.model, batch)
+                else:
+                    written = self.cache.delete_prepared(call.model, batch)
                 counts = {name: counts[name] + written.counts[name] for name in counts}
             state = None if mapped.is_last else page.next
         return SavedSlice(done=True, pages=number, counts=counts)

@@ -30,10 +30,15 @@ with workflow.unsafe.imports_passed_through():
     )
     from perdure.errors import InvalidInputError
     from perdure.nango import HelperError, MergingStrategy, NangoSync, Record
-    from perdure.records.prepare import check_deletions, check_ids, prepare_batch
+    from perdure.records.prepare import (
+        PreparedBatch,
+        check_deletions,
+        check_ids,
+        prepare_batch,
+    )
     from perdure.scripts.mapping import plain_records
     from perdure.temporal import policies
-    from perdure.temporal.bulk import encoded_and_plain
+    from perdure.temporal.bulk import encoded, encoded_and_plain, encoded_as_is
     from perdure.temporal.payloads import RunContext, RunState
     from workflows.helper_errors import raise_helper_error
     from workflows.late_failures import note_heard
@@ -125,18 +130,41 @@ class RecordSteps(HelperSteps, NangoSync):
         self._check_model(model)
         plain = plain_records(records)
         ids = _checked(check_ids, plain)
-        lists = _as_lists(plain) if self._has(_BEHIND) else []
-        if self.validation is not None:
-            await self.validation.check_records(model, plain, [data for data, _ in lists])
-        await self._hand_over(BatchVerb.SAVE, plain, ids, model, lists)
+        if not self._has(_BEHIND):
+            if self.validation is not None:
+                await self.validation.check_records(model, enumerate(plain))
+            await self._write_at_once(BatchVerb.SAVE, plain, model)
+            return True
+        # As the records are now: the script may go on and change them.
+        batches = await self._prepared(plain, model)
+        unfit = [found for batch in batches for found in batch.unfit]
+        if self.validation is not None and unfit:
+            await self.validation.check_records(model, unfit)
+        # Whoever writes them need not read them then.
+        lines = [prepared_lines(batch) for batch in batches]
+        await self._hand_over(
+            WriteTo(BatchVerb.SAVE, model, self._not_after.get(model)), lines, ids
+        )
         return True
+
+    async def _prepared(
+        self, records: Sequence[dict[str, Any]], model: str
+    ) -> Sequence[PreparedBatch]:
+        fits = None if self.validation is None else self.validation.fits(model)
+        starts = range(0, len(records), RECORDS_PER_BATCH)
+        try:
+            return [_prepared(records[at : at + RECORDS_PER_BATCH], at, fits) for at in starts]
+        except PydanticSerializationError:
+            if self.validation is not None:
+                await self.validation.check_records(model, enumerate(records))
+            raise
 
     async def batch_update(self, records: Sequence[Record], model: str) -> bool:
         """See base class."""
         self._check_model(model)
         plain = plain_records(records)
         ids = _checked(check_ids, plain)
-        await self._hand_over(BatchVerb.UPDATE, plain, ids, model)
+        await self._write(BatchVerb.UPDATE, plain, ids, model)
         return True
 
     async def batch_delete(self, records: Sequence[Record], model: str) -> bool:
@@ -145,7 +173,7 @@ class RecordSteps(HelperSteps, NangoSync):
         plain = plain_records(records)
         _checked(check_deletions, plain)
         named = [{key: record[key] for key in _DELETION if key in record} for record in plain]
-        await self._hand_over(BatchVerb.DELETE, named, _checked(check_ids, plain), model)
+        await self._write(BatchVerb.DELETE, named, _checked(check_ids, plain), model)
         return True
 
     def _check_model(self, model: str) -> None:
@@ -162,26 +190,24 @@ class RecordSteps(HelperSteps, NangoSync):
         if self._behind.failure is not None:
             raise self._behind.failure.with_traceback(None)
 
-    async def _hand_over(
+    async def _write(
         self,
         verb: BatchVerb,
         records: Sequence[dict[str, Any]],
         ids: Sequence[str],
         model: str,
-        written: Sequence[tuple[bytes, Sequence[dict[str, Any]]]] = (),
     ) -> None:
-        self._written.add(model)
-        if not self._has(_BEHIND):
+        if self._has(_BEHIND):
+            # As the records are now: the script may go on and change them.
+            lines = [(encoded(part),) for part in _lists(records)]
+            await self._hand_over(WriteTo(verb, model, self._not_after.get(model)), lines, ids)
+        else:
             await self._write_at_once(verb, records, model)
-            return
-        to = WriteTo(verb, model, self._not_after.get(model))
-        # As the records are now: the script may go on and change them.
-        lists = written or [encoded_and_plain(part) for part in _lists(records)]
-        lines = [
-            # Whoever writes them need not read them then.
-            prepared_lines(_checked(prepare_batch, plain)) if verb is BatchVerb.SAVE else (data,)
-            for data, plain in lists
-        ]
+
+    async def _hand_over(
+        self, to: WriteTo, lines: Sequence[tuple[bytes, ...]], ids: Sequence[str]
+    ) -> None:
+        self._written.add(to.model)
         for own_lines, own_ids in zip(lines, _lists(ids), strict=True):
             chunk = Chunk(own_lines, own_ids, sum(map(len, own_lines)))
             self._raise_unwritten()
@@ -227,6 +253,7 @@ class RecordSteps(HelperSteps, NangoSync):
     async def _write_at_once(
         self, verb: BatchVerb, records: Sequence[dict[str, Any]], model: str
     ) -> None:
+        self._written.add(model)
         for part in _lists(records):
             batch = list(part)
             step = BatchInput(
@@ -262,14 +289,20 @@ def _lists(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
         yield items[start : start + RECORDS_PER_BATCH]
 
 
-def _as_lists(
-    records: Sequence[dict[str, Any]],
-) -> list[tuple[bytes, Sequence[dict[str, Any]]]]:
-    """Return records as JSON; nothing where one cannot be written, of which others speak."""
+def _prepared(
+    records: Sequence[dict[str, Any]], first: int, fits: Callable[[Any], bool] | None
+) -> PreparedBatch:
+    """Prepare records in the form in which pydantic writes them.
+
+    Raises:
+        HelperError: `invalid_record`.
+        PydanticSerializationError: One cannot be written.
+    """
     try:
-        return [encoded_and_plain(part) for part in _lists(records)]
-    except PydanticSerializationError:
-        return []
+        return prepare_batch(records, first=first, fits=fits, encode=encoded_as_is)
+    except InvalidInputError:
+        _, plain = encoded_and_plain(records)
+        return _checked(lambda listed: prepare_batch(listed, first=first, fits=fits), plain)
 
 
 def _word(verb: BatchVerb) -> str:

@@ -5,6 +5,7 @@ from activities.page_mapping import PageFunctions, PageMapping
 from activities.records import BatchVerb
 from perdure.ids import BundleHash
 from perdure.proxy.pagination import Page
+from perdure.records.prepare import PreparedBatch
 from perdure.scripts.bundle import Bundle
 from perdure.scripts.secrets import KnownSecrets
 
@@ -25,4 +26,6 @@ def test_what_is_told_of_a_page_cannot_change_its_records() -> None:
         secrets=KnownSecrets(),
     )
     page = Page([{"id": "1", "title": "t"}], None, 200, {}, deliver=True)
-    assert mapping.apply(page, 1).records == [{"id": "1", "title": "t"}]
+    (batch,) = mapping.apply(page, 1).batches
+    assert isinstance(batch, PreparedBatch)
+    assert batch.payloads == (b'{"id":"1","title":"t"}',)

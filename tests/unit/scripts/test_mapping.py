@@ -17,7 +17,7 @@ def test_where_that_runs_out_of_something_drops_nothing_in_silence() -> None:
         return next(value for value in (record["on"],) if value)
 
     with pytest.raises(MappingError) as caught:
-        mapped_records(ITEMS, None, where)
+        list(mapped_records(ITEMS, None, where))
     assert caught.value.index == 1
     assert isinstance(caught.value.__cause__, StopIteration)
 
@@ -30,5 +30,5 @@ def test_where_keeps_what_it_says() -> None:
 
 def test_function_that_wants_to_leave_the_process_fails_its_run() -> None:
     with pytest.raises(MappingError) as caught:
-        mapped_records(ITEMS, lambda _: sys.exit(1), None)
+        list(mapped_records(ITEMS, lambda _: sys.exit(1), None))
     assert caught.value.index == 0
