@@ -80,8 +80,8 @@ class PostgresStorageDriver(StorageDriver):
     and of use to nobody once the run has ended well. All else is lasting: others read results of
     actions from their histories, and those of items from the history of the run they belong to.
 
-    A bounded cache of what this process stored or read lately saves reading back what the
-    workflow on the same worker asks for next.
+    A bounded cache of what this process stored lately saves reading back what is asked for next on
+    the same worker.
 
     Args:
         blobs: Where they are kept.
@@ -133,8 +133,9 @@ class PostgresStorageDriver(StorageDriver):
             loaded = await self._blobs.get_many(missing)
             if len(loaded) < len(missing):
                 raise PayloadsGoneError
-            self._remember(loaded, lasting=False)
             found.update(loaded)
+        for key in found:
+            self._let_go(key)
         return [Payload.FromString(found[key]) for key in keys]
 
     def _cached(self, key: str) -> _Cached | None:
@@ -152,6 +153,12 @@ class PostgresStorageDriver(StorageDriver):
         while self._cached_bytes > _CACHE_BYTES:
             self._forget(next(iter(self._cache)))
 
+    def _let_go(self, key: str) -> None:
+        """Drop what has been read and is read once: a page, by the script; a batch, by its step."""
+        cached = self._cache.get(key)
+        if cached is not None and not cached.lasting:
+            self._forget(key)
+
     def _forget(self, key: str) -> None:
         cached = self._cache.pop(key, None)
         self._cached_bytes -= len(cached.data) if cached else 0
@@ -159,7 +166,7 @@ class PostgresStorageDriver(StorageDriver):
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
-    """What this process has stored or read, when, and whether it knows that it is lasting."""
+    """What this process has stored, when, and whether it knows that it is lasting."""
 
     data: bytes
     since: float
