@@ -26,6 +26,8 @@ __all__ = ["ensure_maintenance"]
 _EVERY = timedelta(minutes=5)
 _RPC_TIMEOUT = timedelta(seconds=10)
 _AGAIN_SECONDS = 5.0
+# A worker that may not make schedules says so, but not for ever in the same breath.
+_MOST_AGAIN_SECONDS = 300.0
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +48,7 @@ async def ensure_maintenance(client: Client) -> None:
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=_EVERY)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_EVERY),
     )
+    wait = _AGAIN_SECONDS
     while True:
         try:
             await client.create_schedule(
@@ -57,4 +60,5 @@ async def ensure_maintenance(client: Client) -> None:
             log.warning("maintenance_not_scheduled", status=error.status.name)
         else:
             return
-        await asyncio.sleep(_AGAIN_SECONDS)
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, _MOST_AGAIN_SECONDS)

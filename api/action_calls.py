@@ -318,10 +318,15 @@ async def _known(deps: Dependencies, caller: Environment, action_id: str) -> Sta
     handle = deps.temporal.get_workflow_handle(workflow_id, result_type=ActionResult)
     # Before Temporal is asked: a run that begins in between is not one that was forgotten.
     run = await deps.database.runs.of_workflow(workflow_id)
+    waiting: RunContext | None = None
     async with temporal_answers():
         status = await _status(handle)
         if status is WorkflowExecutionStatus.RUNNING and run is None:
-            await _note_place(deps, handle)
+            waiting = await _ordered(deps, handle)
+    if waiting is not None:
+        # Whoever started it may have died before he could, and then ordered actions that are called
+        # after this answer would come before it.
+        await _enter(deps, waiting)
     if status is not None:
         return StartedAction(action_id, handle, has_key=True)
     if run is not None:
@@ -329,19 +334,14 @@ async def _known(deps: Dependencies, caller: Environment, action_id: str) -> Sta
     return None
 
 
-async def _note_place(deps: Dependencies, handle: WorkflowHandle[Any, Any]) -> None:
-    """Give an ordered action its place that has not begun, if it has none.
-
-    Whoever started it may have died before he could, and then ordered actions that are called
-    after this answer would come before it.
-    """
+async def _ordered(deps: Dependencies, handle: WorkflowHandle[Any, Any]) -> RunContext | None:
+    """Return the context of an ordered action that has not begun, None of another one."""
     async for event in handle.fetch_history_events(page_size=1):
         payloads = event.workflow_execution_started_event_attributes.input.payloads[:1]
         call: ActionInput
         (call,) = await deps.temporal.data_converter.decode(payloads, [ActionInput])
-        if call.queued and call.ordered:
-            await _enter(deps, call.context)
-        return
+        return call.context if call.queued and call.ordered else None
+    return None
 
 
 async def _enter(deps: Dependencies, context: RunContext) -> None:
