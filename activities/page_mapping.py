@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -169,11 +169,11 @@ class PageMapping:
         unfit: list[tuple[int, Mapping[str, Any]]] = []
         count = 0
         fits = None if self.validator is None else self.validator.fits(self.model)
-        # A lazy one: what is mapped is written before more is.
+        # A lazy one: a record is encoded before the next element is mapped.
         while ahead := list(islice(records, 1)):
             part = chain(ahead, islice(records, RECORDS_PER_BATCH - 1))
             batch = prepare_batch(part, first=count, fits=fits)
-            batches.append(batch)
+            batches.append(replace(batch, unfit=()))
             unfit += batch.unfit
             count += len(batch) + len(batch.duplicates)
         return batches, self._judged(unfit)

@@ -217,7 +217,7 @@ def check_deletions(records: Sequence[object]) -> list[datetime | None]:
     return moments
 
 
-def check_ids(records: Iterable[object]) -> list[str]:
+def check_ids(records: Sequence[object]) -> list[str]:
     """Check the ids of records before the first of several batches is written.
 
     Returns:
@@ -250,7 +250,7 @@ def _moment(value: object) -> datetime | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def _identified(records: Iterable[object]) -> list[tuple[str, Mapping[str, Any]]]:
+def _identified(records: Sequence[object]) -> list[tuple[str, Mapping[str, Any]]]:
     ids = _Ids()
     checked = [ids.checked(index, record) for index, record in enumerate(records)]
     ids.refuse_bad()

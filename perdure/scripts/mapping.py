@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import GeneratorType
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from perdure.nango import HelperError, Record
 
-__all__ = ["MappingError", "mapped_records", "plain_record", "plain_records"]
+__all__ = ["MappingError", "mapped_records", "plain_records"]
 
 
 class MappingError(Exception):
@@ -27,7 +27,7 @@ class MappingError(Exception):
 
 
 def mapped_records(
-    items: Iterable[Any],
+    items: Sequence[Any],
     map_item: Callable[[Any], Any] | None,
     where: Callable[[Any], Any] | None,
 ) -> Iterator[dict[str, Any]]:
@@ -58,7 +58,7 @@ def mapped_records(
         except BaseException as error:
             raise MappingError(index) from error
         for record in records:
-            yield plain_record(record, count)
+            yield _plain_record(record, count)
             count += 1
 
 
@@ -85,10 +85,10 @@ def plain_records(records: Sequence[Record]) -> list[dict[str, Any]]:
     Raises:
         HelperError: `invalid_record`, one is neither a model nor a mapping.
     """
-    return [plain_record(record, index) for index, record in enumerate(records)]
+    return [_plain_record(record, index) for index, record in enumerate(records)]
 
 
-def plain_record(record: Record, index: int) -> dict[str, Any]:
+def _plain_record(record: Record, index: int) -> dict[str, Any]:
     """Return a record as a JSON object, which is not to be changed: it may be the script's own.
 
     Args:

@@ -41,6 +41,7 @@ CLAIM_KEY = "sha256"
 """Name of a blob's key in claims. It can never change."""
 
 _CACHE_BYTES = 64 * 1024 * 1024
+_READ_ONCE_BYTES = 256 * 1024
 # What is not used for long is removed: what this process knows to be stored it knows for a while.
 _CACHE_SECONDS = 3600.0
 _ITEMS = frozenset({WorkflowType.EACH, WorkflowType.EACH_BATCH})
@@ -80,8 +81,8 @@ class PostgresStorageDriver(StorageDriver):
     and of use to nobody once the run has ended well. All else is lasting: others read results of
     actions from their histories, and those of items from the history of the run they belong to.
 
-    A bounded cache of what this process stored lately saves reading back what is asked for next on
-    the same worker.
+    A bounded cache of what this process stored or read lately saves reading back what the
+    workflow on the same worker asks for next.
 
     Args:
         blobs: Where they are kept.
@@ -133,6 +134,7 @@ class PostgresStorageDriver(StorageDriver):
             loaded = await self._blobs.get_many(missing)
             if len(loaded) < len(missing):
                 raise PayloadsGoneError
+            self._remember(loaded, lasting=False)
             found.update(loaded)
         for key in found:
             self._let_go(key)
@@ -154,9 +156,13 @@ class PostgresStorageDriver(StorageDriver):
             self._forget(next(iter(self._cache)))
 
     def _let_go(self, key: str) -> None:
-        """Drop what has been read and is read once: a page, by the script; a batch, by its step."""
+        """Drop what has been read and is read once.
+
+        That is a page, by the script, and a batch, by its step. What is small may be a script,
+        which all of its runs read.
+        """
         cached = self._cache.get(key)
-        if cached is not None and not cached.lasting:
+        if cached is not None and not cached.lasting and len(cached.data) >= _READ_ONCE_BYTES:
             self._forget(key)
 
     def _forget(self, key: str) -> None:
@@ -166,7 +172,7 @@ class PostgresStorageDriver(StorageDriver):
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
-    """What this process has stored, when, and whether it knows that it is lasting."""
+    """What this process has stored or read, when, and whether it knows that it is lasting."""
 
     data: bytes
     since: float

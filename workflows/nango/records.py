@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic_core import PydanticSerializationError
@@ -153,7 +154,9 @@ class RecordSteps(HelperSteps, NangoSync):
         fits = None if self.validation is None else self.validation.fits(model)
         starts = range(0, len(records), RECORDS_PER_BATCH)
         try:
-            return [_prepared(records[at : at + RECORDS_PER_BATCH], at, fits) for at in starts]
+            return [
+                _in_pydantics_form(records[at : at + RECORDS_PER_BATCH], at, fits) for at in starts
+            ]
         except PydanticSerializationError:
             if self.validation is not None:
                 await self.validation.check_records(model, enumerate(records))
@@ -289,7 +292,18 @@ def _lists(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
         yield items[start : start + RECORDS_PER_BATCH]
 
 
-def _prepared(
+class _OtherFormError(Exception):
+    """A record holds what pydantic writes in another form than orjson."""
+
+
+def _as_is(record: object) -> bytes:
+    try:
+        return encoded_as_is(record)
+    except TypeError as error:
+        raise _OtherFormError from error
+
+
+def _in_pydantics_form(
     records: Sequence[dict[str, Any]], first: int, fits: Callable[[Any], bool] | None
 ) -> PreparedBatch:
     """Prepare records in the form in which pydantic writes them.
@@ -299,10 +313,10 @@ def _prepared(
         PydanticSerializationError: One cannot be written.
     """
     try:
-        return prepare_batch(records, first=first, fits=fits, encode=encoded_as_is)
-    except InvalidInputError:
+        return _checked(partial(prepare_batch, first=first, fits=fits, encode=_as_is), records)
+    except _OtherFormError:
         _, plain = encoded_and_plain(records)
-        return _checked(lambda listed: prepare_batch(listed, first=first, fits=fits), plain)
+        return _checked(partial(prepare_batch, first=first, fits=fits), plain)
 
 
 def _word(verb: BatchVerb) -> str:

@@ -120,3 +120,32 @@ async def test_a_batch_looks_at_no_other_records_than_its_own(
     read = [node for node in plan if node.get("Relation Name") == "records"]
     assert [node["Node Type"] for node in read] == ["ModifyTable"]
     assert read[0]["Tuples Inserted"] == read[0]["Conflicting Tuples"] == 0
+
+
+async def test_records_are_looked_up_by_key_though_the_table_was_empty_once(
+    new_database: NewDatabase, keyring: KeyRing
+) -> None:
+    """Plans are kept: one made for an empty table would read a full one, for each record."""
+    url = await new_database()
+    await migrate(url)
+    async with Database.open(url, keyring=keyring, pool_size=1) as database:
+        environment = await database.environments.ensure("dev", str(uuid4()))
+        await database.integrations.create(environment.id, "github", "github")
+        connection, _ = await database.connections.save(environment.id, "github", "acme", {"k": 1})
+        await database.pool.execute("ALTER TABLE records SET (autovacuum_enabled = off)")
+        await database.pool.execute("VACUUM ANALYZE records")
+        before = await sequential_scans(database)
+
+        for start in range(0, 1_000, 100):
+            batch = [{"id": str(number)} for number in range(start, start + 100)]
+            await database.records.save(RecordSet(connection.key, "Issue"), prepare_batch(batch))
+
+        assert await sequential_scans(database) == before
+
+
+async def sequential_scans(database: Database) -> int:
+    await database.pool.execute("SELECT pg_stat_force_next_flush()")
+    count: int = await database.pool.fetchval(
+        "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'records'"
+    )
+    return count

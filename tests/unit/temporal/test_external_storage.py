@@ -36,6 +36,7 @@ class Blobs(dict[str, bytes]):
     def __init__(self) -> None:
         super().__init__()
         self.lasting: set[str] = set()
+        self.asked = 0
 
     async def put_many(self, blobs: Mapping[str, bytes], *, lasting: bool) -> None:
         self.update(blobs)
@@ -43,6 +44,7 @@ class Blobs(dict[str, bytes]):
             self.lasting.update(blobs)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        self.asked += 1
         return {key: self[key] for key in keys if key in self}
 
 
@@ -138,7 +140,7 @@ async def test_what_an_action_stores_is_lasting_though_a_sync_has_stored_it() ->
     blobs = Blobs()
     driver = PostgresStorageDriver(blobs, Clock())
     claims = await driver.store(SYNC, [LARGE])
-    await driver.retrieve(StorageDriverRetrieveContext(), claims)
+    assert await driver.retrieve(StorageDriverRetrieveContext(), claims) == [LARGE]
     assert not blobs.lasting
 
     await driver.store(ACTION, [LARGE])
@@ -148,6 +150,43 @@ async def test_what_an_action_stores_is_lasting_though_a_sync_has_stored_it() ->
     for context in (SYNC, ACTION):
         await driver.store(context, [LARGE])
     assert not blobs, "it is known to be there, and to be lasting"
+
+
+PAGE = Payload(metadata={"encoding": b"json/plain"}, data=b'"' + b"x" * 500_000 + b'"')
+
+
+@pytest.mark.parametrize(
+    ("context", "payload", "is_read_once"),
+    [(SYNC, PAGE, True), (SYNC, LARGE, False), (ACTION, PAGE, False)],
+    ids=["a page of a sync", "a script", "what others read from histories"],
+)
+async def test_a_page_is_not_held_once_it_was_read(
+    context: StorageDriverStoreContext, payload: Payload, is_read_once: bool
+) -> None:
+    blobs = Blobs()
+    driver = PostgresStorageDriver(blobs, Clock())
+    claims = await driver.store(context, [payload])
+    reading = StorageDriverRetrieveContext()
+    stored = dict(blobs)
+    blobs.clear()
+    assert await driver.retrieve(reading, claims) == [payload], "the first is served from memory"
+
+    blobs.update(stored)
+    blobs.asked = 0
+    for _ in range(2):
+        assert await driver.retrieve(reading, claims) == [payload]
+    assert blobs.asked == (2 if is_read_once else 0)
+
+
+async def test_a_script_that_another_process_has_stored_is_read_once() -> None:
+    blobs = Blobs()
+    claims = await PostgresStorageDriver(blobs, Clock()).store(ACTION, [LARGE])
+    driver = PostgresStorageDriver(blobs, Clock())
+
+    for _ in range(3):
+        assert await driver.retrieve(StorageDriverRetrieveContext(), claims) == [LARGE]
+
+    assert blobs.asked == 1
 
 
 @pytest.mark.parametrize("encrypt", ["secrets", "all"])
