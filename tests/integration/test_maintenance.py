@@ -194,7 +194,10 @@ async def test_nothing_is_given_up_unless_the_settings_say_so(stack: Stack, sour
 
     result = await maintain(stack, Retention(payloads=None, idle_records=None))
 
-    assert not any(result.values())
+    # Runs that other tests have ended by force are settled meanwhile: nothing is lost by that.
+    given_up = {name: n for name, n in result.items() if name.startswith(("pruned", "dropped"))}
+    assert len(given_up) >= 7
+    assert not any(given_up.values())
     assert all("title" in record for record in await stack.records(connection))
 
 
