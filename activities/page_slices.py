@@ -13,12 +13,16 @@ from perdure.clock import utcnow
 from perdure.errors import UpstreamError
 from perdure.proxy.pagination import Page, PageState
 from perdure.temporal import policies
+from perdure.temporal.at_hand import ValuesAtHand
 from perdure.temporal.bulk import BulkPayload, decoded, encoded, encoded_by_orjson
 from perdure.temporal.payloads import Payload
 
 __all__ = ["FetchPagesInput", "FetchedPages", "PageHead", "PageRefusal", "PageSliceActivities"]
 
 _COOKIES = "set-cookie"
+
+_at_hand = ValuesAtHand()
+"""Pages that this process has fetched and no script has taken."""
 
 
 class PageRefusal(Payload):
@@ -99,9 +103,10 @@ class FetchedPages(BulkPayload):
         return any(head.echoed for head in self.heads)
 
     def items(self, index: int) -> list[Any]:
-        """Return the elements of a page."""
-        items: list[Any] = decoded(self.bulk[index], by_orjson=self.heads[index].by_orjson)
-        return items
+        """Return the elements of a page, for the caller to keep."""
+        data = self.bulk[index]
+        items: list[Any] | None = _at_hand.take(data)
+        return decoded(data, by_orjson=self.heads[index].by_orjson) if items is None else items
 
 
 class PageSliceActivities:
@@ -148,6 +153,8 @@ class PageSliceActivities:
             data = encoded_by_orjson(page.items)
             heads.append(_head(page, by_orjson=data is not None))
             bulk.append(encoded(page.items) if data is None else data)
+            if data is not None and page.by_orjson:
+                _at_hand.leave(data, page.items)
             state, size = page.next, size + len(bulk[-1])
             is_enough = len(heads) >= call.pages or size >= call.size or loop.time() >= end
             if state is None or is_enough or activity.is_worker_shutdown():

@@ -12,7 +12,17 @@ from bench.measurements import Group, Measurement
 from bench.programs import ROOT, ProgramError, result_of
 from bench.usage import Memory, cpu_seconds
 
-__all__ = ["BARE", "DLT", "DLT_PYTHON", "LOOP", "SAVE", "Calls", "Comparison", "measure_calls"]
+__all__ = [
+    "BARE",
+    "DLT",
+    "DLT_PYTHON",
+    "LOOP",
+    "SAVE",
+    "Calls",
+    "Comparison",
+    "measure_calls",
+    "measure_record_pages",
+]
 
 BARE = "bare"
 SAVE = "save"
@@ -139,6 +149,26 @@ async def measure_calls(engine: Engine, source_url: str, *, calls: int, rounds: 
         *("--namespace", engine.dev.temporal_namespace),
         *("--calls", str(calls), "--rounds", str(rounds)),
         environment={"BENCH_SECRET_KEY": engine.secret_key},
+    )
+    return found
+
+
+async def measure_record_pages(
+    engine: Engine, source_url: str, *, records: int, limit: int, turns: int
+) -> dict[str, list[float]]:
+    """Read a set page by page over HTTP and by the raw query, in turns; returns milliseconds."""
+    await engine.empty()
+    await engine.connect("pages", source_url, limit=500, total=records)
+    await engine.run(_SYNCS[SAVE], "pages")
+    found, _ = await result_of(
+        "bench.record_pages",
+        *("--api-url", engine.dev.api_url),
+        *("--connection-id", "pages"),
+        *("--limit", str(limit), "--turns", str(turns)),
+        environment={
+            "BENCH_SECRET_KEY": engine.secret_key,
+            "BENCH_DATABASE_URL": engine.dev.database_url,
+        },
     )
     return found
 

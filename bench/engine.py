@@ -203,7 +203,7 @@ async def running_engine(folder: Path, project: Path = _PROJECT) -> AsyncIterato
             *(sys.executable, "-m", "perdure", "dev", "--data-dir", str(data_dir), "--no-watch"),
             *ports,
             cwd=ROOT,
-            env=os.environ,
+            env=dict(os.environ),
             stdout=log,
             stderr=log,
         )

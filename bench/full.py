@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.comparison import BARE, DLT, DLT_PYTHON, LOOP, SAVE, Comparison, measure_calls
+from bench.comparison import (
+    BARE,
+    DLT,
+    DLT_PYTHON,
+    LOOP,
+    SAVE,
+    Comparison,
+    measure_calls,
+    measure_record_pages,
+)
 from bench.engine import Engine, running_engine
 from bench.machine import describe, measured_code
 from bench.programs import ROOT, ProgramError, result_of, running
@@ -25,6 +34,7 @@ _WARM_UP = 2_000
 _CALLS = 300
 _AT_ONCE_ROUNDS = 5
 _CEILING_SECONDS = 2.0
+_PAGES_OF, _PAGE, _PAGE_TURNS = 100_000, 1_000, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ _READS: Mapping[str, _Piece] = {
     "100k-500": _Piece(100_000, 500, rounds=3, again=True),
     "1m": _Piece(1_000_000, 100, rounds=3, dlt_rounds=1),
 }
-PIECES = (*_READS, "actions")
+PIECES = (*_READS, "actions", "record-pages")
 """Names of the pieces."""
 
 
@@ -86,6 +96,10 @@ async def full(pieces: Sequence[str]) -> None:
                 try:
                     if name == "actions":
                         calls = await _calls(engine, url)
+                    elif name == "record-pages":
+                        about["pages"] = await measure_record_pages(
+                            engine, url, records=_PAGES_OF, limit=_PAGE, turns=_PAGE_TURNS
+                        )
                     else:
                         about |= {"source": await _ceiling(url, _READS[name].page)}
                         await _rounds(comparison, _READS[name])

@@ -44,6 +44,7 @@ def show(results: Results) -> None:
         console.print(table)
     _show_source(console, results)
     _show_actions(console, results)
+    _show_record_pages(console, results)
     for target in results.targets():
         word, bound = (
             ("at least", target["at_least"])
@@ -82,5 +83,17 @@ def _show_actions(console: Console, results: Results) -> None:
     for title in ("", "calls", "p50 ms", "p99 ms", "50 at once: calls/s", "p50 ms"):
         table.add_column(title, justify="right" if title else "left")
     for name, told in actions.items():
+        table.add_row(name, *(f"{value:,}" for value in told.values()))
+    console.print(table)
+
+
+def _show_record_pages(console: Console, results: Results) -> None:
+    pages = results.record_pages()
+    if pages is None:
+        return
+    table = Table(title="Pages of 1,000 records, in turns", header_style="bold")
+    for title in ("", "pages", "p50 ms", "p99 ms"):
+        table.add_column(title, justify="right" if title else "left")
+    for name, told in pages.items():
         table.add_row(name, *(f"{value:,}" for value in told.values()))
     console.print(table)

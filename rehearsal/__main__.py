@@ -61,9 +61,9 @@ async def main(folder: Path) -> bool:
         checks, waited = await judge(load, outside, cluster.database_url)
         tally.end()
         surprises = {
-            part.name: (part.surprises, part.grace_exceeded)
+            part.name: (part.surprises, part.last_words)
             for part in cluster.parts.values()
-            if part.surprises or part.grace_exceeded
+            if part.surprises or part.last_words
         }
         rehearsal = Rehearsal(
             phases=tally.phases,
@@ -76,7 +76,9 @@ async def main(folder: Path) -> bool:
             pages=outside.pages,
         )
     show(rehearsal, console)
-    for name in surprises:
+    for name, (_, last_words) in surprises.items():
+        for words in last_words:
+            console.print(f"What the log of {name} had when it took too long:\n{words}")
         console.print(f"The end of the log of {name}:\n{tail(folder / 'logs' / f'{name}.log')}")
     return rehearsal.is_good
 

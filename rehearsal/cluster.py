@@ -37,6 +37,7 @@ _FOLDER = Path(__file__).parent
 # What docker-compose.yml gives an API before it is killed.
 _GRACE_SECONDS = 20.0
 _LAST_WORDS_SECONDS = 2.0
+_LAST_WORDS_LINES = 150
 _RESTART_SECONDS = 0.2
 _READY_SECONDS = 90.0
 
@@ -47,7 +48,8 @@ class Part:
     Attributes:
         name: As in the table.
         surprises: Exit codes of ends that nobody asked for.
-        grace_exceeded: How often it had to be killed because it did not end in time.
+        last_words: What its log ended with each time that it had to be killed, because it did not
+            end in time.
     """
 
     _process: Process
@@ -57,7 +59,7 @@ class Part:
     def __init__(self, service: Service, guard: Guard) -> None:
         self.name = service.name
         self.surprises: list[int] = []
-        self.grace_exceeded = 0
+        self.last_words: list[str] = []
         self._service = service
         self._guard = guard
         self._expected = False
@@ -136,10 +138,10 @@ class Part:
             async with asyncio.timeout(_GRACE_SECONDS):
                 await self._started.wait()
         except TimeoutError:
-            self.grace_exceeded += 1
             # A Python says in its log where its threads stand, and ends.
             self._process.signal(signal.SIGABRT)
             await asyncio.sleep(_LAST_WORDS_SECONDS)
+            self.last_words.append(tail(self._service.log, _LAST_WORDS_LINES))
             if not self._started.is_set():
                 self._process.signal(signal.SIGKILL)
         await self.until_ready()

@@ -28,7 +28,8 @@ class Rehearsal:
         settled_seconds: How long what was begun took to end after the load.
         migrated_seconds: How long `perdure migrate` took.
         seconds: How long all of it took.
-        surprises: Exit codes of ends that nobody asked for, and how often an end took too long.
+        surprises: Exit codes of ends that nobody asked for, and what the log had each time that an
+            end took too long.
         repeated_orders: Writes that the provider was sent again under the same key.
         pages: Pages of items that were fetched.
     """
@@ -38,7 +39,7 @@ class Rehearsal:
     settled_seconds: float
     migrated_seconds: float
     seconds: float
-    surprises: dict[str, tuple[list[int], int]]
+    surprises: dict[str, tuple[list[int], list[str]]]
     repeated_orders: int
     pages: int
 
@@ -79,8 +80,8 @@ def show(rehearsal: Rehearsal, console: Console) -> None:
         f"{rehearsal.migrated_seconds:.1f} s; {rehearsal.seconds:.0f} s in all; load average "
         f"{os.getloadavg()[0]:.1f}."
     )
-    for name, (codes, exceeded) in rehearsal.surprises.items():
-        console.print(f"{name} ended by itself with {codes}, and {exceeded} times took too long.")
+    for name, (codes, late) in rehearsal.surprises.items():
+        console.print(f"{name} ended by itself with {codes}, and {len(late)} times took too long.")
     for fault in rehearsal.faults[:_MOST_FAULTS]:
         console.print(f"Nobody may get this: {fault}")
     console.print("Nothing was lost." if rehearsal.is_good else "It is not as it must be.")

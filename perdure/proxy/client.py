@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NoReturn, TypeAlias
 
+import orjson
 from pydantic import JsonValue
 
 from perdure._version import __version__
@@ -142,7 +143,7 @@ class ProxyClient:
         asked = page_request(request, paginate, state)
         call = self._prepare(asked, provider, credentials, connection_config, client=client)
         raw = await self._exchange(call, observe)
-        body, _ = decode_body(raw.content, raw.headers, "json")
+        body, by_orjson = _decoded(raw)
         items = extract_items(body, paginate)
         following = next_page(
             request,
@@ -160,6 +161,7 @@ class ProxyClient:
             headers=raw.headers,
             deliver=bool(items) or isinstance(paginate, LinkPaginate),
             echoed=_echoed(call.credentials, raw),
+            by_orjson=by_orjson,
         )
 
     @asynccontextmanager
@@ -298,6 +300,14 @@ class _Call:
     @property
     def redactor(self) -> Redactor:
         return Redactor((*self.credentials, *self.client_secrets))
+
+
+def _decoded(raw: RawResponse) -> tuple[JsonValue, bool]:
+    """Return the JSON of an answer, and whether it is as orjson reads it."""
+    try:
+        return orjson.loads(raw.content), True
+    except orjson.JSONDecodeError:
+        return decode_body(raw.content, raw.headers, "json")[0], False
 
 
 def _echoed(credentials: tuple[str, ...], raw: RawResponse) -> tuple[str, ...]:

@@ -75,6 +75,7 @@ class Page:
         deliver: Whether the script gets this page: empty pages are handed out only when the
             provider paginates by links.
         echoed: Credentials of the connection that the answer repeats.
+        by_orjson: Whether the elements are as orjson reads them from JSON that it wrote of them.
     """
 
     items: list[JsonValue]
@@ -83,6 +84,7 @@ class Page:
     headers: Mapping[str, str]
     deliver: bool
     echoed: tuple[str, ...] = ()
+    by_orjson: bool = False
 
 
 def page_request(

@@ -108,3 +108,13 @@ def test_the_table_says_how_far_the_api_is_from_its_limit(
     told = capsys.readouterr().out
     assert "the API could serve 300,000 records/s; the fastest reader took 3% of that" in told
     assert "50 actions at once" in told
+
+
+def test_pages_over_http_are_held_against_the_raw_query(capsys: pytest.CaptureFixture[str]) -> None:
+    results = Results(MACHINE, {})
+    pages = {"http": [14.0, 15.0, 40.0], "raw": [10.0, 9.0, 12.0]}
+    results.put("record-pages", [], about={"pages": pages})
+    [target] = results.targets()
+    assert (target["value"], target["at_most"], target["met"]) == (1.5, 1.5, True)
+    show(results)
+    assert "15.0" in capsys.readouterr().out

@@ -8,7 +8,11 @@ from pydantic import SecretStr
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from perdure.connections.credentials import ApiKeyCredentials, BasicCredentials
+from perdure.connections.credentials import (
+    ApiKeyCredentials,
+    BasicCredentials,
+    NoCredentials,
+)
 from perdure.errors import InvalidInputError, UpstreamError
 from perdure.providers.provider import Provider
 from perdure.providers.provider_catalog import ProviderCatalog
@@ -362,6 +366,33 @@ async def test_key_in_the_link_of_a_page_does_not_stay_in_the_state(
     second = await client.fetch_page(HttpRequest(endpoint="/x"), options, first.next, **connection)
     assert second.next is None
     assert seen[1].args.to_dict() == {"page": "2", "key": API_KEY}
+
+
+@pytest.mark.parametrize(
+    ("body", "by_orjson"),
+    [('[{"id": 1}]', True), ("[]", True), ('[{"id": NaN}]', False), ('\ufeff[{"id": 1}]', False)],
+)
+async def test_page_says_whether_its_elements_are_as_orjson_reads_them(
+    client: ProxyClient, httpserver: HTTPServer, body: str, by_orjson: bool
+) -> None:
+    entry = Provider.model_validate(
+        {
+            "name": "acme",
+            "display_name": "Acme",
+            "auth_mode": "NONE",
+            "proxy": {"base_url": httpserver.url_for("")},
+        }
+    )
+    answers(httpserver, as_json(body))
+    options = merge_paginate(None, {"type": "offset", "offset_name_in_request": "o"})
+    page = await client.fetch_page(
+        HttpRequest(endpoint="/x"),
+        options,
+        provider=entry,
+        credentials=NoCredentials(),
+        connection_config={},
+    )
+    assert page.by_orjson is by_orjson
 
 
 async def test_page_that_is_no_list_is_an_error(api: Connected, httpserver: HTTPServer) -> None:

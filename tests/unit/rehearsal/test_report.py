@@ -32,7 +32,7 @@ def test_refusals_with_a_code_are_no_fault() -> None:
     [
         {"checks": [Check("records", 7, 6)]},
         {"checks": [Check("records", 7, 7, "1 double")]},
-        {"surprises": {"api-1": ([1], 0)}},
+        {"surprises": {"api-1": ([1], [])}},
         {"phases": [Phase("steady", faults=["/records: 500"])]},
         {"phases": [Phase("steady", refused=Counter({"503 without a code": 1}))]},
     ],

@@ -1,0 +1,57 @@
+"""Pages that a step has fetched are handed to the script on the same worker as they are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+from pydantic import JsonValue
+from temporalio.testing import ActivityEnvironment
+
+from activities.connections import ConnectionRef
+from activities.http import FetchPageInput, HttpActivities
+from activities.page_slices import FetchedPages, FetchPagesInput, PageSliceActivities
+from perdure.proxy.pagination import Page
+from perdure.proxy.requests import HttpRequest
+from perdure.temporal.bulk import BulkConverter
+
+
+class OnePage:
+    """Stands for the API: its only page."""
+
+    def __init__(self, items: list[JsonValue], *, by_orjson: bool) -> None:
+        self._page = Page(items, None, 200, {}, deliver=True, by_orjson=by_orjson)
+
+    async def page(self, call: FetchPageInput) -> Page:
+        return self._page
+
+
+async def fetched(items: list[Any], *, by_orjson: bool) -> FetchedPages:
+    """Return what the script's worker has of a page, once it has travelled."""
+    http = cast("HttpActivities", OnePage(items, by_orjson=by_orjson))
+    ref = ConnectionRef(environment_id=1, integration="github", connection_id="a")
+    call = FetchPagesInput(connection=ref, request=HttpRequest(endpoint="/issues"))
+    pages = await ActivityEnvironment().run(PageSliceActivities(http).fetch_pages, call)
+    converter = BulkConverter()
+    payload = converter.to_payload(pages)
+    assert payload is not None
+    travelled: FetchedPages = converter.from_payload(payload, FetchedPages)
+    return travelled
+
+
+async def test_a_page_is_handed_over_without_being_decoded_again() -> None:
+    items = [{"id": "1", "title": "été"}]
+    pages = await fetched(items, by_orjson=True)
+    assert pages.items(0) is items
+
+
+async def test_a_page_that_is_read_again_is_nobody_elses() -> None:
+    items = [{"id": "2"}]
+    pages = await fetched(items, by_orjson=True)
+    pages.items(0).append("changed by the script")
+    assert pages.items(0) == [{"id": "2"}]
+
+
+async def test_what_the_history_cannot_hold_is_not_handed_over() -> None:
+    pages = await fetched([{"id": "3", "weight": math.nan}], by_orjson=False)
+    assert pages.items(0) == [{"id": "3", "weight": None}]
