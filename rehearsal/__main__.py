@@ -72,6 +72,7 @@ async def main(folder: Path) -> bool:
             migrated_seconds=cluster.migrated_seconds,
             seconds=time.monotonic() - began,
             surprises=surprises,
+            late_before=sum(part.late_before for part in cluster.parts.values()),
             repeated_orders=sum(n - 1 for n in outside.order_requests.values()),
             pages=outside.pages,
         )
@@ -163,6 +164,10 @@ async def _drill(cluster: Cluster, tally: Tally) -> None:
         for name in names:
             phase.took[name] = await cluster.parts[name].restart()
             await asyncio.sleep(_BETWEEN_SECONDS)
+    if cluster.before is not None:
+        phase = begin("a worker with the new code restarted")
+        phase.took[WORKERS[0]] = await cluster.parts[WORKERS[0]].restart()
+        await asyncio.sleep(_BETWEEN_SECONDS)
     for title, name in (("kill -9 of a worker", WORKERS[0]), ("kill -9 of an API", APIS[0])):
         phase = begin(title)
         phase.took[name] = await cluster.parts[name].kill()

@@ -50,16 +50,25 @@ class Part:
         surprises: Exit codes of ends that nobody asked for.
         last_words: What its log ended with each time that it had to be killed, because it did not
             end in time.
+        late_before: How often that happened to the release before, at which nothing can be mended.
+
+    Args:
+        service: What is run.
+        guard: Ends it when we are gone.
+        before: Variables of its environment that have it run the code of the release before.
     """
 
     _process: Process
     """The present one; there is one once it has started."""
     _keeping: asyncio.Task[None]
 
-    def __init__(self, service: Service, guard: Guard) -> None:
+    def __init__(self, service: Service, guard: Guard, before: Collection[str] = ()) -> None:
         self.name = service.name
         self.surprises: list[int] = []
         self.last_words: list[str] = []
+        self.late_before = 0
+        self._before = frozenset(before)
+        self._runs_before = False
         self._service = service
         self._guard = guard
         self._expected = False
@@ -125,14 +134,14 @@ class Part:
         log = self._service.log
         return StartupError(f"{self.name} {why}; the last lines of {log}:\n{tail(log)}")
 
-    def do_without(self, variables: Collection[str]) -> None:
-        """Leave variables out of its environment from its next start on."""
-        kept = {k: v for k, v in self._service.environment.items() if k not in variables}
+    def take_new_code(self) -> None:
+        """Have it run the code of this checkout from its next start on."""
+        kept = {k: v for k, v in self._service.environment.items() if k not in self._before}
         self._service = replace(self._service, environment=kept)
 
     async def restart(self) -> float:
         """End it in good order; returns the seconds until it was ready again."""
-        began = time.monotonic()
+        began, of_before = time.monotonic(), self._runs_before
         self._end(self._service.signals[0])
         try:
             async with asyncio.timeout(_GRACE_SECONDS):
@@ -141,7 +150,10 @@ class Part:
             # A Python says in its log where its threads stand, and ends.
             self._process.signal(signal.SIGABRT)
             await asyncio.sleep(_LAST_WORDS_SECONDS)
-            self.last_words.append(tail(self._service.log, _LAST_WORDS_LINES))
+            if of_before:
+                self.late_before += 1
+            else:
+                self.last_words.append(tail(self._service.log, _LAST_WORDS_LINES))
             if not self._started.is_set():
                 self._process.signal(signal.SIGKILL)
         await self.until_ready()
@@ -177,6 +189,7 @@ class Part:
     async def _keep(self) -> None:
         while True:
             self._service.before()
+            self._runs_before = not self._before.isdisjoint(self._service.environment)
             self._process = await Process.start(self._service, self._guard)
             self._started.set()
             code = await self._process.wait()
@@ -231,7 +244,7 @@ class Cluster:
     def take_new_code(self) -> None:
         """Have every API and worker run the code of this checkout from its next start on."""
         for name in (*APIS, *WORKERS):
-            self.parts[name].do_without(self.before.environment if self.before else ())
+            self.parts[name].take_new_code()
 
 
 @asynccontextmanager
@@ -278,7 +291,9 @@ async def running_cluster(folder: Path, before: Before | None) -> AsyncIterator[
         )
 
         async def add(service: Service) -> None:
-            part = cluster.parts[service.name] = Part(service, guard)
+            part = cluster.parts[service.name] = Part(
+                service, guard, before.environment if before else ()
+            )
             await stack.enter_async_context(part.kept())
 
         await add(postgres.service)

@@ -30,6 +30,7 @@ class Rehearsal:
         seconds: How long all of it took.
         surprises: Exit codes of ends that nobody asked for, and what the log had each time that an
             end took too long.
+        late_before: How often a process of the release before took too long to end.
         repeated_orders: Writes that the provider was sent again under the same key.
         pages: Pages of items that were fetched.
     """
@@ -40,6 +41,7 @@ class Rehearsal:
     migrated_seconds: float
     seconds: float
     surprises: dict[str, tuple[list[int], list[str]]]
+    late_before: int
     repeated_orders: int
     pages: int
 
@@ -82,6 +84,11 @@ def show(rehearsal: Rehearsal, console: Console) -> None:
     )
     for name, (codes, late) in rehearsal.surprises.items():
         console.print(f"{name} ended by itself with {codes}, and {len(late)} times took too long.")
+    if rehearsal.late_before:
+        console.print(
+            f"Processes of the release before took too long to end, {rehearsal.late_before} times; "
+            "they were killed."
+        )
     for fault in rehearsal.faults[:_MOST_FAULTS]:
         console.print(f"Nobody may get this: {fault}")
     console.print("Nothing was lost." if rehearsal.is_good else "It is not as it must be.")

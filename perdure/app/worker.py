@@ -63,6 +63,7 @@ from perdure.app.container import Container, open_container
 from perdure.app.schema_wait import until_migrated
 from perdure.app.sign_of_life import signs_of_life
 from perdure.app.signals import stopped_by_signals
+from perdure.app.worker_end import end_workers
 from perdure.errors import StartupError
 from perdure.proxy.client import ProxyClient
 from perdure.proxy.plain import PlainClient
@@ -330,7 +331,8 @@ def workers(container: Container, transport: HttpTransport) -> list[Worker]:
 async def run_worker(settings: Settings, *, promote: bool = False) -> None:
     """Run the worker until SIGTERM or SIGINT, then let its activities end in a few seconds.
 
-    A second signal ends it at once. What is not done by then is done again by another worker.
+    A second signal ends it at once, and it ends by itself when ending takes too long; see
+    `perdure.app.worker_end`. What is not done by then is done again by another worker.
 
     Args:
         settings: As read from the environment.
@@ -378,9 +380,9 @@ async def run_worker(settings: Settings, *, promote: bool = False) -> None:
         scheduling.cancel()
         sweeping.cancel()
         arriving.cancel()
-        await asyncio.gather(*(worker.shutdown() for worker in polling))
-        results = await asyncio.gather(*running, return_exceptions=True)
-    if stopping not in ended:
+        was_told = stopping in ended
+        results = await end_workers(polling, running, code=0 if was_told else 1)
+    if not was_told:
         cause = next((result for result in results if result is not None), None)
         msg = f"The worker stopped by itself: {cause or 'no reason was given'}"
         raise StartupError(msg, code="worker_stopped") from cause

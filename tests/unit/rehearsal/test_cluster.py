@@ -92,3 +92,44 @@ async def test_process_that_ends_before_it_is_ready_is_started_again_and_has_sur
 
     assert len(part.surprises) > 1
     assert set(part.surprises) == {3}
+
+
+_DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.timeout(30)
+async def test_process_that_does_not_end_in_time_is_told_of_unless_it_is_of_the_release_before(
+    guard: Guard, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rehearsal.cluster._GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("rehearsal.cluster._LAST_WORDS_SECONDS", 0.3)
+
+    async def is_deaf() -> bool:
+        return log.read_text().endswith("up\n")
+
+    def forget() -> None:
+        log.write_text("")
+
+    service = Service(
+        name="worker-1",
+        command=(sys.executable, "-c", _DEAF),
+        environment={**os.environ, "OLD_CODE": "/before"},
+        log=log,
+        probe=is_deaf,
+        before=forget,
+    )
+    part = Part(service, guard, before=("OLD_CODE",))
+    async with part.kept():
+        part.take_new_code()
+        await part.restart()
+        assert (part.late_before, part.last_words) == (1, [])
+        await part.restart()
+
+    assert part.late_before == 1
+    [words] = part.last_words
+    assert "up" in words

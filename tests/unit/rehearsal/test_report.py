@@ -18,6 +18,7 @@ GOOD = Rehearsal(
     migrated_seconds=1.0,
     seconds=60.0,
     surprises={},
+    late_before=0,
     repeated_orders=0,
     pages=9,
 )
@@ -27,12 +28,17 @@ def test_refusals_with_a_code_are_no_fault() -> None:
     assert GOOD.is_good
 
 
+def test_how_the_release_before_ends_is_not_held_against_this_one() -> None:
+    assert replace(GOOD, late_before=2).is_good
+
+
 @pytest.mark.parametrize(
     "bad",
     [
         {"checks": [Check("records", 7, 6)]},
         {"checks": [Check("records", 7, 7, "1 double")]},
         {"surprises": {"api-1": ([1], [])}},
+        {"surprises": {"worker-1": ([], ["where its threads stood"])}},
         {"phases": [Phase("steady", faults=["/records: 500"])]},
         {"phases": [Phase("steady", refused=Counter({"503 without a code": 1}))]},
     ],
