@@ -137,6 +137,10 @@ class CredentialKeeper:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Wait as `settled`."""
+        await self.settled()
+
+    async def settled(self) -> None:
         """Wait for what is under way: what a provider issues exists nowhere else yet."""
         if self._flights:
             await asyncio.wait(self._flights.values(), timeout=_CLOSE_SECONDS)

@@ -153,7 +153,8 @@ class PageSliceActivities:
             data = encoded_by_orjson(page.items)
             heads.append(_head(page, by_orjson=data is not None))
             bulk.append(encoded(page.items) if data is None else data)
-            if data is not None and page.by_orjson:
+            # One that repeats a credential is in clear nowhere but where it is worked on.
+            if data is not None and page.by_orjson and not page.echoed:
                 _at_hand.leave(data, page.items)
             state, size = page.next, size + len(bulk[-1])
             is_enough = len(heads) >= call.pages or size >= call.size or loop.time() >= end

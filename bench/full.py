@@ -34,7 +34,8 @@ _WARM_UP = 2_000
 _CALLS = 300
 _AT_ONCE_ROUNDS = 5
 _CEILING_SECONDS = 2.0
-_PAGES_OF, _PAGE, _PAGE_TURNS = 100_000, 1_000, 200
+# Not whole pages: so both notice in the same turn that they are at the end.
+_PAGES_OF, _PAGE, _PAGE_TURNS = 99_500, 1_000, 200
 
 
 @dataclass(frozen=True, slots=True)

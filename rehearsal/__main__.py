@@ -36,6 +36,7 @@ _BETWEEN_SECONDS = 2.0
 # Longer than any call to it is waited for.
 _FROZEN_SECONDS = 12.0
 _END_SECONDS = 120.0
+_LEFT = "worker_stopped_where_it_stood"
 
 console = Console(highlight=False, width=150)
 
@@ -77,10 +78,16 @@ async def main(folder: Path) -> bool:
             pages=outside.pages,
         )
     show(rehearsal, console)
+    for name in WORKERS:
+        log = (folder / "logs" / f"{name}.log").read_text("utf-8", "replace")
+        if times := log.count(_LEFT):
+            console.print(f"{name} ended before what it was at had ended, {times} times.")
     for name, (_, last_words) in surprises.items():
         for words in last_words:
-            console.print(f"What the log of {name} had when it took too long:\n{words}")
-        console.print(f"The end of the log of {name}:\n{tail(folder / 'logs' / f'{name}.log')}")
+            told = f"What the log of {name} had when it took too long:\n{words}"
+            console.print(told, markup=False)
+        end = tail(folder / "logs" / f"{name}.log")
+        console.print(f"The end of the log of {name}:\n{end}", markup=False)
     return rehearsal.is_good
 
 

@@ -381,7 +381,9 @@ async def run_worker(settings: Settings, *, promote: bool = False) -> None:
         sweeping.cancel()
         arriving.cancel()
         was_told = stopping in ended
-        results = await end_workers(polling, running, code=0 if was_told else 1)
+        results = await end_workers(
+            polling, running, code=0 if was_told else 1, last=container.keeper.settled
+        )
     if not was_told:
         cause = next((result for result in results if result is not None), None)
         msg = f"The worker stopped by itself: {cause or 'no reason was given'}"

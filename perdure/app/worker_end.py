@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 __all__ = ["LONGEST_END", "end_workers"]
 
 LONGEST_END = 12.0
-"""Seconds from the first signal until the process ends; the compose file has it killed after 15."""
+"""Seconds that workers have to end; the compose file has their process killed after 15."""
 
 _MOST_TASKS = 20
 
@@ -26,6 +26,7 @@ async def end_workers(
     running: Sequence[asyncio.Task[None]],
     *,
     code: int,
+    last: Callable[[], Awaitable[None]],
     within: float = LONGEST_END,
 ) -> list[BaseException | None]:
     """Have workers take nothing on any more and end what they are at; returns what ended each.
@@ -39,6 +40,7 @@ async def end_workers(
         workers: Those of this process.
         running: What runs each of them.
         code: With what the process ends if it takes too long.
+        last: Waits for what no other process could do again.
         within: Seconds that it may take.
     """
     ending = asyncio.gather(
@@ -46,9 +48,14 @@ async def end_workers(
     )
     await asyncio.wait({ending}, timeout=within)
     if not ending.done():
-        log.warning("worker_stopped_where_it_stood", seconds=within, at=list(_places()))
-        sys.stdout.flush()
-        os._exit(code)
+        try:
+            ended = [repr(task.exception()) for task in running if task.done()]
+            at = list(_places())
+            log.warning("worker_stopped_where_it_stood", seconds=within, ended=ended, at=at)
+            await last()
+            sys.stdout.flush()
+        finally:
+            os._exit(code)
     return ending.result()[len(workers) :]
 
 

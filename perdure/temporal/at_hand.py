@@ -38,18 +38,21 @@ class ValuesAtHand:
         if len(data) > self._most_bytes:
             return
         with self._lock:
-            if self._values.pop(data, None) is not None:
-                self._bytes -= len(data)
+            self._drop(data)
             self._values[data] = value
             self._bytes += len(data)
-            while self._bytes > self._most_bytes:
-                dropped, _ = self._values.popitem(last=False)
-                self._bytes -= len(dropped)
+            while self._bytes > self._most_bytes and self._values:
+                self._drop(next(iter(self._values)))
 
     def take(self, data: bytes) -> Any:
         """Return what was left for JSON, for the caller to keep; None where nothing was."""
         with self._lock:
-            value = self._values.pop(data, None)
-            if value is not None:
-                self._bytes -= len(data)
+            value = self._values.get(data)
+            self._drop(data)
         return value
+
+    def _drop(self, data: bytes) -> None:
+        # The count first: whoever computes for too long is interrupted anywhere.
+        if data in self._values:
+            self._bytes -= len(data)
+            del self._values[data]

@@ -17,6 +17,7 @@ from werkzeug import Request, Response
 from perdure.app.worker import replayer_of
 from perdure.db.record_writes import take_turn
 from perdure.db.runs import RunStatus
+from perdure.temporal.bulk import decoded
 from perdure.temporal.failures import leaf_failure
 from tests.integration.test_cancel import until_step
 from tests.support.project import PAGINATED, project
@@ -81,6 +82,27 @@ async def test_a_loop_costs_few_steps_and_saves_everything(stack: Stack, source:
     assert taken["batch_save"] < 25
     assert (await stack.run(handle)).counts["Issue"]["added"] == 10_000
     assert (await handle.describe()).history_length < 250
+
+
+async def test_pages_are_not_decoded_again_where_they_were_fetched_by_the_same_worker(
+    stack: Stack, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.records = issues(2_000)
+    again: list[bytes] = []
+
+    def decode(data: bytes, **how: Any) -> Any:
+        again.append(data)
+        return decoded(data, **how)
+
+    monkeypatch.setattr("activities.page_slices.decoded", decode)
+    handle, failure = await run(stack, source, PAGINATED)
+    assert failure is None
+    assert not again
+
+    # Whoever has not fetched them decodes them, and finds the same.
+    history = await handle.fetch_history()
+    await replayer_of(stack.container).replay_workflow(history)
+    assert len(again) == 20
 
 
 async def test_a_script_that_takes_one_page_has_caused_one_request(

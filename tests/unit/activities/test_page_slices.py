@@ -19,16 +19,18 @@ from perdure.temporal.bulk import BulkConverter
 class OnePage:
     """Stands for the API: its only page."""
 
-    def __init__(self, items: list[JsonValue], *, by_orjson: bool) -> None:
-        self._page = Page(items, None, 200, {}, deliver=True, by_orjson=by_orjson)
+    def __init__(self, items: list[JsonValue], by_orjson: bool, echoed: tuple[str, ...]) -> None:
+        self._page = Page(items, None, 200, {}, deliver=True, by_orjson=by_orjson, echoed=echoed)
 
     async def page(self, call: FetchPageInput) -> Page:
         return self._page
 
 
-async def fetched(items: list[Any], *, by_orjson: bool) -> FetchedPages:
+async def fetched(
+    items: list[Any], *, by_orjson: bool = True, echoed: tuple[str, ...] = ()
+) -> FetchedPages:
     """Return what the script's worker has of a page, once it has travelled."""
-    http = cast("HttpActivities", OnePage(items, by_orjson=by_orjson))
+    http = cast("HttpActivities", OnePage(items, by_orjson, echoed))
     ref = ConnectionRef(environment_id=1, integration="github", connection_id="a")
     call = FetchPagesInput(connection=ref, request=HttpRequest(endpoint="/issues"))
     pages = await ActivityEnvironment().run(PageSliceActivities(http).fetch_pages, call)
@@ -41,13 +43,13 @@ async def fetched(items: list[Any], *, by_orjson: bool) -> FetchedPages:
 
 async def test_a_page_is_handed_over_without_being_decoded_again() -> None:
     items = [{"id": "1", "title": "été"}]
-    pages = await fetched(items, by_orjson=True)
+    pages = await fetched(items)
     assert pages.items(0) is items
 
 
 async def test_a_page_that_is_read_again_is_nobody_elses() -> None:
     items = [{"id": "2"}]
-    pages = await fetched(items, by_orjson=True)
+    pages = await fetched(items)
     pages.items(0).append("changed by the script")
     assert pages.items(0) == [{"id": "2"}]
 
@@ -55,3 +57,10 @@ async def test_a_page_that_is_read_again_is_nobody_elses() -> None:
 async def test_what_the_history_cannot_hold_is_not_handed_over() -> None:
     pages = await fetched([{"id": "3", "weight": math.nan}], by_orjson=False)
     assert pages.items(0) == [{"id": "3", "weight": None}]
+
+
+async def test_a_page_that_repeats_a_credential_is_not_kept_in_clear() -> None:
+    items = [{"id": "4", "token": "key-of-the-connection"}]
+    pages = await fetched(items, echoed=("key-of-the-connection",))
+    assert pages.items(0) == items
+    assert pages.items(0) is not items

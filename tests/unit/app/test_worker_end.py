@@ -23,10 +23,13 @@ class Worker:
     async def shutdown(self):
         await self.run()
 
+async def last():
+    print("did the last")
+
 async def main():
     workers = [Worker(), Worker()]
     running = [asyncio.create_task(worker.run(), name="works") for worker in workers]
-    await end_workers(workers, running, code=CODE, within=0.2)
+    await end_workers(workers, running, code=CODE, last=last, within=0.2)
     print("went on")
 
 asyncio.run(main())
@@ -56,12 +59,31 @@ def test_what_does_not_end_in_time_is_ended_where_it_stands(code: int) -> None:
     assert ended.returncode == code
     assert "worker_stopped_where_it_stood" in ended.stdout
     assert "works: Event.wait:" in ended.stdout
+    assert "did the last" in ended.stdout
     assert "went on" not in ended.stdout
+
+
+def test_what_ended_one_worker_is_told_where_the_other_does_not_end() -> None:
+    failing = NEVER_ENDS.replace("CODE", "1").replace(
+        "running = [", "running = [asyncio.create_task(fail())] + ["
+    )
+    program = "async def fail():\n    raise OSError('no space left')\n" + failing
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert "OSError('no space left')" in ended.stdout
 
 
 async def test_workers_tell_what_ended_them() -> None:
     failure = RuntimeError("no Temporal")
     workers = [Ending(), Ending(failure)]
     running = [asyncio.create_task(worker.run()) for worker in workers]
-    found = await end_workers(cast("list[Worker]", workers), running, code=1, within=10)
+
+    async def nothing() -> None:
+        pytest.fail("nothing is left to do")
+
+    found = await end_workers(
+        cast("list[Worker]", workers), running, code=1, last=nothing, within=10
+    )
     assert found == [None, failure]

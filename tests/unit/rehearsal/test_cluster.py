@@ -108,6 +108,8 @@ async def test_process_that_does_not_end_in_time_is_told_of_unless_it_is_of_the_
 ) -> None:
     monkeypatch.setattr("rehearsal.cluster._GRACE_SECONDS", 0.3)
     monkeypatch.setattr("rehearsal.cluster._LAST_WORDS_SECONDS", 0.3)
+    # What is read is what it said, and not what its successor says.
+    monkeypatch.setattr("rehearsal.cluster._RESTART_SECONDS", 1.5)
 
     async def is_deaf() -> bool:
         return log.read_text().endswith("up\n")
