@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 import structlog
 from temporalio import activity
+from temporalio.api.workflowservice.v1 import CountSchedulesRequest
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.maintenance import Sweep, Swept
 from activities.reconciliation import Reconciler
@@ -17,11 +20,14 @@ from perdure.db.environments import Environment
 from perdure.db.syncs import Sync
 from perdure.errors import NotFoundError
 from perdure.ids import BundleHash
+from perdure.temporal.names import SearchAttribute, WorkflowType
 
 __all__ = ["ScheduleRepair"]
 
 _PAGE = 1000
 _AT_ONCE = 100
+# Who lists or counts many schedules waits for the server to go through them.
+_RPC_TIMEOUT = timedelta(seconds=60)
 
 log = structlog.get_logger(__name__)
 
@@ -46,21 +52,47 @@ class ScheduleRepair:
     async def restore_schedules(self, _: Sweep) -> Swept:
         """Give each sync of the active bundles the schedule it lacks.
 
+        Schedules are listed only where there are more or less of them than syncs: listing many
+        costs the server seconds.
+
         One that was made a moment ago may not be listed yet: it is found to be there, and stays.
         """
         restored = 0
-        known = await self._known()
         for environment in await self._database.environments.all():
-            if environment.active_bundle is not None:
-                restored += await self._restore(environment, known)
+            if environment.active_bundle is None:
+                continue
+            syncs = await self._database.syncs.list(environment.id)
+            if await self._count(environment) != len(syncs):
+                restored += await self._restore(environment, syncs)
         return Swept(count=restored)
 
-    async def _known(self) -> set[str]:
-        listed = await self._client.list_schedules(page_size=_PAGE)
+    async def _count(self, environment: Environment) -> int | None:
+        """Return how many schedules of syncs there are, None where the server does not count.
+
+        Where as many are there as there are syncs, none is lacking, but for one whose place a
+        schedule takes that has no sync any more; that one deletes itself when it is due.
+        """
+        request = CountSchedulesRequest(
+            namespace=self._client.namespace, query=_of_syncs(environment)
+        )
+        try:
+            answer = await self._client.workflow_service.count_schedules(
+                request, timeout=_RPC_TIMEOUT
+            )
+        except RPCError as error:
+            if error.status is RPCStatusCode.UNIMPLEMENTED:
+                return None
+            raise
+        return answer.count
+
+    async def _known(self, environment: Environment) -> set[str]:
+        listed = await self._client.list_schedules(
+            _of_syncs(environment), page_size=_PAGE, rpc_timeout=_RPC_TIMEOUT
+        )
         return {schedule.id async for schedule in listed}
 
-    async def _restore(self, environment: Environment, known: set[str]) -> int:
-        syncs = await self._database.syncs.list(environment.id)
+    async def _restore(self, environment: Environment, syncs: Sequence[Sync]) -> int:
+        known = await self._known(environment)
         lacking = [
             sync for sync in syncs if schedule_id(sync_input(environment.name, sync)) not in known
         ]
@@ -100,3 +132,8 @@ class ScheduleRepair:
             except NotFoundError:
                 continue  # deleted a moment ago
         return found
+
+
+def _of_syncs(environment: Environment) -> str:
+    kind, name = SearchAttribute.KIND.name, SearchAttribute.ENVIRONMENT.name
+    return f"{kind} = '{WorkflowType.SYNC}' AND {name} = '{environment.name}'"

@@ -2,8 +2,8 @@
 
 They are made as an application makes them, through the API, a few at a time; each runs its sync at
 once. With `--directly` some get their rows and schedules without that, which is sooner done.
-Then nothing is done but watch for some minutes: what each process takes, how late runs start, and
-how long the pages of the API take that list it all.
+Then nothing is done but watch, minute by minute: what each process takes, how late runs start, and
+at the end how long the pages of the API take that list it all.
 """
 
 from __future__ import annotations
@@ -59,8 +59,7 @@ _PAGES = (
 )
 """What lists connections, runs and syncs; the last one asks Temporal for every schedule."""
 _SCHEDULES_AT_ONCE = 8
-_SETTLING_S = 45.0
-"""The server fires late while it works off what was made together."""
+_WINDOW_S = 60.0
 
 # Connections whose first run has ended.
 _SETTLED = """
@@ -162,10 +161,20 @@ async def _add_directly(engine: Engine, folder: Path, url: str, numbers: range) 
     }
 
 
-async def _watch(engine: Engine, seconds: float) -> dict[str, Any]:
-    """Say what goes on when nobody asks for anything."""
+async def _watch(engine: Engine, seconds: float) -> None:
+    """Say what goes on when nobody asks for anything, a window after the other.
+
+    What many schedules that were made together have caused keeps the server busy for minutes: how
+    the windows differ shows when it has come to an end, and the last ones how things are then.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        print(json.dumps({"watched": await _window(engine)}), flush=True)
+
+
+async def _window(engine: Engine) -> dict[str, Any]:
     since, before = utcnow(), engine.cpu()
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(_WINDOW_S)
     until = utcnow()
     took = (until - since).total_seconds()
     shares = {name: value / took for name, value in _used(engine, before).items()}
@@ -245,7 +254,7 @@ async def main() -> None:
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--directly", type=int, default=0, help="how many of them are not made so")
-    parser.add_argument("--watch", type=float, default=240.0, help="seconds")
+    parser.add_argument("--watch", type=float, default=900.0, help="seconds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="perdure-many-") as folder:
         async with (
@@ -259,9 +268,7 @@ async def main() -> None:
                 numbers = range(through_api, options.connections)
                 added = await _add_directly(engine, Path(folder), url, numbers)
                 print(json.dumps({"added": added}, indent=1), flush=True)
-                await asyncio.sleep(_SETTLING_S)
-            watched = await _watch(engine, options.watch)
-            print(json.dumps({"watched": watched}, indent=1), flush=True)
+            await _watch(engine, options.watch)
             for path in _PAGES:
                 print(json.dumps({path: await _page(engine, path)}), flush=True)
 
