@@ -35,7 +35,7 @@ demo: $(READY) ## Show the main job end to end, then stop
 
 test: $(READY) ## Run everything CI runs
 	@$(MAKE) --no-print-directory lint docs
-	@$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
+	@$(BIN)/pytest -n 3 --dist worksteal -m "not slow" --durations=15
 
 test-slow: $(READY) ## Run the proofs that take minutes
 	@$(BIN)/pytest -m slow
