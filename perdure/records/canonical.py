@@ -6,7 +6,8 @@ that the order in which an API happens to send its keys never looks like a chang
 Both go through orjson. What orjson refuses but JSON can say goes a slower way that agrees with
 `JSON.stringify`: integers beyond 64 bits, strings with unpaired surrogates (escaped), keys that
 are no strings. `NaN` and the infinities become `null` on both ways. `1` and `1.0` are different
-texts and therefore different hashes.
+texts and therefore different hashes. Moments in UTC end with `Z`, as pydantic writes them, so that
+a record is the same whether it travelled before it was stored or not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import orjson
@@ -25,6 +27,9 @@ JsonObject: TypeAlias = dict[str, Any]
 
 HASH_BYTES = 16
 """Length of a payload hash."""
+
+_STORED = orjson.OPT_UTC_Z
+_HASHED = _STORED | orjson.OPT_SORT_KEYS
 
 
 def to_json(value: object, *, sort_keys: bool = False) -> bytes:
@@ -39,7 +44,7 @@ def to_json(value: object, *, sort_keys: bool = False) -> bytes:
             contains itself.
     """
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
+        return orjson.dumps(value, option=_HASHED if sort_keys else _STORED)
     except TypeError:
         return _to_json_slowly(value, sort_keys=sort_keys)
 
@@ -55,9 +60,11 @@ def canonical_hash(value: object) -> bytes:
 
 def _to_json_slowly(value: object, *, sort_keys: bool) -> bytes:
     try:
-        text = json.dumps(
-            _plain(value), sort_keys=sort_keys, separators=(",", ":"), allow_nan=False
-        )
+        plain = _plain(value)
+        with suppress(TypeError):
+            # As it is written where it is read again: its keys were all that was in the way.
+            return orjson.dumps(plain, option=_HASHED if sort_keys else _STORED)
+        text = json.dumps(plain, sort_keys=sort_keys, separators=(",", ":"), allow_nan=False)
     except RecursionError:
         msg = "nested too deeply, or contains itself"
         raise TypeError(msg) from None
@@ -75,8 +82,8 @@ def _plain(value: object) -> Any:
     if isinstance(value, str | bool | int | None):
         return value
     # A float, or what orjson knows beyond JSON: dates, UUIDs, enums, dataclasses.
-    return orjson.loads(orjson.dumps(value))
+    return orjson.loads(orjson.dumps(value, option=_STORED))
 
 
 def _plain_key(key: object) -> str:
-    return key if isinstance(key, str) else orjson.dumps(key).decode().strip('"')
+    return key if isinstance(key, str) else orjson.dumps(key, option=_STORED).decode().strip('"')
