@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from perdure.db.pool import DbConnection, Pool, borrowed
@@ -18,6 +18,14 @@ SELECT id, workflow_id, environment_id, kind, integration, connection_id, connec
        coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
   FROM runs
  WHERE id = $1 AND environment_id = $2
+"""
+
+_OF_IDS = """
+SELECT id, workflow_id, environment_id, kind, integration, connection_id, connection_key,
+       script, variant, bundle_hash, status, started_at, finished_at, counts, error,
+       coalesce(temporal_run_id, id) AS temporal_run_id, checkpoints, dry_run
+  FROM runs
+ WHERE id = ANY ($1::text[]) AND environment_id = $2
 """
 
 _OF_WORKFLOW = """
@@ -141,6 +149,19 @@ class RunLookups:
             msg = f"There is no run {run_id!r} in this environment."
             raise NotFoundError(msg, code="unknown_run")
         return run_of(row)
+
+    async def of_ids(
+        self, environment_id: EnvironmentId, run_ids: Sequence[str]
+    ) -> Mapping[str, Run]:
+        """Return those of the runs that are known, by id.
+
+        Args:
+            environment_id: Where they belong.
+            run_ids: Which runs.
+        """
+        async with borrowed(self._pool) as conn:
+            rows = await conn.fetch(_OF_IDS, list(run_ids), environment_id)
+        return {row["id"]: run_of(row) for row in rows}
 
     async def of_workflow(self, workflow_id: str) -> Run | None:
         """Return the newest run with a workflow id, None where none is known."""

@@ -100,6 +100,32 @@ async def test_run_under_way_tells_pages_cursor_counts_and_history(
     await end(live)
 
 
+async def test_list_of_syncs_tells_of_a_run_what_the_list_of_runs_tells(
+    live: httpx.AsyncClient, stack: Stack, source: Source
+) -> None:
+    async def listed(**query: str) -> list[dict[str, Any]]:
+        answer = await live.get("/syncs", params=query)
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["syncs"])
+
+    source.before = lambda page: Response("busy", 503) if page == 2 else None
+    await deploy(live, project())
+    await connect(live, source.url)
+    run = await running(live, lambda r: r["waiting"])
+
+    (waits,) = await listed(status="running")
+    await stack.container.temporal.get_workflow_handle(run["workflow_id"]).terminate()
+    (ended,) = await listed()
+
+    assert (waits["run_id"], waits["status"]) == (run["id"], "running")
+    assert "503" in waits["waiting"]["reason"]
+    assert waits["waiting"]["attempt"] >= 2
+    assert (ended["run_id"], ended["status"], ended["waiting"]) == (run["id"], "failed", None)
+    assert ended["finished_at"] > ended["started_at"]
+    assert await listed(status="running") == []
+    await end(live)
+
+
 async def test_wait_of_an_item_is_told_with_the_run(
     live: httpx.AsyncClient, source: Source
 ) -> None:

@@ -105,6 +105,10 @@ async def test_run_that_waits_says_for_what_and_until_when(
     await expect(page.locator(".note.wait time")).to_contain_text("in ")
     await expect(page.locator(".timeline .badge").first).to_contain_text("attempts")
 
+    for listed in ("/syncs?connection=initech", "/runs?connection_id=initech"):
+        page = await window.open(f"{listed}&status=running")
+        await expect(page.locator("tbody .badge").first).to_have_text("waiting")
+
 
 async def test_new_run_appears_in_the_list_by_itself(showcase: Showcase, window: Window) -> None:
     page = await window.open("/runs?script=whoami")

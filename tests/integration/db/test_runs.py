@@ -15,6 +15,7 @@ from perdure.db.database import Database
 from perdure.db.records import ModelCounts, RecordSet
 from perdure.db.runs import LogLine, RunStart, RunStatus
 from perdure.errors import ConflictError, NotFoundError
+from perdure.ids import EnvironmentId
 from perdure.records.prepare import prepare_batch
 from tests.support.record_counts import live_count
 
@@ -155,6 +156,18 @@ async def test_a_run_of_another_environment_is_not_there(db: Database, run: RunS
         await db.runs.get(other.id, run.id)
 
     assert caught.value.code == "unknown_run"
+
+
+async def test_runs_are_found_by_their_ids(db: Database, start: RunStart) -> None:
+    runs = [replace(start, id=str(uuid4())) for _ in range(3)]
+    for run in runs:
+        await db.runs.start(run)
+
+    found = await db.runs.of_ids(start.environment_id, [runs[0].id, runs[2].id, "nothing"])
+
+    assert {id_: run.id for id_, run in found.items()} == {run.id: run.id for run in runs[::2]}
+    assert await db.runs.of_ids(EnvironmentId(0), [runs[0].id]) == {}
+    assert await db.runs.of_ids(start.environment_id, []) == {}
 
 
 async def test_runs_are_listed_newest_first_and_page_by_page(db: Database, start: RunStart) -> None:

@@ -34,6 +34,26 @@ def test_times_are_told_as_people_say_them(moment: timedelta, text: str) -> None
     assert shown(moment) == text
 
 
+@pytest.mark.parametrize("name", ["syncs", "runs"])
+def test_run_that_waits_is_shown_so_in_every_list(name: str) -> None:
+    at = utcnow().isoformat()
+    run = {
+        **dict.fromkeys(("id", "run_id", "integration", "connection_id", "script", "name"), "x"),
+        **dict.fromkeys(("started_at", "last_sync_date"), at),
+        "variant": "base",
+        "kind": "sync",
+        "dry_run": False,
+        "duration_s": 1.0,
+        "counts": {},
+        "status": "running",
+        "waiting": {"reason": "503", "attempt": 2, "next_attempt_at": None},
+    }
+    values = {name: [run], "next_cursor": None, "wanted": {}}
+    html = render_live(Page(f"{name}.html", "", values), COMMON)
+    assert ">waiting</span>" in html
+    assert ">running</span>" not in html
+
+
 def test_address_of_a_page_holds_any_name() -> None:
     assert page_url() == "/dashboard/"
     assert page_url("connections", "a/b", "c d?") == "/dashboard/connections/a%2Fb/c%20d%3F"
