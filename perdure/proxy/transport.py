@@ -405,7 +405,12 @@ def _named_failures() -> Iterator[None]:
     except aiohttp.ClientPayloadError:
         raise _interrupted("the body is not complete") from None
     except aiohttp.ClientResponseError:
-        raise _interrupted("the answer is no HTTP") from None
+        # Why the parser does not say but in a text that quotes the answer.
+        raise NetworkError(
+            NetworkFailure.INTERRUPTED,
+            "the answer is no HTTP that can be read, as one with two Content-Length headers: "
+            "`curl -i` shows what it is, and whoever runs the server can mend it",
+        ) from None
     except aiohttp.ClientError as error:
         raise _interrupted(type(error).__name__) from None
 

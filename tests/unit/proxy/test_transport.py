@@ -211,6 +211,31 @@ async def test_answer_that_breaks_off_is_an_interruption(
     assert error.failure is NetworkFailure.INTERRUPTED
 
 
+@pytest.mark.parametrize(
+    "doubt",
+    [
+        b"Content-Length: 2\r\nContent-Length: 2\r\n",
+        b"Content-Length: 2, 2\r\n",
+        b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+    ],
+    ids=["twice", "list", "chunked"],
+)
+async def test_answer_of_doubtful_length_says_what_its_reader_can_do(
+    transport: HttpTransport, raw_server: RawServer, doubt: bytes
+) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Token: hush\r\n" + doubt + b"\r\nok")
+        await writer.drain()
+
+    async with raw_server(handle) as url:
+        error = await failure_of(transport, outgoing(url))
+    assert error.failure is NetworkFailure.INTERRUPTED
+    assert "two Content-Length headers" in str(error)
+    assert "curl -i" in str(error)
+    assert "hush" not in str(error)
+
+
 @pytest.mark.parametrize("drip", [False, True])
 async def test_whole_exchange_has_one_time_limit(
     transport: HttpTransport, raw_server: RawServer, drip: bool
