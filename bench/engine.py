@@ -117,6 +117,15 @@ class Engine:
             },
         )
 
+    async def trigger(self, sync: str, connection_id: str) -> None:
+        """Have a sync run now."""
+        target = {
+            "syncs": [sync],
+            "provider_config_key": "github",
+            "connection_id": connection_id,
+        }
+        await self._call("POST", "/sync/trigger", target)
+
     async def run(self, sync: str, connection_id: str) -> SyncRun:
         """Run a sync to its end.
 
@@ -124,13 +133,8 @@ class Engine:
             ProgramError: It failed.
         """
         known = {run["id"] for run in await self._runs(connection_id)}
-        target = {
-            "syncs": [sync],
-            "provider_config_key": "github",
-            "connection_id": connection_id,
-        }
         async with watched_memory(self.dev.pids.worker) as memory:
-            await self._call("POST", "/sync/trigger", target)
+            await self.trigger(sync, connection_id)
             run = await self._new_run(connection_id, known)
             handle = self.temporal.get_workflow_handle(run["workflow_id"], run_id=run["id"])
             try:
