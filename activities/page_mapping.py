@@ -167,14 +167,15 @@ class PageMapping:
             return [prepare_deletion(gone[at : at + RECORDS_PER_BATCH]) for at in starts], ()
         batches: list[PreparedBatch] = []
         unfit: list[tuple[int, Mapping[str, Any]]] = []
-        count = 0
+        count, ids = 0, set[str]()
         fits = None if self.validator is None else self.validator.fits(self.model)
         # A lazy one: a record is encoded before the next element is mapped.
         while ahead := list(islice(records, 1)):
             part = chain(ahead, islice(records, RECORDS_PER_BATCH - 1))
-            batch = prepare_batch(part, first=count, fits=fits)
+            batch = prepare_batch(part, first=count, earlier=ids, fits=fits)
             batches.append(replace(batch, unfit=()))
             unfit += batch.unfit
+            ids.update(batch.ids)
             count += len(batch) + len(batch.duplicates)
         return batches, self._judged(unfit)
 

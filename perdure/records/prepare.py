@@ -6,7 +6,7 @@ a hash and a stored form whose first key is that id, as a string.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -88,6 +88,7 @@ def prepare_batch(
     records: Iterable[object],
     *,
     first: int = 0,
+    earlier: Collection[str] = frozenset(),
     fits: Callable[[Any], bool] | None = None,
     encode: Callable[[object], bytes] = to_json,
 ) -> PreparedBatch:
@@ -102,6 +103,8 @@ def prepare_batch(
     Args:
         records: JSON objects.
         first: Index of the first of them, by which errors name it.
+        earlier: Ids of records that were saved along with them and are prepared already; of an id
+            that comes twice the first record counts.
         fits: Says of a record whether it fits its model; None where nobody asks.
         encode: Writes what is stored; raises a TypeError where it cannot.
 
@@ -119,7 +122,7 @@ def prepare_batch(
         record_id, found = identified
         if fits is not None and not fits(found):
             unfit.append((index, found))
-        if record_id in payloads:
+        if record_id in payloads or record_id in earlier:
             duplicates.append(record_id)
             continue
         stored = _stored(record_id, found)

@@ -155,3 +155,24 @@ async def test_a_merging_strategy_comes_first_and_is_one_of_two(
         await handle.result()
 
     assert (await stack.run(handle)).error["type"] == code
+
+
+async def test_of_an_id_that_comes_twice_in_a_call_the_first_is_kept_however_long_it_is(
+    stack: Stack, source: Source
+) -> None:
+    script = """
+    async def fetch_data(nango):
+        records = [{"id": str(n), "title": "first"} for n in range(1_500)]
+        await nango.batch_save([*records, {"id": "3", "title": "later"}], "Issue")
+    """
+    await stack.deploy(project(script))
+    connection = await stack.connect(source.url)
+
+    handle = await stack.start_sync(connection)
+    result = await handle.result()
+
+    assert result.counts["Issue"]["added"] == 1_500
+    (record,) = await stack.records(connection, ids=["3"])
+    assert record["title"] == "first"
+    told = await messages(stack, handle.result_run_id or "")
+    assert any("the first of each was kept: 3" in message for _, message in told)

@@ -7,7 +7,7 @@ the next call of the helper says why, and the run fails even if there is none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -152,15 +152,17 @@ class RecordSteps(HelperSteps, NangoSync):
         self, records: Sequence[dict[str, Any]], model: str
     ) -> Sequence[PreparedBatch]:
         fits = None if self.validation is None else self.validation.fits(model)
-        starts = range(0, len(records), RECORDS_PER_BATCH)
+        batches, ids = list[PreparedBatch](), set[str]()
         try:
-            return [
-                _in_pydantics_form(records[at : at + RECORDS_PER_BATCH], at, fits) for at in starts
-            ]
+            for at in range(0, len(records), RECORDS_PER_BATCH):
+                part = records[at : at + RECORDS_PER_BATCH]
+                batches.append(_in_pydantics_form(part, at, ids, fits))
+                ids.update(batches[-1].ids)
         except PydanticSerializationError:
             if self.validation is not None:
                 await self.validation.check_records(model, enumerate(records))
             raise
+        return batches
 
     async def batch_update(self, records: Sequence[Record], model: str) -> bool:
         """See base class."""
@@ -304,7 +306,10 @@ def _as_is(record: object) -> bytes:
 
 
 def _in_pydantics_form(
-    records: Sequence[dict[str, Any]], first: int, fits: Callable[[Any], bool] | None
+    records: Sequence[dict[str, Any]],
+    first: int,
+    earlier: Collection[str],
+    fits: Callable[[Any], bool] | None,
 ) -> PreparedBatch:
     """Prepare records in the form in which pydantic writes them.
 
@@ -312,11 +317,12 @@ def _in_pydantics_form(
         HelperError: `invalid_record`.
         PydanticSerializationError: One cannot be written.
     """
+    prepare = partial(prepare_batch, first=first, earlier=earlier, fits=fits)
     try:
-        return _checked(partial(prepare_batch, first=first, fits=fits, encode=_as_is), records)
+        return _checked(partial(prepare, encode=_as_is), records)
     except _OtherFormError:
         _, plain = encoded_and_plain(records)
-        return _checked(partial(prepare_batch, first=first, fits=fits), plain)
+        return _checked(prepare, plain)
 
 
 def _word(verb: BatchVerb) -> str:

@@ -69,6 +69,16 @@ def refusal_of(mapping: PageMapping, items: Sequence[Any]) -> InvalidInputError:
     return refused.value
 
 
+def test_of_an_id_that_comes_again_after_a_thousand_records_the_first_is_kept() -> None:
+    items = issues(1_500, at_1400={"id": "3", "title": "later"})
+    first, second = mapping().apply(page_of(items), 1).batches
+    assert isinstance(first, PreparedBatch)
+    assert isinstance(second, PreparedBatch)
+    assert first.payloads[3] == b'{"id":"3","title":"t"}'
+    assert (first.duplicates, second.duplicates) == ((), ("3",))
+    assert len(second) == 499
+
+
 def test_what_is_told_of_a_page_cannot_change_its_records() -> None:
     def on_page(page: Mapping[str, Any]) -> None:
         for item in page["response"].data:

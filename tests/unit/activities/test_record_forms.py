@@ -34,7 +34,7 @@ class Issue(BaseModel):
 
 
 def looped(records: list[Any]) -> PreparedBatch:
-    return _in_pydantics_form(plain_records(records), 0, None)
+    return _in_pydantics_form(plain_records(records), 0, (), None)
 
 
 def saved(records: list[Any]) -> PreparedBatch:
