@@ -98,7 +98,7 @@ class MaintenanceActivities:
 
     @activity.defn
     async def settle_runs(self, sweep: Sweep) -> Swept:
-        """End the rows of runs that Temporal ended, and that could not do so themselves."""
+        """End the rows of runs that could not do so themselves, and runs that could not end."""
         before, count, after = utcnow() - _YOUNG, 0, None
         runs = self._database.runs
         while found := await runs.unsettled(before, after=after, limit=sweep.runs):

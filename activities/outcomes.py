@@ -18,7 +18,10 @@ from temporalio.exceptions import TimeoutError as RunTimeoutError
 from perdure.db.runs import RunStatus
 from perdure.temporal.failures import describe_failure
 
-__all__ = ["Outcome", "failed_outcome"]
+__all__ = ["OVERDUE", "Outcome", "failed_outcome"]
+
+OVERDUE = "run_timeout"
+"""Detail of the termination of a run whose time was over; it stands in histories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ def failed_outcome(failure: WorkflowFailureError | ChildWorkflowError) -> Outcom
     match failure.cause:
         case CancelledError():
             return Outcome(RunStatus.CANCELLED)
+        case TerminatedError() as cause if OVERDUE in cause.details:
+            return Outcome(RunStatus.TIMEOUT, {"type": "run_timeout", "message": cause.message})
         case TerminatedError() as cause:
             return Outcome(RunStatus.FAILED, {"type": "run_terminated", "message": cause.message})
         case RunTimeoutError():

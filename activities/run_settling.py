@@ -1,6 +1,6 @@
 """Ends the rows of runs that could not do so themselves.
 
-A run that Temporal ended (its time was over, or somebody terminated it) never came to write how.
+A run that was ended by force (somebody, or the maintenance, terminated it) never came to write how.
 Whoever finds it settles it: the row ends, its locks are released, what is to be told of it is
 written, and its turn is passed on, as if the run had done so.
 """
@@ -15,6 +15,7 @@ from activities.action_turns import let_in
 from activities.bundles import BundleCache
 from activities.executions import execution_of, outcome_of
 from activities.outcomes import Outcome
+from activities.overdue_runs import OverdueRuns
 from activities.run_counts import count_end
 from activities.webhook_outbox import WebhookOutbox
 from perdure.clock import utcnow
@@ -38,12 +39,20 @@ class RunSettling:
         database: Our own data.
         bundles: What was deployed when the run began.
         client: Says how runs stand.
+        overdue: Ends those that could not end in time themselves; None where that is not wanted.
     """
 
-    def __init__(self, database: Database, bundles: BundleCache, client: Client) -> None:
+    def __init__(
+        self,
+        database: Database,
+        bundles: BundleCache,
+        client: Client,
+        overdue: OverdueRuns | None = None,
+    ) -> None:
         self._database = database
         self._bundles = bundles
         self._client = client
+        self._overdue = overdue
         self._outbox = WebhookOutbox(database)
 
     async def settle(self, run: Run) -> RunStatus | None:
@@ -56,6 +65,8 @@ class RunSettling:
             RPCError: Temporal does not answer.
         """
         found = await execution_of(self._client, run, _RPC_TIMEOUT)
+        if found is not None and self._overdue is not None and await self._overdue.end(run, found):
+            found = await execution_of(self._client, run, _RPC_TIMEOUT)
         if found is None:
             error = {"type": "run_lost", "message": "Temporal does not know this run any more."}
             outcome: Outcome | None = Outcome(RunStatus.FAILED, error)

@@ -35,6 +35,7 @@ from activities.key_rotation import KeyRotationActivities
 from activities.locks import LockActivities
 from activities.maintenance import MaintenanceActivities, Retention
 from activities.maintenance_schedule import ensure_maintenance
+from activities.overdue_runs import OverdueRuns
 from activities.page_slices import PageSliceActivities
 from activities.payload_sweep import PayloadSweep
 from activities.reconciliation import Reconciler
@@ -177,7 +178,12 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
         database,
         bundles,
         _retention(container.settings),
-        RunSettling(database, bundles, container.temporal),
+        RunSettling(
+            database,
+            bundles,
+            container.temporal,
+            OverdueRuns(database, bundles, container.temporal),
+        ),
     )
     payloads = PayloadSweep(
         database.blobs,

@@ -7,7 +7,7 @@ each environment, so limits and order hold however many decide at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from perdure.db.actions import ActionLimits
 from perdure.db.pool import DbConnection, Pool, borrowed
@@ -52,6 +52,8 @@ RETURNING place, workflow_id
 _HAS_TURN = """
 SELECT admitted_at IS NOT NULL AND ended_at IS NULL FROM action_queue WHERE workflow_id = $1
 """
+
+_TURN_AT = "SELECT admitted_at FROM action_queue WHERE workflow_id = $1"
 
 _LEAVE = "UPDATE action_queue SET ended_at = now() WHERE workflow_id = ANY ($1::text[])"
 
@@ -135,6 +137,12 @@ class ActionQueue:
         """
         async with borrowed(self._pool, conn) as connection:
             return bool(await connection.fetchval(_HAS_TURN, workflow_id))
+
+    async def turn_at(self, workflow_id: str) -> datetime | None:
+        """Return when an action was let in, None where it waits or has no place."""
+        async with borrowed(self._pool) as conn:
+            found: datetime | None = await conn.fetchval(_TURN_AT, workflow_id)
+        return found
 
     async def has_place(self, workflow_id: str, *, conn: DbConnection | None = None) -> bool:
         """Say whether an action waits for its turn, has it, or has had it lately.

@@ -146,7 +146,13 @@ class Stack:
         return await (await self.start_sync(connection, sync)).result()
 
     async def start_action(
-        self, connection: Connection, value: Any, action: str = "echo", **call: Any
+        self,
+        connection: Connection,
+        value: Any,
+        action: str = "echo",
+        *,
+        task_queue: str = TaskQueue.ACTIONS,
+        **call: Any,
     ) -> WorkflowHandle[Any, Any]:
         """Start an action; further fields of its `ActionInput` may be given."""
         active = await self.container.database.bundles.active(self.environment.id)
@@ -184,7 +190,7 @@ class Stack:
                 script_files(active, connection.integration, ScriptKind.ACTION, action),
             ],
             id=workflow_id,
-            task_queue=TaskQueue.ACTIONS,
+            task_queue=task_queue,
         )
 
     async def records(
