@@ -4,15 +4,18 @@ A run ends itself when its `run_timeout` is over: what it has saved is written t
 workflow tasks fail again and again, or are taken by no worker, never comes to that, and its
 schedule waits for it. Temporal knows since when such a run stands still; how long it may take
 stands in the bundle that it was started with. Nothing is ended that a worker still carries on,
-however late it is, nor before workers have been there for a while: they come first.
+however late it is, nor before workers have been there for a while: they come first. All moments
+are those of Temporal's clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from temporalio import activity
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
@@ -34,6 +37,7 @@ _PATIENCE = timedelta(minutes=15)
 _TOLD_AGAIN = timedelta(days=1)
 _RPC_TIMEOUT = timedelta(seconds=10)
 _EVENTS_AT_ONCE = 50
+_REMEMBERED_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +69,7 @@ class OverdueRuns:
         database: Our own data.
         bundles: Say how long runs may take.
         client: Knows which runs stand still.
+        here_since: Tells since when there have been workers without a pause, given the present.
         patience: How long a run must be over its time, and stand still, and a worker be there. A
             run that may not be ended is told of in the log once it stands four times as long.
     """
@@ -74,13 +79,16 @@ class OverdueRuns:
         database: Database,
         bundles: BundleCache,
         client: Client,
+        here_since: Callable[[datetime], Awaitable[datetime]],
         patience: timedelta = _PATIENCE,
     ) -> None:
         self._database = database
         self._bundles = bundles
         self._client = client
         self._patience = patience
-        self._here_since = utcnow()
+        self._asked_here_since = here_since
+        self._here_since = datetime.max.replace(tzinfo=UTC)
+        self._here_asked_at = -_REMEMBERED_SECONDS
         self._told: dict[str, datetime] = {}
 
     async def end(self, run: Run, found: WorkflowExecutionDescription) -> bool:
@@ -96,23 +104,31 @@ class OverdueRuns:
         Raises:
             RPCError: Temporal does not answer.
         """
-        now = utcnow()
+        now = _now()
         if not _may_stand(found, now, self._patience):
             return False
+        here_since = await self._workers_since(now)
         since = await self._stands_since(run, found)
-        if since is None:
+        if since is None or now - max(since, here_since) < self._patience:
             return False
         if is_to_be_ended(
             now,
             over_at=await self._over_at(run, found),
             stands_since=since,
-            here_since=self._here_since,
+            here_since=here_since,
             patience=self._patience,
         ):
             return await self._terminate(run, found, since)
-        if now - max(since, self._here_since) >= 4 * self._patience:
+        if now - max(since, here_since) >= 4 * self._patience:
             self._tell(run, found, since)
         return False
+
+    async def _workers_since(self, now: datetime) -> datetime:
+        # The same for all runs that are looked at together.
+        if time.monotonic() - self._here_asked_at >= _REMEMBERED_SECONDS:
+            self._here_since = await self._asked_here_since(now)
+            self._here_asked_at = time.monotonic()
+        return self._here_since
 
     async def _stands_since(self, run: Run, found: WorkflowExecutionDescription) -> datetime | None:
         """Return since when the next workflow task waits to be completed; None where none does."""
@@ -164,6 +180,8 @@ class OverdueRuns:
         return max(began) + limit
 
     async def _limit(self, run: Run, found: WorkflowExecutionDescription) -> timedelta | None:
+        if run.dry_run:
+            return None
         # One that is retried may have another script, but keeps the limit that it began with.
         bundle = found.typed_search_attributes.get(SearchAttribute.BUNDLE) or run.bundle_hash
         if bundle is None or run.integration is None:
@@ -216,7 +234,7 @@ class OverdueRuns:
         return True
 
     def _tell(self, run: Run, found: WorkflowExecutionDescription, since: datetime) -> None:
-        now = utcnow()
+        now = _now()
         self._told = {id_: at for id_, at in self._told.items() if now - at < _TOLD_AGAIN}
         if run.id not in self._told:
             self._told[run.id] = now
@@ -224,6 +242,13 @@ class OverdueRuns:
             log.warning(
                 "run_stands_still", **_whose(run), since=since.isoformat(), failed_attempts=failed
             )
+
+
+def _now() -> datetime:
+    """Return the present by Temporal's clock, where this is a step: when it was to begin."""
+    if not activity.in_activity():
+        return utcnow()
+    return activity.info().current_attempt_scheduled_time
 
 
 def _may_stand(found: WorkflowExecutionDescription, now: datetime, patience: timedelta) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from temporalio.client import Client
+import structlog
+from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.service import RPCError
 
 from activities.action_turns import let_in
 from activities.bundles import BundleCache
@@ -22,7 +24,7 @@ from perdure.clock import utcnow
 from perdure.db.database import Database
 from perdure.db.pool import DbConnection
 from perdure.db.runs import Run, RunStatus
-from perdure.errors import NotFoundError
+from perdure.errors import NotFoundError, PerdureError
 from perdure.ids import BundleHash
 from perdure.temporal.names import WorkflowType
 from perdure.temporal.payloads import RunContext
@@ -30,6 +32,9 @@ from perdure.temporal.payloads import RunContext
 __all__ = ["RunSettling"]
 
 _RPC_TIMEOUT = timedelta(seconds=10)
+
+
+log = structlog.get_logger(__name__)
 
 
 class RunSettling:
@@ -65,7 +70,7 @@ class RunSettling:
             RPCError: Temporal does not answer.
         """
         found = await execution_of(self._client, run, _RPC_TIMEOUT)
-        if found is not None and self._overdue is not None and await self._overdue.end(run, found):
+        if found is not None and await self._was_overdue(run, found):
             found = await execution_of(self._client, run, _RPC_TIMEOUT)
         if found is None:
             error = {"type": "run_lost", "message": "Temporal does not know this run any more."}
@@ -96,7 +101,19 @@ class RunSettling:
             await let_in(self._database, self._client, run.environment_id)
         return outcome.status
 
+    async def _was_overdue(self, run: Run, found: WorkflowExecutionDescription) -> bool:
+        """End a run that cannot end itself; one that cannot be looked at keeps no other waiting."""
+        if self._overdue is None:
+            return False
+        try:
+            return await self._overdue.end(run, found)
+        except (RPCError, PerdureError, ValueError) as error:
+            log.warning("overdue_run_not_looked_at", run_id=run.id, error=str(error))
+            return False
+
     async def _tell_of_sync(self, run: Run, step: str, conn: DbConnection) -> None:
+        if run.dry_run:
+            return
         context = await self._context(run)
         if context is not None:
             ended = await self._database.runs.get(run.environment_id, run.id, conn=conn)

@@ -26,6 +26,8 @@ __all__ = ["ScheduleRepair"]
 
 _PAGE = 1000
 _AT_ONCE = 100
+_LISTED_EVERY = 12
+"""Sweeps of a process; about an hour."""
 # Who lists or counts many schedules waits for the server to go through them.
 _RPC_TIMEOUT = timedelta(seconds=60)
 
@@ -47,22 +49,25 @@ class ScheduleRepair:
         self._database = database
         self._client = client
         self._reconciler = reconciler
+        self._sweeps = 0
 
     @activity.defn
     async def restore_schedules(self, _: Sweep) -> Swept:
         """Give each sync of the active bundles the schedule it lacks.
 
-        Schedules are listed only where there are more or less of them than syncs: listing many
-        costs the server seconds.
+        Schedules are listed only where there are more or less of them than syncs, and now and then:
+        listing many costs the server seconds.
 
         One that was made a moment ago may not be listed yet: it is found to be there, and stays.
         """
         restored = 0
+        self._sweeps += 1
+        lists = self._sweeps % _LISTED_EVERY == 0
         for environment in await self._database.environments.all():
             if environment.active_bundle is None:
                 continue
             syncs = await self._database.syncs.list(environment.id)
-            if await self._count(environment) != len(syncs):
+            if lists or await self._count(environment) != len(syncs):
                 restored += await self._restore(environment, syncs)
         return Swept(count=restored)
 
@@ -70,7 +75,8 @@ class ScheduleRepair:
         """Return how many schedules of syncs there are, None where the server does not count.
 
         Where as many are there as there are syncs, none is lacking, but for one whose place a
-        schedule takes that has no sync any more; that one deletes itself when it is due.
+        schedule takes that has no sync any more. That one deletes itself when it is due, unless it
+        is paused.
         """
         request = CountSchedulesRequest(
             namespace=self._client.namespace, query=_of_syncs(environment)

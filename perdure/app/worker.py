@@ -34,7 +34,7 @@ from activities.integrations import IntegrationActivities
 from activities.key_rotation import KeyRotationActivities
 from activities.locks import LockActivities
 from activities.maintenance import MaintenanceActivities, Retention
-from activities.maintenance_schedule import ensure_maintenance
+from activities.maintenance_schedule import ensure_maintenance, swept_since
 from activities.overdue_runs import OverdueRuns
 from activities.page_slices import PageSliceActivities
 from activities.payload_sweep import PayloadSweep
@@ -182,7 +182,9 @@ def activities_of(container: Container, transport: HttpTransport) -> list[Callab
             database,
             bundles,
             container.temporal,
-            OverdueRuns(database, bundles, container.temporal),
+            OverdueRuns(
+                database, bundles, container.temporal, partial(swept_since, container.temporal)
+            ),
         ),
     )
     payloads = PayloadSweep(

@@ -86,4 +86,9 @@ def _plain(value: object) -> Any:
 
 
 def _plain_key(key: object) -> str:
-    return key if isinstance(key, str) else orjson.dumps(key, option=_STORED).decode().strip('"')
+    # Of a subclass the text alone: orjson takes no other key.
+    return (
+        str.__str__(key)
+        if isinstance(key, str)
+        else orjson.dumps(key, option=_STORED).decode().strip('"')
+    )

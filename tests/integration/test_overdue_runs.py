@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, Wor
 from temporalio.worker import Worker
 
 from activities.action_queue import ActionQueueActivities, TurnInput
+from activities.maintenance_schedule import ensure_maintenance, swept_since
 from activities.overdue_runs import OverdueRuns
 from activities.run_settling import RunSettling
 from activities.runs import RunActivities, StartSyncInput
@@ -159,7 +160,12 @@ async def saved(stack: Stack, connection: Connection) -> None:
 
 def overdue_runs(stack: Stack, patience: timedelta = timedelta()) -> OverdueRuns:
     container = stack.container
-    return OverdueRuns(container.database, container.bundles, container.temporal, patience)
+    here_since = utcnow()
+
+    async def as_now(_: datetime) -> datetime:
+        return here_since
+
+    return OverdueRuns(container.database, container.bundles, container.temporal, as_now, patience)
 
 
 async def settled(
@@ -229,8 +235,10 @@ async def test_run_that_stands_still_within_its_time_goes_on_and_is_told_once(
     async with faulty(stack, connection) as (_, handle):
         await fails(handle)
 
+        overdue = overdue_runs(stack)
         with capture_logs() as logs:
-            run = await settled(stack, handle)
+            await settled(stack, handle, overdue)
+            run = await settled(stack, handle, overdue)
 
         assert run.status is RunStatus.RUNNING
         told = [line for line in logs if line["event"] == "run_stands_still"]
@@ -352,3 +360,25 @@ async def test_run_that_a_bad_release_kept_over_its_time_goes_on_where_it_is_ret
 
         run = await stack.run(handle)
         assert (run.status, run.counts["Issue"]["added"]) == (RunStatus.SUCCESS, 2)
+
+
+async def test_maintenance_has_run_since_its_first_run_without_a_pause(settings: Settings) -> None:
+    own = await namespaced(settings)
+    async with open_container(own, name="perdure-tests") as container:
+        client = container.temporal
+        now = utcnow()
+        assert await swept_since(client, now) == now, "there is no schedule yet"
+        await ensure_maintenance(client)
+        assert await swept_since(client, now) == now, "it has not run yet"
+        await client.get_schedule_handle(WorkflowType.MAINTENANCE).trigger()
+
+        async def has_run() -> bool:
+            return await swept_since(client, now + timedelta(minutes=5)) < now + timedelta(
+                minutes=5
+            )
+
+        await eventually(has_run)
+        began = await swept_since(client, now + timedelta(minutes=5))
+        assert timedelta() < began - now < timedelta(minutes=1)
+        late = now + timedelta(hours=2)
+        assert await swept_since(client, late) == late, "nobody was there meanwhile"

@@ -51,8 +51,9 @@ __all__ = ["RecordSteps"]
 CheckedT = TypeVar("CheckedT")
 ItemT = TypeVar("ItemT")
 
-# Names a change in histories; it can never change.
+# Names of changes in histories; they can never change.
 _BEHIND = "records-written-behind"
+_FIRST_OF_CALL = "first-of-a-call"
 _STEPS = {
     BatchVerb.SAVE: RecordActivities.batch_save,
     BatchVerb.UPDATE: RecordActivities.batch_update,
@@ -156,7 +157,9 @@ class RecordSteps(HelperSteps, NangoSync):
         try:
             for at in range(0, len(records), RECORDS_PER_BATCH):
                 part = records[at : at + RECORDS_PER_BATCH]
-                batches.append(_in_pydantics_form(part, at, ids, fits))
+                # How much is handed over decides how many steps write it.
+                earlier = ids if at and self._has(_FIRST_OF_CALL) else ()
+                batches.append(_in_pydantics_form(part, at, earlier, fits))
                 ids.update(batches[-1].ids)
         except PydanticSerializationError:
             if self.validation is not None:

@@ -69,6 +69,7 @@ def saved(records: list[Any]) -> PreparedBatch:
         Colour.RED,
         {"list": [datetime(2026, 1, 31, tzinfo=UTC), (1, 2)]},
         {2: "é", datetime(2026, 1, 31, tzinfo=UTC): 1},
+        {Colour.RED: "é", "small": 1e-7},
         2**80,
     ],
 )
