@@ -85,6 +85,8 @@ async def _until_settled(load: Load, outside: Outside, db: asyncpg.Connection[An
     while time.monotonic() - began < _SETTLE_SECONDS:
         if (
             not await db.fetchval(_OPEN_WORK)
+            # What was accepted and waits for its turn has no run yet.
+            and await db.fetchval(_WEBHOOK_RUNS) >= len(load.told)
             and set(load.told) <= set(outside.forwarded)
             and set(load.promised) <= set(outside.completions)
         ):
