@@ -309,11 +309,7 @@ class DryRunStore:
             names = [str(json.loads(record)["id"]) for record in page.records]
             changed = {name for name, _ in await self._changed(run_id, target, ids=names)}
             kept = [number for number, name in enumerate(names) if name not in changed]
-            return RecordPage(
-                pieces=tuple(page.pieces[number] for number in kept),
-                places=tuple(page.places[number] for number in kept),
-                next_cursor=page.next_cursor or "changed:0",
-            )
+            return replace(page.only(kept), next_cursor=page.next_cursor or "changed:0")
         found = await self._changed(run_id, target, after=int(place[1]), limit=limit + 1)
         page = await self._as_changed(run_id, target, [name for name, _ in found[:limit]])
         more = f"changed:{found[limit - 1][1]}" if len(found) > limit else None

@@ -18,7 +18,7 @@ from perdure.db.pool import DbConnection, borrowed
 from perdure.db.record_batches import BatchResult, ModelCounts, RecordSet, Writer
 from perdure.db.record_writes import RecordWriter
 from perdure.records.cursor import decode_cursor, encode_cursor
-from perdure.records.splice import Pieces, metadata, records_body, splice
+from perdure.records.splice import metadata, records_body, splice
 
 __all__ = [
     "BatchResult",
@@ -111,20 +111,24 @@ class RecordFilter(StrEnum):
 class RecordPage:
     """A page of the stream.
 
+    Records stand in the order of their latest change.
+
     Attributes:
-        pieces: Those of each record, in the order of their latest change.
-        places: The place of each of them in the stream.
+        payloads: The stored JSON object of each record; of a pruned one its id is left.
+        described: The metadata of each, see `perdure.records.splice`.
+        places: The place of each in the stream.
         next_cursor: Cursor of the last record when more follow, else None.
     """
 
-    pieces: tuple[Pieces, ...]
+    payloads: tuple[bytes, ...]
+    described: tuple[bytes, ...]
     places: tuple[int, ...]
     next_cursor: str | None
 
     @property
     def records(self) -> tuple[bytes, ...]:
         """Each record as a JSON object with its `_nango_metadata`."""
-        return tuple(map(b"".join, self.pieces))
+        return tuple(map(splice, self.payloads, self.described, self.places))
 
     @property
     def cursors(self) -> tuple[str, ...]:
@@ -133,7 +137,16 @@ class RecordPage:
 
     def body(self) -> bytes:
         """Return the JSON body `{"next_cursor":...,"records":[...]}`."""
-        return records_body(self.pieces, self.next_cursor)
+        return records_body(self.payloads, self.described, self.places, self.next_cursor)
+
+    def only(self, numbers: Sequence[int]) -> RecordPage:
+        """Return the page with these of its records, counted from 0."""
+        return RecordPage(
+            payloads=tuple(self.payloads[number] for number in numbers),
+            described=tuple(self.described[number] for number in numbers),
+            places=tuple(self.places[number] for number in numbers),
+            next_cursor=self.next_cursor,
+        )
 
 
 class RecordStore(RecordWriter):
@@ -188,23 +201,24 @@ class RecordStore(RecordWriter):
                     rows = await connection.fetch(_LIST, *arguments)
             else:
                 rows = await connection.fetch(_LIST_BY_IDS, *arguments, ids)
-        shown = rows[:limit]
-        places = tuple(row["change_seq"] for row in shown)
-        return RecordPage(
-            pieces=_spliced(shown),
-            places=places,
-            next_cursor=encode_cursor(places[-1]) if places and len(rows) > limit else None,
-        )
+        return _page(rows[:limit], has_more=len(rows) > limit)
 
 
-def _spliced(rows: Sequence[asyncpg.Record]) -> tuple[Pieces, ...]:
-    """Put records together; of pruned ones only their ids and the metadata are left."""
-    found: list[Pieces] = []
-    for payload, first_seen_at, last_modified_at, deleted_at, pruned_at, change_seq, name in rows:
-        described = _metadata(first_seen_at, last_modified_at, deleted_at, pruned_at)
-        stored = payload if pruned_at is None else orjson.dumps({"id": name})
-        found.append(splice(stored, described, change_seq))
-    return tuple(found)
+def _page(rows: Sequence[asyncpg.Record], *, has_more: bool) -> RecordPage:
+    if not rows:
+        return RecordPage((), (), (), None)
+    payloads, first_seen, last_modified, deleted, pruned, places, names = zip(*rows, strict=True)
+    return RecordPage(
+        payloads=payloads if not any(pruned) else tuple(map(_left, payloads, names)),
+        described=tuple(map(_metadata, first_seen, last_modified, deleted, pruned)),
+        places=places,
+        next_cursor=encode_cursor(places[-1]) if has_more else None,
+    )
+
+
+def _left(payload: bytes, name: str | None) -> bytes:
+    """Return what is left of a record: of a pruned one, whose name comes along, its id."""
+    return payload if name is None else orjson.dumps({"id": name})
 
 
 # Records that were saved together have all of this in common.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 
 from perdure.errors import InvalidInputError
 
@@ -20,13 +21,14 @@ _MAX_SEQ = 2**63 - 1
 
 def encode_cursor(change_seq: int) -> str:
     """Return the cursor that stands for a change."""
-    return cursor_bytes(change_seq).decode("ascii")
+    return cursor_bytes((change_seq,))[0].decode("ascii")
 
 
-def cursor_bytes(change_seq: int) -> bytes:
-    """Return the cursor that stands for a change, as it leaves with its record."""
+def cursor_bytes(change_seqs: Iterable[int]) -> list[bytes]:
+    """Return the cursors that stand for changes, as they leave with their records."""
     # What `urlsafe_b64encode` would give, several times as fast: digits lead to neither + nor /.
-    return binascii.b2a_base64(b"v1:%d" % change_seq, newline=False).rstrip(b"=")
+    encode = binascii.b2a_base64
+    return [encode(b"v1:%d" % number, newline=False).rstrip(b"=") for number in change_seqs]
 
 
 def decode_cursor(cursor: str) -> int:

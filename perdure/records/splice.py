@@ -7,45 +7,55 @@ in pieces until they are joined, all at once: it has megabytes, and each copy co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
+from itertools import chain, repeat
 
 import orjson
 
 from perdure.records.cursor import cursor_bytes
 
-__all__ = ["Pieces", "last_action", "metadata", "records_body", "splice"]
-
-Pieces: TypeAlias = tuple[bytes, bytes, bytes, bytes]
-"""The JSON object of a record with its `_nango_metadata`; joined, they are its bytes."""
+__all__ = ["last_action", "metadata", "records_body", "splice"]
 
 _END = b'"}}'
-_NEXT = b","
 
 
-def splice(payload: bytes, described: bytes, change_seq: int) -> Pieces:
-    """Return the pieces of a record.
+def splice(payload: bytes, described: bytes, change_seq: int) -> bytes:
+    """Return the JSON object of a record with its `_nango_metadata`.
 
     Args:
         payload: Stored JSON object, see `perdure.records.prepare`.
         described: Its `metadata`.
         change_seq: Place of its latest change in the change stream.
     """
-    return payload[:-1], described, cursor_bytes(change_seq), _END
+    return b"".join((payload[:-1], described, *cursor_bytes((change_seq,)), _END))
 
 
-def records_body(records: Iterable[Pieces], next_cursor: str | None) -> bytes:
-    """Return the JSON body that answers a request for records."""
+def records_body(
+    payloads: Sequence[bytes],
+    described: Sequence[bytes],
+    change_seqs: Sequence[int],
+    next_cursor: str | None,
+) -> bytes:
+    """Return the JSON body that answers a request for records; its arguments are as for `splice`.
+
+    A page has thousands of pieces: they are made and strung together column by column, which is
+    faster than record by record.
+    """
     cursor = b"null" if next_cursor is None else orjson.dumps(next_cursor)
-    parts = [b'{"next_cursor":', cursor, b',"records":[']
-    for pieces in records:
-        parts += pieces
-        parts.append(_NEXT)
-    if parts[-1] is _NEXT:
-        parts.pop()
-    parts.append(b"]}")
-    return b"".join(parts)
+    cut = [payload[:-1] for payload in payloads]
+    pieces = [
+        b'{"next_cursor":',
+        cursor,
+        b',"records":[',
+        *chain.from_iterable(
+            zip(cut, described, cursor_bytes(change_seqs), repeat(_END + b","), strict=False)
+        ),
+    ]
+    if cut:
+        pieces[-1] = _END
+    pieces.append(b"]}")
+    return b"".join(pieces)
 
 
 def metadata(

@@ -29,6 +29,8 @@ from tests.support.promql import queries
 from tests.support.source import Source
 from tests.support.stack import Stack, namespaced
 
+_FAILED_POLLS = "temporal_long_request_failure_total"
+
 # A library of a user's own, in a thread that nobody can interrupt.
 CALLS_OUT = """
 import urllib.request

@@ -146,7 +146,7 @@ async def test_the_count_leaves_out_deleted_records(db: Database, mixed: RecordS
 async def test_an_unknown_model_is_an_empty_list(db: Database, issues: RecordSet) -> None:
     unknown = RecordSet(issues.connection_key, "Nothing")
 
-    assert await db.records.list(unknown) == RecordPage((), (), None)
+    assert await db.records.list(unknown) == RecordPage((), (), (), None)
     assert await live_count(db, unknown) == 0
 
 

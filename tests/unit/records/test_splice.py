@@ -20,7 +20,7 @@ NEW = metadata(SEEN, SEEN, None, None)
 
 
 def record(payload: bytes = PAYLOAD, described: bytes = NEW) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(b"".join(splice(payload, described, 7)))
+    found: dict[str, Any] = json.loads(splice(payload, described, 7))
     return found
 
 
@@ -54,9 +54,7 @@ def test_a_spliced_record_is_the_payload_with_its_metadata(body: dict[str, Any])
 
 
 def test_the_payload_leaves_as_the_bytes_it_came_as() -> None:
-    pieces = splice(PAYLOAD, NEW, 7)
-
-    assert b"".join(pieces).startswith(b'{"id":"x","n":1.50,"_nango_metadata":{')
+    assert splice(PAYLOAD, NEW, 7).startswith(b'{"id":"x","n":1.50,"_nango_metadata":{')
 
 
 def test_metadata_has_every_field() -> None:
@@ -102,11 +100,9 @@ def test_a_record_tells_when_its_payload_was_given_up() -> None:
 
 
 def test_a_body_is_the_answer_to_a_request_for_records() -> None:
-    pieces = splice(PAYLOAD, NEW, 7)
+    one = records_body([PAYLOAD], [NEW], [7], "abc")
+    two = records_body([PAYLOAD, b'{"id":"y"}'], [NEW, NEW], [7, 12], None)
 
-    assert json.loads(records_body([pieces], "abc")) == {
-        "next_cursor": "abc",
-        "records": [record()],
-    }
-    assert json.loads(records_body([pieces, pieces], None))["records"] == [record(), record()]
-    assert records_body([], None) == b'{"next_cursor":null,"records":[]}'
+    assert json.loads(one) == {"next_cursor": "abc", "records": [record()]}
+    assert json.loads(two)["records"] == [record(), json.loads(splice(b'{"id":"y"}', NEW, 12))]
+    assert records_body([], [], [], None) == b'{"next_cursor":null,"records":[]}'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 import time
@@ -13,14 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from perdure.app.cli.errors import CliError
+from perdure.app.memory import keep_what_is_freed, look_for_garbage_rarely
 
 if TYPE_CHECKING:
     from config.settings import Settings
 
 __all__ = ["api", "migrate", "prepare", "worker"]
-
-# New objects, less those that are gone, after which circles are looked for among them.
-_GARBAGE = 20_000
 
 
 def api() -> None:
@@ -90,17 +87,6 @@ def _make_replays_alike() -> None:
     os.execve(sys.executable, [sys.executable, "-m", "perdure", *sys.argv[1:]], fixed)  # noqa: S606 - our own command
 
 
-def _collect_garbage_rarely() -> None:
-    """Keep the garbage collector from going through all pages and all code again and again.
-
-    A page is thousands of objects that live for a moment and refer to each other in no circle. With
-    Python's own thresholds looking for circles took a fifth of a bulk read's processor time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GARBAGE, 20, 50)
-
-
 def prepare() -> Settings:
     """Read the settings of a process from the environment, and set up its log.
 
@@ -132,7 +118,8 @@ def _variable(name: str) -> str:
 
 def _run(process: Coroutine[Any, Any, None]) -> None:
     """Run a process whose modules are loaded."""
-    _collect_garbage_rarely()
+    look_for_garbage_rarely()
+    keep_what_is_freed()
     if sys.platform == "win32":
         asyncio.run(process)
         return
