@@ -63,8 +63,8 @@ class _Piece:
 
 _READS: Mapping[str, _Piece] = {
     "10k": _Piece(10_000, 100, rounds=5, dlt_rounds=3),
-    "100k": _Piece(100_000, 100, rounds=3, dlt_rounds=3, again=True),
-    "100k-500": _Piece(100_000, 500, rounds=3, again=True),
+    "100k": _Piece(100_000, 100, rounds=5, dlt_rounds=3, again=True),
+    "100k-500": _Piece(100_000, 500, rounds=5, again=True),
     "1m": _Piece(1_000_000, 100, rounds=3, dlt_rounds=1),
 }
 PIECES = (*_READS, "actions", "record-pages")
