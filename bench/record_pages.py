@@ -68,6 +68,7 @@ class _OverHttp:
         view, size = memoryview(self._buffer), 0
         while read := answer.readinto(view[size:]):
             size += read
+        assert size == int(answer.headers["content-length"])
         body = bytes(view[:_BEGINNING])
         told = body[body.index(_NEXT_CURSOR) + len(_NEXT_CURSOR) :].split(b",", 1)[0]
         self._cursor = json.loads(told)

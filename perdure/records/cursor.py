@@ -21,7 +21,8 @@ _MAX_SEQ = 2**63 - 1
 
 def encode_cursor(change_seq: int) -> str:
     """Return the cursor that stands for a change."""
-    return cursor_bytes((change_seq,))[0].decode("ascii")
+    (cursor,) = cursor_bytes((change_seq,))
+    return cursor.decode("ascii")
 
 
 def cursor_bytes(change_seqs: Iterable[int]) -> list[bytes]:

@@ -1,8 +1,8 @@
 """Records as they leave the API, put together from stored bytes without decoding them.
 
 Reading ten thousand records costs no JSON parsing: the stored payload is cut before its closing
-brace and the metadata goes in. Its id is a string already (`perdure.records.prepare`). A page stays
-in pieces until they are joined, all at once: it has megabytes, and each copy costs.
+brace and the metadata goes in. Its id is a string already (`perdure.records.prepare`). A page is
+joined all at once: it has megabytes, and each copy costs.
 """
 
 from __future__ import annotations
@@ -44,14 +44,9 @@ def records_body(
     """
     cursor = b"null" if next_cursor is None else orjson.dumps(next_cursor)
     cut = [payload[:-1] for payload in payloads]
-    pieces = [
-        b'{"next_cursor":',
-        cursor,
-        b',"records":[',
-        *chain.from_iterable(
-            zip(cut, described, cursor_bytes(change_seqs), repeat(_END + b","), strict=False)
-        ),
-    ]
+    ends = repeat(_END + b",", len(cut))
+    records = zip(cut, described, cursor_bytes(change_seqs), ends, strict=True)
+    pieces = [b'{"next_cursor":', cursor, b',"records":[', *chain.from_iterable(records)]
     if cut:
         pieces[-1] = _END
     pieces.append(b"]}")
