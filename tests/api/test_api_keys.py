@@ -209,9 +209,11 @@ async def test_another_process_knows_of_the_revocation_within_a_second(
         await api.delete(f"{KEYS}/{made['id']}")
         revoked = asyncio.get_running_loop().time()
 
+        asked = revoked
         while (await other.get("/runs")).status_code == 200:
-            assert asyncio.get_running_loop().time() - revoked < 1.5
+            assert asked - revoked < 1.5
             await asyncio.sleep(0.05)
+            asked = asyncio.get_running_loop().time()
 
 
 async def test_a_key_opens_nothing_after_its_day(app: FastAPI, api: httpx.AsyncClient) -> None:

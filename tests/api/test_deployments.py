@@ -145,7 +145,7 @@ async def test_plan_does_not_wait_for_what_takes_too_long_to_count(
 
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("LOCK TABLE records IN ACCESS EXCLUSIVE MODE")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             answer = await live.post("/deployments/plan", json={"files": renamed})
 
     assert answer.status_code == 200

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from temporalio.client import WorkflowFailureError
 
 from tests.api.calls import connect, deploy, error_of
 from tests.support.project import PAGINATED, project
@@ -95,8 +96,12 @@ async def test_record_sets_are_counted(live: httpx.AsyncClient, failed: dict[str
 
 
 async def test_timeline_tells_what_a_run_did(
-    live: httpx.AsyncClient, failed: dict[str, Any]
+    live: httpx.AsyncClient, stack: Stack, failed: dict[str, Any]
 ) -> None:
+    # Its row ends a moment before its history does.
+    with pytest.raises(WorkflowFailureError):
+        await stack.container.temporal.get_workflow_handle(failed["workflow_id"]).result()
+
     timeline = (await live.get(f"/runs/{failed['id']}/timeline")).json()
 
     assert timeline["whole"]

@@ -178,7 +178,7 @@ async def test_pages_that_are_saved_past_the_script_are_told_while_their_step_wo
 
     run = await running(live, lambda run: (run["progress"] or {}).get("pages") == 2)
 
-    assert asked.is_set()
+    assert await asyncio.to_thread(asked.wait, 20)
     assert run["counts"]["Issue"]["added"] == 200
     release.set()
     await end(live)

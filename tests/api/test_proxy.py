@@ -707,7 +707,7 @@ async def test_provider_that_falls_silent_is_given_up(
 
     async with (
         upstream(environment, stall) as provider,
-        limited(container, environment, proxy_silence_seconds=0.3) as caller,
+        limited(container, environment, proxy_silence_seconds=1) as caller,
     ):
         if begun:
             with pytest.raises(httpx.RemoteProtocolError):
@@ -727,7 +727,7 @@ async def test_caller_that_falls_silent_is_given_up(
 
     async with (
         upstream(environment, ok) as provider,
-        limited(container, environment, proxy_silence_seconds=0.3) as caller,
+        limited(container, environment, proxy_silence_seconds=1) as caller,
     ):
         with suppress(httpx.TransportError):
             answer = await caller.post("/proxy/x", content=pieces())
@@ -744,7 +744,7 @@ async def test_call_as_a_whole_has_a_limit(container: Container, environment: St
 
     async with (
         upstream(environment, drip) as provider,
-        limited(container, environment, proxy_limit_seconds=0.5) as caller,
+        limited(container, environment, proxy_limit_seconds=1.5) as caller,
     ):
         with pytest.raises(httpx.RemoteProtocolError):
             await caller.get("/proxy/x")

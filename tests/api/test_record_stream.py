@@ -75,7 +75,8 @@ async def following(
 async def take(
     events: AsyncIterator[tuple[str, dict[str, Any]]], count: int
 ) -> list[tuple[str, dict[str, Any]]]:
-    async with asyncio.timeout(8):
+    # The feed looks by itself every ten seconds: before that it has to have been told.
+    async with asyncio.timeout(9.5):
         return [await anext(events) for _ in range(count)]
 
 

@@ -298,7 +298,7 @@ async def test_sync_whose_time_was_over_has_all_of_it_again(
     await stack.deploy(project())
     connection = await stack.connect(source.url)
     handle = await started_as(
-        stack, connection, f"sync/{uuid.uuid4()}", execution_timeout=timedelta(seconds=4)
+        stack, connection, f"sync/{uuid.uuid4()}", execution_timeout=timedelta(seconds=10)
     )
     await failed(handle)
     shown = (await live.get(f"/runs/{handle.result_run_id}")).json()
@@ -407,6 +407,8 @@ async def test_action_that_failed_is_triggered_anew_and_no_other(
     assert {r["id"] for r in await stack.records(connection)} == {"one", "two"}
 
 
+# Enough for what is left of the action to be done on a slow machine.
+ACTION_LIMIT = 6
 TWO_STEPS = """
 async def run_action(nango, input):
     await nango.post(endpoint="/orders", data={})
@@ -415,10 +417,10 @@ async def run_action(nango, input):
 
 
 async def two_steps(stack: Stack, source: Source, **call: Any) -> WorkflowHandle[Any, Any]:
-    """Start an action that may take two seconds."""
+    """Start an action that may take `ACTION_LIMIT` seconds."""
     source.server.expect_request("/orders", method="POST").respond_with_json({})
     files = project(action=TWO_STEPS)
-    limited = "endpoint: POST /echo\n        run_timeout: 2s"
+    limited = f"endpoint: POST /echo\n        run_timeout: {ACTION_LIMIT}s"
     files["nango.yaml"] = files["nango.yaml"].replace("endpoint: POST /echo", limited)
     await stack.deploy(files)
     return await stack.start_action(await stack.connect(source.url), {}, **call)
@@ -440,7 +442,7 @@ async def test_action_whose_time_was_over_has_all_of_it_again(
     began = asyncio.get_running_loop().time()
     assert (await retry(live, handle.result_run_id or "")).status_code == 200
     assert (await ended(stack, handle)).status is RunStatus.TIMEOUT
-    assert asyncio.get_running_loop().time() - began >= 2
+    assert asyncio.get_running_loop().time() - began >= ACTION_LIMIT
 
     source.before = lambda _: None
     assert (await retry(live, handle.result_run_id or "")).status_code == 200
@@ -457,7 +459,7 @@ async def test_sync_that_ended_in_time_by_itself_has_all_of_it_again(
 ) -> None:
     source.before = lambda page: Response("later", status=503) if page == 2 else None
     made = project()
-    limited = "sync_type: full\n        run_timeout: 3s"
+    limited = "sync_type: full\n        run_timeout: 8s"
     made["nango.yaml"] = made["nango.yaml"].replace("sync_type: full", limited)
     await stack.deploy(made)
     connection = await stack.connect(source.url)
@@ -481,7 +483,7 @@ async def test_action_that_failed_long_ago_has_all_of_its_time_again(
     source.before = lambda _: Response("no", status=403)
     handle = await two_steps(stack, source, keeps_record=True)
     await failed(handle)
-    await asyncio.sleep(2)  # its time is over
+    await asyncio.sleep(ACTION_LIMIT)  # its time is over
     source.before = lambda _: None
 
     assert (await retry(live, handle.result_run_id or "")).status_code == 200

@@ -285,7 +285,7 @@ async def test_run_without_a_worker_is_shown_within_seconds(
 ) -> None:
     _, run_id = await started(environment)
 
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(10):
         run = (await api.get(f"/runs/{run_id}")).json()
 
     assert (run["status"], run["progress"]) == ("running", None)

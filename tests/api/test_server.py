@@ -178,7 +178,7 @@ async def test_second_signal_ends_the_process_at_once(
             api.signal()
             await api.says("api_stopping")
             api.signal()
-            assert await api.ended(2) == 128 + signal.SIGTERM
+            assert await api.ended(10) == 128 + signal.SIGTERM
             with pytest.raises(httpx.TransportError):
                 await calling
     finally:
@@ -191,12 +191,12 @@ async def test_process_that_is_to_stop_first_sends_requests_elsewhere(
     stack = await Stack.create(container)
     log = tmp_path / "api.log"
     async with (
-        perdure_process("api", container.settings, log, PERDURE_DRAIN_SECONDS="2") as api,
+        perdure_process("api", container.settings, log, PERDURE_DRAIN_SECONDS="5") as api,
         client_of(api, stack) as client,
     ):
         assert (await client.get("/health/ready")).json()["status"] == "ok"
-        api.signal()
         told = time.monotonic()
+        api.signal()
         await api.says("api_stopping")
 
         ready, answer = await client.get("/health/ready"), await client.get("/integrations")
@@ -204,7 +204,7 @@ async def test_process_that_is_to_stop_first_sends_requests_elsewhere(
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert (await client.get("/health/live")).status_code == 200
         assert await api.ended() == 0
-        assert 2 <= time.monotonic() - told < 10
+        assert 5 <= time.monotonic() - told < 30
         with pytest.raises(httpx.ConnectError):
             await client.get("/health/live")
 
@@ -231,7 +231,8 @@ async def test_live_feed_and_idle_connections_do_not_hold_up_the_end(
             api.signal()
             async for _ in lines:  # to its end, which is no error
                 pass
-        assert await api.ended(4) == 0
+        assert await api.ended() == 0
+        assert "graceful shutdown exceeded" not in api.log.read_text()
 
 
 async def test_port_that_is_taken_is_a_start_up_error(container: Container) -> None:

@@ -396,7 +396,7 @@ async def test_run_that_is_cancelled_stops_within_seconds_and_keeps_what_it_save
     await held.asked()
     (run,) = await runs(connected)
 
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(20):
         answer = await connected.post(f"/runs/{run['id']}/cancel")
     held.go_on()
 
@@ -413,7 +413,7 @@ async def test_step_is_tried_for_as_long_as_the_sync_says(
 ) -> None:
     files = project()
     files["nango.yaml"] = files["nango.yaml"].replace(
-        "sync_type: full", "sync_type: full\n        retry_limit: 3s"
+        "sync_type: full", "sync_type: full\n        retry_limit: 6s"
     )
     await deploy(live, files)
     await connect(live, source.url)
@@ -431,8 +431,8 @@ async def test_step_is_tried_for_as_long_as_the_sync_says(
     (run,) = await ended(live, 1)
 
     assert (run["status"], run["error"]["type"]) == ("failed", "script_http_error")
-    # After the second attempt the next one would be too late.
-    assert attempts == [2, 2]
+    # They come after 1 and 2 seconds; the one after 4 more would be too late.
+    assert attempts == [2, 2, 2]
     assert len(await titles(live)) == 100
 
 
@@ -441,7 +441,7 @@ async def test_run_over_its_time_limit_is_shown_as_timeout_and_keeps_what_it_sav
 ) -> None:
     files = project()
     files["nango.yaml"] = files["nango.yaml"].replace(
-        "sync_type: full", "sync_type: full\n        run_timeout: 4s"
+        "sync_type: full", "sync_type: full\n        run_timeout: 10s"
     )
     await deploy(live, files)
     await connect(live, source.url)
@@ -458,5 +458,6 @@ async def test_run_over_its_time_limit_is_shown_as_timeout_and_keeps_what_it_sav
     (sync,) = await status(live)
     assert (sync["status"], sync["nextScheduledSyncAt"] is not None) == ("ERROR", True)
     source.before = lambda _: None
+    await deploy(live, project())  # without a limit, which a slow machine could come to
     await command(live, "trigger")
     assert [r["status"] for r in await ended(live, 2)] == ["timeout", "success"]

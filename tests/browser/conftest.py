@@ -9,13 +9,16 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from perdure.app.container import Container
 from tests.support.authorization_server import AuthorizationServer, authorization_server
 from tests.support.connect import app_with_providers
 from tests.support.serving import served
 from tests.support.stack import Stack
+
+# What a page shows may have to wait for a run; `expect` has a limit of its own.
+expect.set_options(timeout=30_000)
 
 _ARGUMENTS = [
     "--no-sandbox",

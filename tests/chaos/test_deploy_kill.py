@@ -62,7 +62,7 @@ async def deployed(dev: DevServer) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "connections",
     [
-        pytest.param(300, marks=pytest.mark.timeout(180)),
+        pytest.param(300, marks=pytest.mark.timeout(480)),
         pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
     ],
 )

@@ -75,7 +75,7 @@ async def test_webhook_that_was_answered_outlives_the_death_of_everything(tmp_pa
                 os.kill(process.pid, signal.SIGKILL)
         killed_after = time.perf_counter() - answered
         psutil.wait_procs(tree, timeout=10)
-    assert killed_after < 0.05
+    assert killed_after < 1
 
     async with dev_server(tmp_path) as dev:
         # The provider, which may not have seen the answer, sends the last one again.

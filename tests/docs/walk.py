@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from perdure.embedded.ports import choose_ports
 from tests.docs.blocks import Block, Command
 from tests.docs.terminal import Terminal, matches
 
 __all__ = ["ROOT", "Walk", "free_port"]
 
 ROOT = Path(__file__).parents[2]
-_PATIENCE = 40.0
+_PATIENCE = 90.0
 """Seconds for which a reader looks again at what changes by itself."""
 _LOOKS = re.compile(
     r"^perdure (\S+ )?(list|status|show|logs|events)\b|^sort |^curl -s (?!.* -[dX] )", re.DOTALL
@@ -123,6 +123,4 @@ class Walk:
 
 def free_port() -> str:
     """A port that nobody listens at now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return str(taken.getsockname()[1])
+    return str(choose_ports({"any": 0})["any"])

@@ -104,12 +104,15 @@ async def test_places_are_reached_by_keys(window: Window) -> None:
     await page.keyboard.press("r")
     await expect(page).to_have_url(f"{window.url}/runs")
 
+    # Keys are heeded by a script that comes after the page.
+    await page.wait_for_load_state("load")
     await page.keyboard.press("/")
     await expect(page.locator("input[type=search]").first).to_be_focused()
     await page.keyboard.type("issues")
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(re.compile("script=issues"))
 
+    await page.wait_for_load_state("load")
     await page.locator("h1").click()
     await page.keyboard.press("?")
     await expect(page.get_by_role("dialog")).to_be_visible()
@@ -138,6 +141,7 @@ async def test_logs_are_searched(window: Window) -> None:
     await page.get_by_role("button", name="Search").click()
     await expect(page.locator(".log li").first).to_contain_text("Connected the account of")
 
+    await page.wait_for_load_state("load")
     await page.get_by_label("Level from").select_option("error")
 
     await expect(page.get_by_text("No line is like this")).to_be_visible()

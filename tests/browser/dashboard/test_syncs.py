@@ -16,7 +16,7 @@ async def test_sync_that_is_triggered_shows_its_progress_and_its_end_without_a_r
 ) -> None:
     await showcase.connect("stripe", "wayne")
     await showcase.until(bool, connection_id="wayne", status="success")
-    provider.slow["wayne"] = 0.5
+    provider.slow["wayne"] = 1.0
     provider.sizes[("wayne", "invoices")] = 480
     page = await window.open("/syncs/stripe/wayne/invoices")
     await page.get_by_role("button", name="Run now").click()
@@ -27,7 +27,7 @@ async def test_sync_that_is_triggered_shows_its_progress_and_its_end_without_a_r
     await expect(progress).to_be_visible()
     await expect(progress.locator(".figure", has_text="Invoice seen")).to_be_visible()
 
-    await expect(progress).to_be_hidden(timeout=30_000)
+    await expect(progress).to_be_hidden(timeout=60_000)
     await expect(page.locator("h1 .badge")).to_have_text("success")
     await expect(page.locator("td[data-label=Records]").first).to_contain_text("+360")
     await expect(page.locator(".chart .dot").nth(1)).to_be_visible()
@@ -82,6 +82,11 @@ async def test_failed_run_shows_the_line_and_goes_on_once_its_cause_is_mended(
     await expect(page.get_by_text("Why it failed")).to_be_hidden()
     await expect(page.locator(".timeline")).to_contain_text("save 80 PullRequest")
     assert await window.is_same()
+
+    # Others look at what fails.
+    await showcase.deploy(project_files())
+    await showcase.trigger("github", "globex", "pull-requests")
+    await showcase.until(bool, connection_id="globex", status="failed")
 
 
 async def test_run_is_cancelled(showcase: Showcase, window: Window) -> None:

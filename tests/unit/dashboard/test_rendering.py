@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -13,9 +13,9 @@ COMMON = {"token": "t", "path": "/dashboard/runs/r1", "query": {}, "said": None}
 MISSING = {"title": "Not found", "message": "<b>no</b>", "status": 404}
 
 
-def shown(moment: timedelta) -> str:
+def shown(moment: timedelta, now: datetime) -> str:
     """How the page of deployments shows one that was made then."""
-    at = (utcnow() + moment).isoformat()
+    at = (now + moment).isoformat()
     made = {"id": 1, "bundle": "b" * 64, "created_at": at, "reconciled_at": at}
     html = render_live(Page("deployments.html", "", {"deployments": [made]}), COMMON)
     return html.split("</time>")[0].rsplit(">", 1)[1]
@@ -30,8 +30,13 @@ def shown(moment: timedelta) -> str:
         (timedelta(hours=2, seconds=30), "in 2 h"),
     ],
 )
-def test_times_are_told_as_people_say_them(moment: timedelta, text: str) -> None:
-    assert shown(moment) == text
+def test_times_are_told_as_people_say_them(
+    monkeypatch: pytest.MonkeyPatch, moment: timedelta, text: str
+) -> None:
+    now = utcnow()
+    monkeypatch.setattr("api.dashboard.rendering.utcnow", lambda: now)
+
+    assert shown(moment, now) == text
 
 
 @pytest.mark.parametrize("name", ["syncs", "runs"])

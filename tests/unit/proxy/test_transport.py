@@ -253,12 +253,12 @@ async def test_whole_exchange_has_one_time_limit(
 
     async with raw_server(handle) as url:
         started = time.monotonic()
-        error = await failure_of(transport, outgoing(url, timeout_s=0.3))
+        error = await failure_of(transport, outgoing(url, timeout_s=1.5))
         elapsed = time.monotonic() - started
         gone.set()
     assert error.failure is NetworkFailure.INTERRUPTED
-    assert "0.3 s" in str(error)
-    assert 0.25 < elapsed < 5
+    assert "1.5 s" in str(error)
+    assert 1.4 < elapsed < 8
 
 
 @pytest.mark.parametrize("announced", [True, False])
