@@ -5,18 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from config.intervals import parse_runs
-from tests.support.project import ECHO, project
+from tests.support.project import ECHO, WAITING, project
 from tests.support.source import Source
 from tests.support.stack import Stack
 
-SLOW = """
-import asyncio
-
-async def fetch_data(nango):
-    await nango.batch_save([{"id": "old-1", "title": "old"}], "Issue")
-    await asyncio.sleep(4)
-    await nango.batch_save([{"id": "old-2", "title": "old"}], "Issue")
-"""
 NEW = """
 async def fetch_data(nango):
     await nango.batch_save([{"id": "new-1", "title": "new"}], "Issue")
@@ -26,7 +18,7 @@ async def fetch_data(nango):
 async def test_run_finishes_on_its_bundle_while_new_runs_use_the_new_one(
     stack: Stack, source: Source
 ) -> None:
-    old = await stack.deploy(project(SLOW))
+    old = await stack.deploy(project(WAITING))
     connection = await stack.connect(source.url)
     slow = await stack.start_sync(connection)
     while not await stack.records(connection):
@@ -37,10 +29,11 @@ async def test_run_finishes_on_its_bundle_while_new_runs_use_the_new_one(
     quick = await stack.start_sync(other)
     await quick.result()
     saved_meanwhile = {record["id"] for record in await stack.records(connection)}
+    await stack.go(connection)
     await slow.result()
 
-    assert saved_meanwhile == {"old-1"}
-    assert {record["id"] for record in await stack.records(connection)} == {"old-1", "old-2"}
+    assert saved_meanwhile == {"1"}
+    assert {record["id"] for record in await stack.records(connection)} == {"1", "2"}
     assert {record["id"] for record in await stack.records(other)} == {"new-1"}
     assert (await stack.run(slow)).bundle_hash == old
     assert (await stack.run(quick)).bundle_hash == new

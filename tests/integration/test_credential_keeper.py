@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from perdure.clock import utcnow
 from perdure.connections.credentials import parse_credentials
 from perdure.crypto.keyring import KeyRing, new_key
 from perdure.db.credential_refreshes import CredentialRefreshStore
@@ -246,25 +247,23 @@ async def test_a_refused_token_is_replaced_once_for_all_whom_it_was_refused(
 
 
 async def test_a_server_that_is_down_is_tried_again_later(
-    opens: Opens, server: AuthorizationServer
+    ended: Keeping, server: AuthorizationServer
 ) -> None:
-    backoff = timedelta(seconds=0.5)
-    async with opens(await server.tokens(lifetime=ENDED), backoff=backoff) as kept:
-        await server.fail(times=1)
+    await server.fail(times=1)
 
-        with pytest.raises(UpstreamError) as caught:
-            await kept.fresh()
-        assert caught.value.code == "connection_refresh_backoff"
-        assert caught.value.retryable
-        assert caught.value.retry_after is not None
-        with pytest.raises(UpstreamError):
-            await kept.fresh()
-        assert await server.refreshes() == 0, "nothing was tried meanwhile"
+    with pytest.raises(UpstreamError) as caught:
+        await ended.fresh()
+    assert caught.value.code == "connection_refresh_backoff"
+    assert caught.value.retryable
+    assert caught.value.retry_after is not None
+    with pytest.raises(UpstreamError):
+        await ended.fresh()
+    assert await server.refreshes() == 0, "nothing was tried meanwhile"
 
-        await asyncio.sleep(0.6)
-        assert await kept.fresh() == await kept.stored()
-        assert await server.refreshes() == 1
-        assert (await kept.known()).refresh_failure is None
+    await ended.in_the_past(seconds=31)
+    assert await ended.fresh() == await ended.stored()
+    assert await server.refreshes() == 1
+    assert (await ended.known()).refresh_failure is None
 
 
 async def test_a_token_that_is_about_to_end_is_used_while_the_server_is_down(
@@ -396,17 +395,18 @@ async def test_what_cannot_be_refreshed_is_used_as_it_is(
 
 
 async def test_short_lived_tokens_are_used_for_half_of_their_life(
-    database: Database, catalog: ProviderCatalog
+    database: Database, catalog: ProviderCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
-        authorization_server(token_seconds=5) as server,
+        authorization_server(token_seconds=600) as server,
         keeping(database, server, catalog, await server.tokens()) as kept,
     ):
         first = await kept.fresh()
         assert await kept.fresh() == first
         assert await server.refreshes() == 1, "how long it lives was not known before"
 
-        await asyncio.sleep(2.6)
+        later = utcnow() + timedelta(seconds=301)
+        monkeypatch.setattr("activities.credential_keeper.utcnow", lambda: later)
 
         assert await kept.fresh() != first
         assert await server.refreshes() == 2

@@ -12,6 +12,9 @@ import uuid
 from pathlib import Path
 
 import psutil
+import pytest
+
+pytestmark = pytest.mark.timeout(450)
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "demo.py"
@@ -45,7 +48,7 @@ class Demo:
 
     async def story(self) -> str:
         """Wait for the end and return all that was told."""
-        out, _ = await asyncio.wait_for(self.process.communicate(), 150)
+        out, _ = await asyncio.wait_for(self.process.communicate(), 400)
         return out.decode()
 
     def left_over(self) -> list[str]:

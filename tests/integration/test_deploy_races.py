@@ -15,7 +15,8 @@ from activities.sync_runs import SyncRuns
 from activities.sync_schedules import SyncSchedules
 from perdure.db.environments import Environment, EnvironmentStore
 from perdure.db.runs import RunStatus
-from tests.support.deploys import SLEEPING, Deploys, before_first, files
+from tests.support.deploys import Deploys, before_first, files
+from tests.support.project import WAITING
 
 
 async def test_connection_that_is_made_during_a_whole_deploy_gets_its_syncs(
@@ -105,12 +106,13 @@ async def test_what_a_run_saves_after_its_model_was_erased_is_erased_at_its_end(
     env: Deploys,
 ) -> None:
     acme = await env.connect()
-    await env.deploy(files("issues: Issue", issues=SLEEPING % 3))
+    await env.deploy(files("issues: Issue", issues=WAITING))
     await env.saved(acme)
 
     await env.deploy(files("issues: Ticket, auto_start false"))
 
     assert await env.held(acme) == set()
+    await env.stack.go(acme)
     (run,) = await env.ended(1)
     assert run.status is RunStatus.SUCCESS
     assert run.counts["Issue"]["added"] == 2, "the run did save"
@@ -121,11 +123,12 @@ async def test_what_a_run_saves_after_its_model_was_erased_is_erased_at_its_end(
 
 async def test_failed_run_leaves_nothing_of_an_erased_model_either(env: Deploys) -> None:
     acme = await env.connect()
-    failing = SLEEPING % 3 + "    raise ValueError('no')\n"
+    failing = WAITING + "    raise ValueError('no')\n"
     await env.deploy(files("issues: Issue", issues=failing))
     await env.saved(acme)
 
     await env.deploy(files("issues: Ticket, auto_start false"))
+    await env.stack.go(acme)
 
     (run,) = await env.ended(1)
     assert run.status is RunStatus.FAILED
@@ -136,14 +139,13 @@ async def test_what_a_run_saves_into_a_model_that_another_sync_took_over_stays(
     env: Deploys,
 ) -> None:
     acme = await env.connect()
-    await env.deploy(
-        files("issues: Issue", "people: Person, auto_start false", issues=SLEEPING % 3)
-    )
+    await env.deploy(files("issues: Issue", "people: Person, auto_start false", issues=WAITING))
     await env.saved(acme)
 
     await env.deploy(
         files("issues: Ticket, auto_start false", "people: Person+Issue, auto_start false")
     )
+    await env.stack.go(acme)
 
     await env.ended(1)
     assert {record["id"] for record in await env.stack.records(acme)} == {"1", "2"}
@@ -151,10 +153,11 @@ async def test_what_a_run_saves_into_a_model_that_another_sync_took_over_stays(
 
 async def test_what_a_run_saves_into_a_model_that_is_declared_stays(env: Deploys) -> None:
     acme = await env.connect()
-    await env.deploy(files("issues: Issue", issues=SLEEPING % 2))
+    await env.deploy(files("issues: Issue", issues=WAITING))
     await env.saved(acme)
 
     await env.deploy(files("issues: Issue+Label, auto_start false"))
+    await env.stack.go(acme)
 
     await env.ended(1)
     assert await env.held(acme) == {("acme", "Issue")}

@@ -443,7 +443,7 @@ async def test_what_was_saved_before_the_time_was_over_is_there(
     httpserver.expect_request("/first").respond_with_json({})
     httpserver.expect_request("/second").respond_with_handler(hang)
     files = project(script(HELD_UP))
-    limited = "sync_type: full\n        run_timeout: 3s"
+    limited = "sync_type: full\n        run_timeout: 10s"
     files["nango.yaml"] = files["nango.yaml"].replace("sync_type: full", limited)
     await stack.deploy(files)
     connection = await stack.connect(source.url)
@@ -452,7 +452,7 @@ async def test_what_was_saved_before_the_time_was_over_is_there(
         # The first batch waits for its turn, and the second one for the first.
         await take_turn(conn, stack.record_set(connection))
         handle = await stack.start_sync(connection)
-        await asyncio.to_thread(asked.wait, 20)
+        assert await asyncio.to_thread(asked.wait, 20)
         await until_event(handle, EventType.EVENT_TYPE_TIMER_FIRED)
     with pytest.raises(WorkflowFailureError) as caught:
         await handle.result()

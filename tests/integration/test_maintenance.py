@@ -266,7 +266,7 @@ async def test_run_that_temporal_ended_is_settled_and_told(
         stack.sync_input(connection),
         id=f"sync/{stack.environment.name}/{uuid.uuid4()}",
         task_queue=TaskQueue.SYNCS,
-        execution_timeout=timedelta(seconds=5) if end == "time" else None,
+        execution_timeout=timedelta(seconds=15) if end == "time" else None,
     )
     async with asyncio.timeout(30):
         while not await stack.records(connection):
@@ -349,7 +349,7 @@ async def test_asynchronous_action_that_was_terminated_is_told_and_gives_its_tur
 
     run = await stack.run(handle)
     assert (run.status, run.error and run.error["type"]) == (RunStatus.FAILED, "run_terminated")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert (await waiting.result())["output"] == "rested"
     told = await database.deliveries.list(stack.environment.id)
     assert [d.type for d in told if d.run_id == run.id] == ["async_action"]

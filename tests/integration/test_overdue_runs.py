@@ -54,7 +54,7 @@ async def fetch_data(nango):
         await asyncio.sleep(600)
     finally:
         await nango.batch_save([{"id": "1", "title": "saved"}], "Issue")
-        await asyncio.sleep(4)
+        await asyncio.sleep(6)
 """
 
 
@@ -70,7 +70,8 @@ class Faulty:
             task_queue=TaskQueue.SYNCS,
             start_to_close_timeout=timedelta(seconds=30),
         )
-        await workflow.sleep(1)
+        # Meanwhile a test may have shut its worker down.
+        await workflow.sleep(3)
         msg = "a fault of the engine"
         raise RuntimeError(msg)
 
@@ -137,7 +138,7 @@ async def fails(handle: WorkflowHandle[Any, Any]) -> None:
         description = (await handle.describe()).raw_description
         return description.pending_workflow_task.attempt > 1
 
-    await eventually(again)
+    await eventually(again, 60)
 
 
 async def waits(handle: WorkflowHandle[Any, Any]) -> None:
@@ -146,7 +147,7 @@ async def waits(handle: WorkflowHandle[Any, Any]) -> None:
     async def due() -> bool:
         return (await handle.describe()).raw_description.HasField("pending_workflow_task")
 
-    await eventually(due)
+    await eventually(due, 60)
 
 
 async def saved(stack: Stack, connection: Connection) -> None:
@@ -252,7 +253,7 @@ async def test_late_run_that_a_worker_carries_on_is_left_to_it(
 ) -> None:
     await deployed(stack, "1s", CLEANS_UP)
     connection = await stack.connect(source.url)
-    overdue = overdue_runs(stack, timedelta(seconds=1))
+    overdue = overdue_runs(stack, timedelta(seconds=3))
     handle = await stack.start_sync(connection)
     await saved(stack, connection)
 
@@ -343,7 +344,7 @@ async def test_run_that_a_bad_release_kept_over_its_time_goes_on_where_it_is_ret
     async with open_container(own, name="worker", watchdog=Watchdog(locate_script)) as container:
         await register_search_attributes(container.temporal)
         stack = await Stack.create(container)
-        await deployed(stack, "4s", SLEEPS % 3)
+        await deployed(stack, "10s", SLEEPS % 8)
         connection = await stack.connect(source.url)
         async with working(container):
             handle = await stack.start_sync(connection)

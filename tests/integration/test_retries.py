@@ -121,12 +121,12 @@ async def test_write_is_not_repeated_when_its_worker_stops(
 ) -> None:
     """A worker that is shut down in the middle of a POST does not know what became of it."""
     calls = []
-    arrived = threading.Event()
+    arrived, release = threading.Event(), threading.Event()
 
     def order(request: object) -> Response:
         calls.append(request)
         arrived.set()
-        time.sleep(8)
+        release.wait(40)
         return Response('{"id": "o1"}', content_type="application/json")
 
     source.server.expect_request("/orders", method="POST").respond_with_handler(order)
@@ -148,8 +148,11 @@ async def test_write_is_not_repeated_when_its_worker_stops(
             assert await asyncio.to_thread(arrived.wait, 20)
         for worker in workers(container, transport):
             await opened.enter_async_context(worker)
-        with pytest.raises(WorkflowFailureError) as caught:
-            await handle.result()
+        try:
+            with pytest.raises(WorkflowFailureError) as caught:
+                await handle.result()
+        finally:
+            release.set()
 
     assert len(calls) == 1
     assert "outcome is unknown" in describe_failure(caught.value)["message"]

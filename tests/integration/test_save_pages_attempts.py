@@ -214,14 +214,14 @@ async def test_waits_grow_while_a_page_fails_and_begin_anew_behind_it(
     assert source.served == {1: 1, 2: 1, 3: 1}
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 async def test_cancelling_is_heard_while_a_page_is_waited_for(stack: Stack, source: Source) -> None:
     reached, release = threading.Event(), threading.Event()
 
     def hang(page: int) -> Response | None:
         if page == 2:
             reached.set()
-            release.wait(30)
+            release.wait(60)
         return None
 
     source.before = hang
@@ -231,7 +231,7 @@ async def test_cancelling_is_heard_while_a_page_is_waited_for(stack: Stack, sour
     await asyncio.to_thread(reached.wait, 20)
 
     await handle.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()
     release.set()
@@ -243,7 +243,7 @@ async def test_cancelling_is_heard_while_a_page_is_waited_for(stack: Stack, sour
     assert len(await stack.records(connection)) == 100
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 async def test_a_mended_script_goes_on_at_the_page_that_failed(
     stack: Stack, source: Source
 ) -> None:

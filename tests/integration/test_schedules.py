@@ -14,7 +14,7 @@ from perdure.db.runs import Run, RunStatus
 from perdure.ids import EnvironmentId
 from perdure.temporal.names import TaskQueue, WorkflowType
 from perdure.temporal.payloads import ConnectionInput, DeployInput, SyncInput
-from tests.support.project import project
+from tests.support.project import WAITING, project
 from tests.support.source import Source
 from tests.support.stack import Stack
 
@@ -170,8 +170,9 @@ async def test_pause_cancels_the_run_and_keeps_what_it_saved(stack: Stack, sourc
 async def test_two_triggers_during_a_run_make_one_run_after_it(
     stack: Stack, source: Source
 ) -> None:
-    await stack.deploy(project(SLEEPING.replace("600", "3"), auto_start=True))
+    await stack.deploy(project(WAITING, auto_start=True))
     sync = await connected(stack, source)
+    schedule = stack.container.temporal.get_schedule_handle(schedule_id(sync))
 
     async def running() -> bool:
         return len(await runs(stack)) == 1
@@ -180,11 +181,18 @@ async def test_two_triggers_during_a_run_make_one_run_after_it(
     await stack.container.schedules.trigger(sync)
     await stack.container.schedules.trigger(sync)
 
+    # The server takes them in a moment later; it skips the second, or takes both for one.
+    async def one_waits() -> bool:
+        return (await schedule.describe()).raw_description.info.buffer_size == 1
+
+    await eventually(one_waits)
+    await stack.go(await stack.container.database.connections.by_key(sync.connection_key))
+
     async def both_done() -> bool:
         found = await runs(stack)
         return len(found) >= 2 and all(run.status is RunStatus.SUCCESS for run in found)
 
-    await eventually(both_done, 30)
+    await eventually(both_done, 60)
     first, second = sorted(await runs(stack), key=lambda run: run.started_at)
     assert first.finished_at is not None
     assert second.started_at >= first.finished_at

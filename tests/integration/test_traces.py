@@ -49,7 +49,9 @@ class Traced:
         return request_id
 
     def log(self, process: str) -> list[dict[str, Any]]:
-        lines = (self.dev.data_dir / "logs" / f"{process}.log").read_text().splitlines()
+        text = (self.dev.data_dir / "logs" / f"{process}.log").read_text()
+        # What follows the last line break is still being written.
+        lines = text.rpartition("\n")[0].splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     async def found(self, wanted: Callable[[Collected], bool]) -> Collected:
@@ -149,7 +151,15 @@ async def test_what_a_step_logs_says_whom_it_works_for_and_in_which_trace(traced
 async def test_a_line_about_a_request_names_its_trace(traced: Traced) -> None:
     request_id = await traced.act(fails=True)
 
-    (line,) = [each for each in traced.log("api") if each.get("request_id") == request_id]
+    def mine() -> list[dict[str, Any]]:
+        return [each for each in traced.log("api") if each.get("request_id") == request_id]
+
+    # It is written when the answer has been sent.
+    async def logged() -> bool:
+        return bool(mine())
+
+    await eventually(logged)
+    (line,) = mine()
     root = await traced.found(lambda each: each.attributes.get("perdure.request_id") == request_id)
     assert line["trace_id"] == root.trace_id
     assert root.span.name == "POST /action/trigger"

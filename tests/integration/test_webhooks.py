@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import threading
 import time
 import uuid
 from typing import Any
@@ -194,12 +195,12 @@ async def test_failed_sync_is_not_told_where_that_is_switched_off(
 async def test_cancelled_sync_is_not_told(stack: Stack, source: Source, receiver: Receiver) -> None:
     await settings(stack, primary_url=receiver.url, on_sync_completion_always=True)
     await stack.deploy(project("async def fetch_data(nango):\n    await nango.get('/hang')\n"))
-    asked = asyncio.Event()
+    asked, release = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
     def hang(_: object) -> Response:
         loop.call_soon_threadsafe(asked.set)
-        time.sleep(1)
+        release.wait(20)
         return Response("{}")
 
     source.server.expect_request("/hang").respond_with_handler(hang)
@@ -209,6 +210,7 @@ async def test_cancelled_sync_is_not_told(stack: Stack, source: Source, receiver
 
     with pytest.raises(WorkflowFailureError):
         await handle.result()
+    release.set()
     assert (await stack.run(handle)).status == "cancelled"
     assert await deliveries(stack) == []
 

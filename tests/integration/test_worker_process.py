@@ -132,7 +132,7 @@ async def test_worker_that_lost_temporal_says_so_in_its_own_log_and_in_what_the_
 
 
 @pytest.mark.parametrize(
-    ("signals", "code", "seconds"), [(1, 0, 12), pytest.param(2, 143, 5, marks=pytest.mark.slow)]
+    ("signals", "code", "seconds"), [(1, 0, 20), pytest.param(2, 143, 5, marks=pytest.mark.slow)]
 )
 async def test_step_of_a_worker_that_was_told_to_end_is_done_by_another(
     own: Settings, source: Source, tmp_path: Path, signals: int, code: int, seconds: float

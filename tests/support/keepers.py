@@ -19,7 +19,6 @@ from uuid import uuid4
 from activities.credential_keeper import CredentialKeeper
 from perdure.auth.tokens import TokenClient
 from perdure.connections.credentials import reveal_credentials
-from perdure.connections.refreshing import BACKOFF
 from perdure.crypto.keyring import KeyRing
 from perdure.db.connections import Connection
 from perdure.db.database import Database
@@ -115,7 +114,6 @@ async def keeping(
     credentials: Mapping[str, Any],
     *,
     provider: str = "loopback-oauth",
-    backoff: timedelta = BACKOFF,
 ) -> AsyncIterator[Keeping]:
     """Give a keeper and a connection in an environment of its own."""
     environment = await database.environments.ensure(f"env-{uuid4().hex}", str(uuid4()))
@@ -124,7 +122,7 @@ async def keeping(
     )
     async with (
         HttpTransport(AddressGuard(allow_private_networks=True)) as transport,
-        CredentialKeeper(database, catalog, TokenClient(transport), backoff=backoff) as keeper,
+        CredentialKeeper(database, catalog, TokenClient(transport)) as keeper,
     ):
         yield Keeping(database, keeper, server, connection)
 

@@ -31,14 +31,14 @@ class Running:
     async def ended(self, seconds: float = 20) -> int:
         return await asyncio.wait_for(self.process.wait(), seconds)
 
-    async def says(self, text: str, seconds: float = 30) -> None:
+    async def says(self, text: str, seconds: float = 90) -> None:
         """Wait until its log holds a text."""
         async with asyncio.timeout(seconds):
             while text not in self.log.read_text():
                 assert self.process.returncode is None, self.log.read_text()
                 await asyncio.sleep(0.02)
 
-    async def answers(self, path: str = "/health/live", seconds: float = 30) -> None:
+    async def answers(self, path: str = "/health/live", seconds: float = 90) -> None:
         """Wait until the API answers 200 at a path."""
         url = f"http://127.0.0.1:{self.port}{path}"
         async with asyncio.timeout(seconds), httpx.AsyncClient(timeout=5) as client:

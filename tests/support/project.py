@@ -50,6 +50,17 @@ async def run_action(nango, input):
     return {"text": input["text"]}
 """
 
+WAITING = """
+import asyncio
+
+async def fetch_data(nango):
+    await nango.batch_save([{"id": "1", "title": "saved"}], "Issue")
+    while not (await nango.get_metadata()).get("go"):
+        await asyncio.sleep(0.2)
+    await nango.batch_save([{"id": "2", "title": "old"}], "Issue")
+"""
+"""A sync that goes on when it is let go: see `Stack.go`."""
+
 
 def project(
     sync: str = PAGINATED, action: str = ECHO, *, auto_start: bool = False, typed: bool = False

@@ -210,6 +210,12 @@ class Stack:
         """Write records as somebody else than a run of the sync."""
         await self.container.database.records.save(target, prepare_batch(records), by=by)
 
+    async def go(self, connection: Connection) -> None:
+        """Let a script go on that waits until the metadata of its connection say `go`."""
+        await self.container.database.connections.merge_metadata(
+            self.environment.id, connection.integration, [connection.connection_id], {"go": True}
+        )
+
     async def run(self, handle: WorkflowHandle[Any, Any]) -> Any:
         """Return the run's row."""
         run_id = handle.result_run_id
