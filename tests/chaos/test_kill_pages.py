@@ -39,14 +39,15 @@ IN_FLIGHT = 4
 
 
 @pytest.mark.parametrize(
-    ("pages", "kills"),
+    ("pages", "kills", "within"),
     [
-        pytest.param(200, 3, marks=pytest.mark.timeout(400)),
-        pytest.param(1_000, 20, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+        # The interpreter's start is what a busy machine makes long.
+        pytest.param(200, 3, 45, marks=pytest.mark.timeout(400)),
+        pytest.param(1_000, 20, 15, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )
 async def test_pages_go_on_at_the_cursor_whenever_the_worker_is_killed(
-    dev: DevServer, source: Source, pages: int, kills: int
+    dev: DevServer, source: Source, pages: int, kills: int, within: float
 ) -> None:
     source.records = issues(pages * 100)
     # As slow as an API is, so that a worker that starts does not catch up in a moment.
@@ -88,5 +89,4 @@ async def test_pages_go_on_at_the_cursor_whenever_the_worker_is_killed(
     assert set(source.served) == set(range(1, pages + 1))
     assert sum(source.served.values()) <= pages + IN_FLIGHT * kills, source.served.most_common(9)
     print("resumed after", [round(seconds, 1) for seconds in resumed])
-    # 5 to 8 seconds, of which the interpreter's start is what a busy machine makes long.
-    assert max(resumed) < 45
+    assert max(resumed) < within
