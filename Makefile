@@ -47,7 +47,7 @@ $(BENCH_READY): $(READY) bench/requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BENCH_VENV)/bin/python -r bench/requirements.lock
 	@touch $@
 
-bench: $(READY) $(BENCH_READY) ## Measure everything side by side (half an hour; BENCH="--only 10k actions" for parts)
+bench: $(READY) $(BENCH_READY) ## Measure everything side by side (most of an hour; BENCH="--only 10k actions" for parts)
 	@$(BIN)/python -m bench full $(BENCH)
 
 bench-quick: $(READY) ## Compare with a bare loop and a bare workflow, in less than a minute
