@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.dashboard.tickets import make_ticket, seal
+from tests.support.events import every_event
 from tests.support.stack import Stack
 
 SIGN_IN = "/dashboard/sign-in"
@@ -164,15 +165,14 @@ async def test_missing_and_broken_pages_are_html(
 
 
 async def test_fault_of_ours_is_told_with_an_id_and_without_our_insides(
-    signed_in: httpx.AsyncClient,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    signed_in: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("our insides")
 
     monkeypatch.setattr("api.dashboard.pages.runs.Page", fail)
-    answer = await signed_in.get("/dashboard/runs")
+    with every_event() as events:
+        answer = await signed_in.get("/dashboard/runs")
 
     request_id = answer.headers["x-request-id"]
     assert answer.status_code == 500
@@ -180,9 +180,9 @@ async def test_fault_of_ours_is_told_with_an_id_and_without_our_insides(
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert request_id in answer.text
     assert "our insides" not in answer.text
-    [told] = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert request_id in told.getMessage()
-    assert "our insides" in told.getMessage()
+    [told] = [event for event in events if event["log_level"] == "error"]
+    assert told["request_id"] == request_id
+    assert "our insides" in told["exception"]
 
 
 async def test_text_from_elsewhere_is_only_text(

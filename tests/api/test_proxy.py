@@ -14,12 +14,12 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from structlog.testing import capture_logs
 
 from api.app import create_app
 from perdure.app.container import Container
 from perdure.embedded.ports import choose_ports
 from tests.api.calls import error_of
+from tests.support.events import every_event
 from tests.support.stack import Stack
 from tests.support.upstream import OK, Asked, Handler, Upstream, ok, until_hung_up
 
@@ -624,7 +624,7 @@ async def test_nothing_secret_is_logged_or_told(
 
     caplog.set_level("DEBUG")
     told = ""
-    with capture_logs() as events:
+    with every_event() as events:
         async with upstream(environment, misbehave, api_key=key):
             for path in ("broken", "nonsense", "loop", "away", f"with/{key}", "bad%0d%0a"):
                 with suppress(httpx.RemoteProtocolError):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,6 +57,40 @@ def test_own_events_and_those_of_libraries_have_one_form(capsys: Capture) -> Non
     assert theirs["logger"] == "temporalio.activity"
     assert theirs["temporal_activity"] == {"attempt": 2}
     assert theirs["run_id"] == "r1"
+
+
+class Unwritable(io.StringIO):
+    """What is left of a stream whose reader is gone."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_line_that_cannot_be_written_fails_nobody(
+    monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    stream = io.StringIO() if closed else Unwritable()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logging(Settings())
+    if closed:
+        stream.close()
+
+    structlog.get_logger("perdure.x").error("nobody reads this")
+
+
+def test_lines_of_threads_are_whole(capsys: Capture) -> None:
+    configure_logging(Settings())
+    ours, theirs = structlog.get_logger("perdure.x"), logging.getLogger("lib")
+
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(200):
+            threads.submit(ours.info, "ours", number=number, text="x" * 5000)
+            threads.submit(theirs.warning, "theirs", extra={"number": number})
+
+    written = events(capsys)
+    for whose in ("ours", "theirs"):
+        assert sorted(e["number"] for e in written if e["message"] == whose) == [*range(200)]
 
 
 def test_level_decides_what_is_written(capsys: Capture) -> None:
