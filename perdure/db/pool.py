@@ -81,8 +81,9 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 
 async def _set_codecs(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    await connection.set_type_codec(
-        "json", schema="pg_catalog", encoder=_same, decoder=_same, format="binary"
+    # What Postgres sends and takes of either in its binary format are the bytes as they are.
+    await connection.set_builtin_type_codec(
+        "json", schema="pg_catalog", codec_name="bytea", format="binary"
     )
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_to_text, decoder=json.loads, format="text"
@@ -94,10 +95,6 @@ async def _leave_as_it_is(_: asyncpg.Connection[asyncpg.Record]) -> None:
 
     Settings and locks end with their transaction, and what listens has connections of its own.
     """
-
-
-def _same(data: bytes) -> bytes:
-    return data
 
 
 def _to_text(value: object) -> str:
