@@ -10,7 +10,6 @@ import re
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import Gate
@@ -123,18 +122,17 @@ class Authenticate:
 
     async def _end_act(self, scope: Scope, status: int, error: str | None = None) -> None:
         """Note how an administrative act ended, if it is one; see `api.permission`."""
-        request = Request(scope)
-        event_id = getattr(request.state, "audit_event", None)
+        state = scope["state"]
+        event_id = state.pop("audit_event", None)
         if event_id is None:
             return
-        request.state.audit_event = None
-        failed = error or getattr(request.state, "error_code", None)
+        failed = error or state.get("error_code")
         try:
             await self._audit.end(
                 event_id,
                 status=status,
                 error=failed if status >= 400 else None,
-                subject=getattr(request.state, "audit_subject", None),
+                subject=state.get("audit_subject"),
             )
         except PerdureError as unwritten:
             # The act is done and its caller is to hear of it; its row says that the end is unknown.

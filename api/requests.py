@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import time
-import uuid
 
 import structlog
 from fastapi.telemetry import TelemetryConfig
@@ -26,6 +26,7 @@ __all__ = ["NO_TELEMETRY", "PASSING_PATH", "LimitBody", "ObserveRequest"]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # What stands for a key in the address of the codec endpoint; see `api.codec_session`.
 _SESSION = re.compile(r"^/codec/[^/]+/")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/_.-]*")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/ready"})
 # What is served beside the routes of `api.routers`.
@@ -158,11 +159,11 @@ class LimitBody:
 
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def _log_outcome(request: Request, status: int, seconds: float) -> None:
-    path = request.url.path
+    path = _sent_path(request)
     is_quiet = path in _QUIET_PATHS or getattr(request.state, "is_internal", False)
     write = log.debug if is_quiet else log.info
     write(
@@ -184,6 +185,8 @@ def _count(request: Request, status: int, seconds: float) -> None:
 
 
 def _tell(span: Span, request: Request, status: int) -> None:
+    if not span.is_recording():
+        return
     route = _route(request)
     span.update_name(f"{_method(request)} {route}")
     span.set_attributes(
@@ -204,10 +207,18 @@ def _method(request: Request) -> str:
 
 
 def _route(request: Request) -> str:
-    path = request.url.path
-    folder = next((each for each in _UNROUTED if path.startswith(each)), "none")
-    route: str = getattr(request.state, "route", folder)
-    return route
+    routed: str | None = getattr(request.state, "route", None)
+    if routed is not None:
+        return routed
+    path = _sent_path(request)
+    return next((each for each in _UNROUTED if path.startswith(each)), "none")
+
+
+def _sent_path(request: Request) -> str:
+    """Return the path as it was sent, in which no line can end."""
+    path: str = request.scope["path"]
+    # Most are spelt as they are meant, and to put a URL together costs as much as all of this.
+    return path if _PLAIN_PATH.fullmatch(path) else request.url.path
 
 
 def _shown(path: str) -> str:

@@ -6,18 +6,20 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.types import Receive, Scope, Send
 
 from api.dependencies import Caller, CallerAccess, Dependencies, Deps
+from api.permission import check_permission
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.schemas.records import PruneBody, Pruned, RecordList
-from perdure.db.connections import Connection
-from perdure.db.records import RecordFilter, RecordSet
+from perdure.db.records import NamedRecordSet, RecordFilter, RecordPage, RecordSet
 from perdure.errors import FieldError, InvalidInputError
 from perdure.ids import BASE_VARIANT
 
-__all__ = ["RecordQuery", "answer_records", "router"]
+__all__ = ["RecordQuery", "query_values", "read_page", "router"]
 
 router = APIRouter(tags=["records"])
 
@@ -40,7 +42,45 @@ class RecordQuery(BaseModel):
     ids: list[_RecordId] | None = Field(None, max_length=100)
 
 
-@router.get("/records", responses={200: {"model": RecordList}}, response_class=Response)
+class _RecordsRoute(APIRoute):
+    """Reads valid requests by itself, and leaves it to FastAPI to say what is wrong with others.
+
+    What FastAPI does with parameters and dependencies takes as long as to read a few records.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        request = Request(scope, receive)
+        read = _read(request)
+        if read is None:
+            await super().handle(scope, receive, send)
+            return
+        deps: Dependencies = request.app.state.dependencies
+        await check_permission(request, deps)
+        connection_id, integration, query = read
+        answer = await list_records(
+            deps,
+            request.state.access,
+            connection_id=connection_id,
+            integration=integration,
+            query=query,
+        )
+        await answer(scope, receive, send)
+
+
+def _read(request: Request) -> tuple[str, str, RecordQuery] | None:
+    """Return what a request asks `list_records` for, None where it is not valid."""
+    connection_id = request.headers.get("connection-id")
+    integration = request.headers.get("provider-config-key")
+    if request.method != "GET" or not connection_id or not integration:
+        return None
+    try:
+        query = RecordQuery.model_validate(query_values(request))
+    except ValidationError:
+        return None
+    return connection_id, integration, query
+
+
 async def list_records(
     deps: Deps,
     caller: CallerAccess,
@@ -50,10 +90,24 @@ async def list_records(
     query: Annotated[RecordQuery, Query()],
 ) -> Response:
     """Return records in the order of their latest change; follow `next_cursor` for more."""
-    connection = await deps.database.connections.get(
-        caller.environment_id, integration, connection_id
+    named = NamedRecordSet(
+        caller.environment_id, integration, connection_id, query.model, query.variant
     )
-    return await answer_records(deps, connection, query)
+    page = await read_page(deps, named, query)
+    if not page.payloads:
+        # That there is no such connection shows only now.
+        await deps.database.connections.get(caller.environment_id, integration, connection_id)
+    return Response(page.body(), media_type="application/json")
+
+
+router.add_api_route(
+    "/records",
+    list_records,
+    methods=["GET"],
+    responses={200: {"model": RecordList}},
+    response_class=Response,
+    route_class_override=_RecordsRoute,
+)
 
 
 @router.patch("/records/prune")
@@ -75,23 +129,30 @@ async def prune_records(
     return Pruned(count=pruned.count, has_more=pruned.has_more)
 
 
-async def answer_records(
-    deps: Dependencies, connection: Connection, query: RecordQuery
-) -> Response:
-    """Return the answer with a page of a connection's records.
+def query_values(request: Request) -> dict[str, object]:
+    """Return the query of a request, for `RecordQuery`: of what is given twice the last counts."""
+    values: dict[str, object] = dict(request.query_params)
+    if "ids" in values:
+        values["ids"] = request.query_params.getlist("ids")
+    return values
+
+
+async def read_page(
+    deps: Dependencies, target: RecordSet | NamedRecordSet, query: RecordQuery
+) -> RecordPage:
+    """Return the page of records that a query asks for.
 
     Raises:
         InvalidInputError: `invalid_query_params` or `invalid_cursor`.
     """
-    page = await deps.database.records.list(
-        RecordSet(connection.key, query.model, query.variant),
+    return await deps.database.records.list(
+        target,
         after_cursor=query.cursor,
         limit=query.limit,
         filters=_filters(query.filter),
         modified_after=_aware(query.modified_after or query.delta),
         ids=query.ids,
     )
-    return Response(page.body(), media_type="application/json")
 
 
 def _filters(text: str | None) -> Collection[RecordFilter]:

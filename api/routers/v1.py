@@ -22,12 +22,13 @@ from api.action_calls import CalledAction
 from api.dependencies import Background, Caller, CallerAccess, Deps
 from api.routers.actions import Options, answer_call
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
-from api.routers.records import RecordQuery, answer_records
+from api.routers.records import RecordQuery, query_values, read_page
 from config.endpoint_input import action_input, parse_json
 from config.endpoints import EndpointIndex, EndpointMatch
 from config.problems import shorten
 from config.project import NangoConfig
 from config.schema import METHODS
+from perdure.db.records import RecordSet
 from perdure.errors import FieldError, InvalidInputError, NotFoundError
 from perdure.ids import BundleHash
 
@@ -72,7 +73,9 @@ async def call_endpoint(
     found = _find(_index(_Project(caller.active_bundle, config)), integration, request)
     if found.target.model is not None:
         access.require("environment:records:read")
-        return await answer_records(deps, connection, _record_query(request, found))
+        query = _record_query(request, found)
+        page = await read_page(deps, RecordSet(connection.key, query.model, query.variant), query)
+        return Response(page.body(), media_type="application/json")
     access.require("environment:actions:execute")
     body = b"" if request.method == "GET" else await request.body()
     given = _json(request, body) if body else None
@@ -112,9 +115,7 @@ def _query(request: Request) -> dict[str, list[str]]:
 
 def _record_query(request: Request, found: EndpointMatch) -> RecordQuery:
     target = found.target
-    values: dict[str, object] = {**request.query_params, "model": target.model}
-    if "ids" in values:
-        values["ids"] = request.query_params.getlist("ids")
+    values = query_values(request) | {"model": target.model}
     for parameter in target.template.parameters:
         if parameter.field == "id" and parameter.model in (None, target.model):
             if "ids" in values:

@@ -17,12 +17,14 @@ import orjson
 from perdure.db.pool import DbConnection, borrowed
 from perdure.db.record_batches import BatchResult, ModelCounts, RecordSet, Writer
 from perdure.db.record_writes import RecordWriter
-from perdure.records.cursor import decode_cursor, encode_cursor
+from perdure.ids import BASE_VARIANT, EnvironmentId
+from perdure.records.cursor import cursor_bytes, decode_cursor, encode_cursor
 from perdure.records.splice import metadata, records_body, splice
 
 __all__ = [
     "BatchResult",
     "ModelCounts",
+    "NamedRecordSet",
     "RecordFilter",
     "RecordPage",
     "RecordSet",
@@ -30,52 +32,65 @@ __all__ = [
     "Writer",
 ]
 
-# Moments come as the eight bytes that Postgres has of them: a page holds few different ones, and to
-# make a `datetime` of each took as long as all else.
+# Moments come as the eight bytes that Postgres has of them, those that every record has in one: a
+# page holds few different ones, and to make a `datetime` of each took as long as all else.
 _COLUMNS = """
-SELECT payload, timestamptz_send(first_seen_at), timestamptz_send(last_modified_at),
+SELECT payload, timestamptz_send(first_seen_at) || timestamptz_send(last_modified_at),
        timestamptz_send(deleted_at), timestamptz_send(pruned_at), change_seq,
        CASE WHEN pruned_at IS NOT NULL THEN external_id END
 """
 
+# A connection is known by its row id or by its name. To look for that beforehand would take a page
+# of a few records twice as long.
+_WHOSE = """coalesce($1::bigint, (
+           SELECT c.id
+             FROM connections c JOIN integrations i ON i.id = c.integration_id
+            WHERE i.environment_id = $2 AND i.unique_key = $3 AND c.connection_id = $4))"""
+
 # `change_seq > 0`, here and elsewhere, has Postgres go by the index of the stream.
 _LIST = f"""{_COLUMNS}  FROM records
- WHERE connection_key = $1 AND model = $2 AND variant = $3
-   AND change_seq > 0 AND change_seq > $4
-   AND ($5::timestamptz IS NULL OR last_modified_at >= $5)
-   AND ( ($6 AND deleted_at IS NULL AND last_modified_at = first_seen_at)
-      OR ($7 AND deleted_at IS NULL AND last_modified_at > first_seen_at)
-      OR ($8 AND deleted_at IS NOT NULL) )
+ WHERE connection_key = {_WHOSE} AND model = $5 AND variant = $6
+   AND change_seq > 0 AND change_seq > $7
+   AND ($8::timestamptz IS NULL OR last_modified_at >= $8)
+   AND ( ($9 AND deleted_at IS NULL AND last_modified_at = first_seen_at)
+      OR ($10 AND deleted_at IS NULL AND last_modified_at > first_seen_at)
+      OR ($11 AND deleted_at IS NOT NULL) )
  ORDER BY change_seq
- LIMIT $9
+ LIMIT $12
 """
 
 # The deleted ones alone have an index of their own: among many others they may be far apart.
 _LIST_DELETED = f"""{_COLUMNS}  FROM records
- WHERE connection_key = $1 AND model = $2 AND variant = $3
-   AND deleted_at IS NOT NULL AND change_seq > $4
-   AND ($5::timestamptz IS NULL OR last_modified_at >= $5)
+ WHERE connection_key = {_WHOSE} AND model = $5 AND variant = $6
+   AND deleted_at IS NOT NULL AND change_seq > $7
+   AND ($8::timestamptz IS NULL OR last_modified_at >= $8)
  ORDER BY change_seq
- LIMIT $6
+ LIMIT $9
 """
 
 # Moments follow the stream, but for clocks that are set right, by less than an hour: so a place
 # before everything that changed since a moment is found by halving, whatever lies before it.
 _PLACE_BEFORE = """
-WITH RECURSIVE search AS (
-    SELECT $4::bigint AS low, coalesce((
+WITH RECURSIVE whose AS (
+    SELECT coalesce($1::bigint, (
+               SELECT c.id
+                 FROM connections c JOIN integrations i ON i.id = c.integration_id
+                WHERE i.environment_id = $2 AND i.unique_key = $3 AND c.connection_id = $4)) AS key
+), search AS (
+    SELECT $7::bigint AS low, coalesce((
                SELECT change_seq
                  FROM records
-                WHERE connection_key = $1 AND model = $2 AND variant = $3 AND change_seq > 0
+                WHERE connection_key = (SELECT key FROM whose) AND model = $5 AND variant = $6
+                  AND change_seq > 0
                 ORDER BY change_seq DESC
                 LIMIT 1), 0) AS high
     UNION ALL
     SELECT CASE WHEN following.is_older THEN following.change_seq ELSE s.low END,
            CASE WHEN following.is_older THEN s.high ELSE s.low + (s.high - s.low) / 2 END
       FROM search s LEFT JOIN LATERAL (
-          SELECT r.change_seq, r.last_modified_at < $5::timestamptz - interval '1 hour' AS is_older
+          SELECT r.change_seq, r.last_modified_at < $8::timestamptz - interval '1 hour' AS is_older
             FROM records r
-           WHERE r.connection_key = $1 AND r.model = $2 AND r.variant = $3
+           WHERE r.connection_key = (SELECT key FROM whose) AND r.model = $5 AND r.variant = $6
              AND r.change_seq > 0 AND r.change_seq > s.low + (s.high - s.low) / 2
            ORDER BY r.change_seq
            LIMIT 1) following ON true
@@ -85,15 +100,15 @@ SELECT max(low) FROM search
 """
 
 _LIST_BY_IDS = f"""{_COLUMNS}  FROM records
- WHERE connection_key = $1 AND model = $2 AND variant = $3
-   AND external_id = ANY ($10::text[])
-   AND change_seq > $4
-   AND ($5::timestamptz IS NULL OR last_modified_at >= $5)
-   AND ( ($6 AND deleted_at IS NULL AND last_modified_at = first_seen_at)
-      OR ($7 AND deleted_at IS NULL AND last_modified_at > first_seen_at)
-      OR ($8 AND deleted_at IS NOT NULL) )
+ WHERE connection_key = {_WHOSE} AND model = $5 AND variant = $6
+   AND external_id = ANY ($13::text[])
+   AND change_seq > $7
+   AND ($8::timestamptz IS NULL OR last_modified_at >= $8)
+   AND ( ($9 AND deleted_at IS NULL AND last_modified_at = first_seen_at)
+      OR ($10 AND deleted_at IS NULL AND last_modified_at > first_seen_at)
+      OR ($11 AND deleted_at IS NOT NULL) )
  ORDER BY change_seq
- LIMIT $9
+ LIMIT $12
 """
 
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -105,6 +120,25 @@ class RecordFilter(StrEnum):
     ADDED = "added"
     UPDATED = "updated"
     DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRecordSet:
+    """A `RecordSet` of a connection as callers name it; it is empty where there is none.
+
+    Attributes:
+        environment_id: Where the connection belongs.
+        integration: Key of its integration.
+        connection_id: Its name.
+        model: As of `RecordSet`.
+        variant: The same.
+    """
+
+    environment_id: EnvironmentId
+    integration: str
+    connection_id: str
+    model: str
+    variant: str = BASE_VARIANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +162,17 @@ class RecordPage:
     @property
     def records(self) -> tuple[bytes, ...]:
         """Each record as a JSON object with its `_nango_metadata`."""
-        return tuple(map(splice, self.payloads, self.described, self.places))
+        return tuple(map(splice, self.payloads, self.described, cursor_bytes(self.places)))
 
     @property
     def cursors(self) -> tuple[str, ...]:
         """The cursor of each record."""
-        return tuple(map(encode_cursor, self.places))
+        return tuple(cursor.decode("ascii") for cursor in cursor_bytes(self.places))
 
-    def body(self) -> bytes:
+    def body(self) -> memoryview:
         """Return the JSON body `{"next_cursor":...,"records":[...]}`."""
-        return records_body(self.payloads, self.described, self.places, self.next_cursor)
+        cursors = cursor_bytes(self.places)
+        return records_body(self.payloads, self.described, cursors, self.next_cursor)
 
     def only(self, numbers: Sequence[int]) -> RecordPage:
         """Return the page with these of its records, counted from 0."""
@@ -154,7 +189,7 @@ class RecordStore(RecordWriter):
 
     async def list(
         self,
-        target: RecordSet,
+        target: RecordSet | NamedRecordSet,
         *,
         after_cursor: str | None = None,
         limit: int = 100,
@@ -168,7 +203,7 @@ class RecordStore(RecordWriter):
         All conditions hold at once.
 
         Args:
-            target: Which records.
+            target: Which records. A connection's name costs little more than its row id.
             after_cursor: Only changes after this one.
             limit: Most records to return.
             filters: Only records whose last action is one of these.
@@ -180,37 +215,48 @@ class RecordStore(RecordWriter):
             InvalidInputError: `invalid_cursor`.
             UnavailableError: Postgres does not answer.
         """
-        arguments: list[object] = [
-            target.connection_key,
-            target.model,
-            target.variant,
-            decode_cursor(after_cursor) if after_cursor is not None else 0,
-            modified_after,
-            RecordFilter.ADDED in filters,
-            RecordFilter.UPDATED in filters,
-            RecordFilter.DELETED in filters,
-            limit + 1,
-        ]
+        whose = _whose(target)
+        place = decode_cursor(after_cursor) if after_cursor is not None else 0
+        kinds = [kind in filters for kind in RecordFilter]
         async with borrowed(self._pool, conn) as connection:
-            if ids is None:
-                if modified_after is not None:
-                    arguments[3] = await connection.fetchval(_PLACE_BEFORE, *arguments[:5])
-                if set(filters) == {RecordFilter.DELETED}:
-                    rows = await connection.fetch(_LIST_DELETED, *arguments[:5], limit + 1)
-                else:
-                    rows = await connection.fetch(_LIST, *arguments)
+            if ids is not None:
+                which = (*whose, place, modified_after, *kinds, limit + 1, ids)
+                rows = await connection.fetch(_LIST_BY_IDS, *which)
             else:
-                rows = await connection.fetch(_LIST_BY_IDS, *arguments, ids)
+                if modified_after is not None:
+                    place = await connection.fetchval(_PLACE_BEFORE, *whose, place, modified_after)
+                if set(filters) == {RecordFilter.DELETED}:
+                    which = (*whose, place, modified_after, limit + 1)
+                    rows = await connection.fetch(_LIST_DELETED, *which)
+                else:
+                    which = (*whose, place, modified_after, *kinds, limit + 1)
+                    rows = await connection.fetch(_LIST, *which)
         return _page(rows[:limit], has_more=len(rows) > limit)
+
+
+def _whose(target: RecordSet | NamedRecordSet) -> tuple[object, ...]:
+    """Return what stands in the first places of each statement."""
+    if isinstance(target, RecordSet):
+        return (target.connection_key, None, None, None, target.model, target.variant)
+    named = (target.environment_id, target.integration, target.connection_id)
+    return (None, *named, target.model, target.variant)
 
 
 def _page(rows: Sequence[asyncpg.Record], *, has_more: bool) -> RecordPage:
     if not rows:
         return RecordPage((), (), (), None)
-    payloads, first_seen, last_modified, deleted, pruned, places, names = zip(*rows, strict=True)
+    payloads, seen, deleted, pruned, places, names = zip(*rows, strict=True)
+    if any(pruned):
+        payloads = tuple(map(_left, payloads, names))
+    described: tuple[bytes, ...]
+    if any(deleted) or any(pruned):
+        described = tuple(map(_metadata, seen, deleted, pruned))
+    else:
+        texts = {moments: _metadata(moments) for moments in set(seen)}
+        described = tuple(map(texts.__getitem__, seen))
     return RecordPage(
-        payloads=payloads if not any(pruned) else tuple(map(_left, payloads, names)),
-        described=tuple(map(_metadata, first_seen, last_modified, deleted, pruned)),
+        payloads=payloads,
+        described=described,
         places=places,
         next_cursor=encode_cursor(places[-1]) if has_more else None,
     )
@@ -224,14 +270,11 @@ def _left(payload: bytes, name: str | None) -> bytes:
 # Records that were saved together have all of this in common.
 @lru_cache(maxsize=4096)
 def _metadata(
-    first_seen_at: bytes,
-    last_modified_at: bytes,
-    deleted_at: bytes | None,
-    pruned_at: bytes | None,
+    seen: bytes, deleted_at: bytes | None = None, pruned_at: bytes | None = None
 ) -> bytes:
     return metadata(
-        _moment(first_seen_at),
-        _moment(last_modified_at),
+        _moment(seen[:8]),
+        _moment(seen[8:]),
         None if deleted_at is None else _moment(deleted_at),
         None if pruned_at is None else _moment(pruned_at),
     )

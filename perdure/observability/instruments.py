@@ -33,6 +33,7 @@ class Instrument(ABC):
         self.name: Final = name
         self.description: Final = description
         self.labels: Final = tuple(labels)
+        self._names: Final = frozenset(labels)
         self.connect(MetricMeter.noop)
         INSTRUMENTS.append(self)
 
@@ -46,7 +47,7 @@ class Instrument(ABC):
         """Record with this meter from now on."""
 
     def _checked(self, labels: dict[str, str]) -> dict[str, str]:
-        if len(labels) != len(self.labels) or not all(name in labels for name in self.labels):
+        if labels.keys() != self._names:
             msg = f"{self.name} has the labels {self.labels}, not {tuple(labels)}"
             raise ValueError(msg)
         return labels

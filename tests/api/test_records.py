@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from perdure.db.connections import Connection
 from perdure.db.records import RecordSet
+from perdure.records.cursor import encode_cursor
 from perdure.records.prepare import prepare_batch, prepare_deletion
 from tests.api.calls import error_of
 from tests.support.stack import Stack
@@ -132,6 +134,74 @@ async def test_unknown_connection_is_a_bad_request(
 
     assert await read_as(connection_id="nobody") == (400, "unknown_connection")
     assert await read_as(provider_config_key="crm") == (400, "unknown_provider_config")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"cursor": encode_cursor(2**62)},
+        {"filter": "deleted"},
+        {"ids": "1"},
+        {"modified_after": "2026-01-01"},
+        {"modified_after": "2026-01-01", "filter": "deleted"},
+    ],
+)
+async def test_no_query_makes_an_unknown_connection_an_empty_one(
+    api: httpx.AsyncClient, environment: Stack, connection: Connection, query: dict[str, str]
+) -> None:
+    params = {"model": "Issue"} | query
+    known = await api.get("/records", headers=NAMED, params=params)
+    unknown = await api.get("/records", headers=NAMED | {"connection-id": "x"}, params=params)
+
+    assert known.json() == {"next_cursor": None, "records": []}
+    assert error_of(unknown) == (400, "unknown_connection")
+
+
+async def test_each_environment_reads_the_records_of_its_own_connection_of_a_name(
+    api: httpx.AsyncClient, environment: Stack, connection: Connection
+) -> None:
+    database = environment.container.database
+    key = str(uuid4())
+    other = await database.environments.ensure(f"other-{uuid4().hex}", key)
+    await database.integrations.create(other.id, "tracker", "tracker")
+    foreign, _ = await database.connections.save(other.id, "tracker", "acme", {"k": 1})
+    await save(environment, connection, "ours")
+    await save(environment, foreign, "theirs")
+    theirs = {"authorization": f"Bearer {key}"}
+
+    told = [
+        (
+            await api.get("/records", headers=NAMED | caller, params={"model": "Issue"} | query)
+        ).json()
+        for caller in ({}, theirs)
+        for query in ({}, {"ids": ["ours", "theirs"]}, {"modified_after": "2026-01-01"})
+    ]
+
+    assert [ids(page) for page in told] == [["ours"]] * 3 + [["theirs"]] * 3
+
+
+async def test_what_is_wrong_with_a_request_is_told_in_the_usual_order(
+    api: httpx.AsyncClient, connection: Connection
+) -> None:
+    wrong = {"limit": 0, "cursor": "x" * 1001}
+
+    without_names = await api.get("/records", headers={"connection-id": ""}, params=wrong)
+    with_names = await api.get("/records", headers=NAMED, params=wrong)
+
+    assert error_of(without_names) == (400, "invalid_headers")
+    assert places(without_names) == [
+        "connection-id",
+        "cursor",
+        "limit",
+        "model",
+        "provider-config-key",
+    ]
+    assert error_of(with_names) == (400, "invalid_query_params")
+    assert places(with_names) == ["cursor", "limit", "model"]
+
+
+def places(answer: httpx.Response) -> list[str]:
+    return sorted(".".join(error["path"]) for error in answer.json()["error"]["errors"])
 
 
 async def test_records_are_served_without_temporal(

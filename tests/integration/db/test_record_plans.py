@@ -13,7 +13,7 @@ from perdure.crypto.keyring import KeyRing
 from perdure.db import record_pruning, record_saves, record_sets, records
 from perdure.db.database import Database
 from perdure.db.migrate import migrate
-from perdure.db.records import RecordSet
+from perdure.db.records import NamedRecordSet, RecordSet
 from perdure.records.prepare import prepare_batch, prepare_deletion
 
 from .conftest import NewDatabase
@@ -68,22 +68,48 @@ async def test_a_page_is_read_by_the_index_of_the_stream(
     filled: tuple[Database, RecordSet], place: int
 ) -> None:
     db, target = filled
-    key = (target.connection_key, target.model, target.variant)
+    whose = records._whose(target)
 
-    plan = await executed(db, records._LIST, *key, place, None, True, True, True, PAGE)
+    plan = await executed(db, records._LIST, *whose, place, None, True, True, True, PAGE)
 
     assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
     assert indexes(plan) == ["records_stream"]
     assert plan[1]["Actual Rows"] == PAGE
 
 
+@pytest.mark.parametrize("statement", ["_LIST", "_LIST_DELETED"])
+async def test_a_page_of_a_named_connection_is_read_by_the_same_index(
+    filled: tuple[Database, RecordSet], statement: str
+) -> None:
+    db, target = filled
+    connection = await db.connections.by_key(target.connection_key)
+    whose = records._whose(
+        NamedRecordSet(connection.environment_id, "github", "acme", target.model)
+    )
+    filters = (True, True, True) if statement == "_LIST" else ()
+
+    plan = await executed(db, getattr(records, statement), *whose, 0, None, *filters, PAGE)
+
+    top = [
+        node for node in plan if node.get("Relation Name") not in ("connections", "integrations")
+    ]
+    read = [node for node in top if node["Node Type"] != "Nested Loop"]
+    assert [node["Node Type"] for node in read] == ["Limit", "Index Scan"]
+    assert (
+        read[1]["Index Name"]
+        == {
+            "_LIST": "records_stream",
+            "_LIST_DELETED": "records_deleted",
+        }[statement]
+    )
+    assert read[1]["Actual Rows"] == PAGE
+
+
 async def test_what_is_deleted_is_read_without_what_is_not(
     filled: tuple[Database, RecordSet],
 ) -> None:
     db, target = filled
-    key = (target.connection_key, target.model, target.variant)
-
-    plan = await executed(db, records._LIST_DELETED, *key, 0, None, PAGE)
+    plan = await executed(db, records._LIST_DELETED, *records._whose(target), 0, None, PAGE)
 
     assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
     assert indexes(plan) == ["records_deleted"]

@@ -164,7 +164,7 @@ async def test_a_cursor_beyond_the_end_is_an_empty_page(db: Database, mixed: Rec
 async def test_the_body_is_json(db: Database, mixed: RecordSet) -> None:
     page = await db.records.list(mixed, limit=2)
 
-    body = json.loads(page.body())
+    body = json.loads(bytes(page.body()))
 
     assert [record["id"] for record in body["records"]] == ["a", "u"]
     assert body["next_cursor"] == body["records"][-1]["_nango_metadata"]["cursor"]
@@ -198,7 +198,7 @@ async def test_following_the_stream_needs_no_sort(db: Database, issues: RecordSe
 
     plan = await db.pool.fetch(
         f"EXPLAIN {records._LIST}",
-        *(issues.connection_key, "Issue", "base", 1000, None, True, True, True, 101),
+        *(*records._whose(issues), 1000, None, True, True, True, 101),
     )
 
     text = "\n".join(line[0] for line in plan)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.errors import InvalidInputError
-from perdure.records.cursor import decode_cursor, encode_cursor
+from perdure.records.cursor import cursor_bytes, decode_cursor, encode_cursor
 
 places = st.integers(0, 2**63 - 1)
 
@@ -25,6 +25,20 @@ def test_a_cursor_needs_no_escaping_in_a_url(place: int) -> None:
     assert set(encode_cursor(place)) <= set(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     )
+
+
+@given(st.lists(places) | st.lists(st.integers(10**8, 10**9 - 1)))
+def test_cursors_of_a_page_are_those_of_its_records(page: list[int]) -> None:
+    assert [cursor.decode() for cursor in cursor_bytes(page)] == [*map(encode_cursor, page)]
+
+
+@pytest.mark.parametrize("digits", range(1, 20))
+def test_a_cursor_of_a_page_is_what_base64_makes_of_it(digits: int) -> None:
+    number = int("9" * digits) if digits < 19 else 2**63 - 1
+
+    encoded = base64.urlsafe_b64encode(b"v1:%d" % number).rstrip(b"=")
+
+    assert list(cursor_bytes((number, number))) == [encoded, encoded]
 
 
 @given(st.text())

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.records.cursor import encode_cursor
+from perdure.records.cursor import cursor_bytes, encode_cursor
 from perdure.records.prepare import prepare_batch
 from perdure.records.splice import last_action, metadata, records_body, splice
 
@@ -17,10 +17,11 @@ SEEN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 LATER = SEEN + timedelta(seconds=1)
 PAYLOAD = b'{"id":"x","n":1.50}'
 NEW = metadata(SEEN, SEEN, None, None)
+CURSOR, CURSOR_OF_12 = cursor_bytes((7, 12))
 
 
 def record(payload: bytes = PAYLOAD, described: bytes = NEW) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(splice(payload, described, 7))
+    found: dict[str, Any] = json.loads(splice(payload, described, CURSOR))
     return found
 
 
@@ -39,9 +40,10 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
     max_leaves=10,
 )
+records = st.dictionaries(any_text, json_values, max_size=5)
 
 
-@given(st.dictionaries(any_text, json_values, max_size=5))
+@given(records)
 def test_a_spliced_record_is_the_payload_with_its_metadata(body: dict[str, Any]) -> None:
     body.pop("_nango_metadata", None)
     batch = prepare_batch([{**body, "id": 12}])
@@ -54,7 +56,7 @@ def test_a_spliced_record_is_the_payload_with_its_metadata(body: dict[str, Any])
 
 
 def test_the_payload_leaves_as_the_bytes_it_came_as() -> None:
-    assert splice(PAYLOAD, NEW, 7).startswith(b'{"id":"x","n":1.50,"_nango_metadata":{')
+    assert splice(PAYLOAD, NEW, CURSOR).startswith(b'{"id":"x","n":1.50,"_nango_metadata":{')
 
 
 def test_metadata_has_every_field() -> None:
@@ -100,9 +102,32 @@ def test_a_record_tells_when_its_payload_was_given_up() -> None:
 
 
 def test_a_body_is_the_answer_to_a_request_for_records() -> None:
-    one = records_body([PAYLOAD], [NEW], [7], "abc")
-    two = records_body([PAYLOAD, b'{"id":"y"}'], [NEW, NEW], [7, 12], None)
+    one = bytes(records_body([PAYLOAD], [NEW], [CURSOR], "abc"))
+    two = bytes(records_body([PAYLOAD, b'{"id":"y"}'], [NEW, NEW], [CURSOR, CURSOR_OF_12], None))
 
     assert json.loads(one) == {"next_cursor": "abc", "records": [record()]}
-    assert json.loads(two)["records"] == [record(), json.loads(splice(b'{"id":"y"}', NEW, 12))]
+    assert json.loads(two)["records"] == [
+        record(),
+        json.loads(splice(b'{"id":"y"}', NEW, CURSOR_OF_12)),
+    ]
     assert records_body([], [], [], None) == b'{"next_cursor":null,"records":[]}'
+
+
+@given(
+    st.lists(st.dictionaries(any_text, json_values, max_size=3), max_size=5), st.none() | st.text()
+)
+def test_a_page_holds_each_record_as_the_bytes_it_is_alone(
+    bodies: list[dict[str, Any]], next_cursor: str | None
+) -> None:
+    for number, body in enumerate(bodies):
+        body.pop("_nango_metadata", None)
+        body["id"] = str(number)
+    payloads = prepare_batch(bodies).payloads
+    told = [metadata(SEEN, LATER if n % 2 else SEEN, None, None) for n in range(len(bodies))]
+    cursors = cursor_bytes([10**n for n in range(len(bodies))])
+
+    page = bytes(records_body(payloads, told, cursors, next_cursor))
+
+    assert json.loads(page)["next_cursor"] == next_cursor
+    alone = b",".join(map(splice, payloads, told, cursors))
+    assert page.endswith(b',"records":[' + alone + b"]}")
