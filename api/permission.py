@@ -1,6 +1,7 @@
 """Asks each request for the scope of its endpoint, and notes administrative acts before they begin.
 
-It runs as a dependency of every endpoint, once it is known which one a request is for.
+It runs as a dependency of every endpoint, once it is known which one a request is for. An endpoint
+that does without dependencies calls it itself.
 """
 
 from __future__ import annotations

@@ -215,9 +215,9 @@ def _route(request: Request) -> str:
 
 
 def _sent_path(request: Request) -> str:
-    """Return the path as it was sent, in which no line can end."""
+    """Return the path, without line feeds and carriage returns."""
     path: str = request.scope["path"]
-    # Most are spelt as they are meant, and to put a URL together costs as much as all of this.
+    # Most have none, nor anything that a URL spells otherwise, which takes long to put together.
     return path if _PLAIN_PATH.fullmatch(path) else request.url.path
 
 

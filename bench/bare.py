@@ -60,8 +60,8 @@ async def _save(db: asyncpg.Connection[Any], key: int, records: list[dict[str, A
 
 async def _connect(database_url: str) -> asyncpg.Connection[Any]:
     db: asyncpg.Connection[Any] = await asyncpg.connect(database_url)
-    await db.set_type_codec(
-        "json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
+    await db.set_builtin_type_codec(
+        "json", schema="pg_catalog", codec_name="bytea", format="binary"
     )
     return db
 

@@ -35,7 +35,7 @@ _CALLS = 300
 _AT_ONCE_ROUNDS = 5
 _CEILING_SECONDS = 2.0
 # Not whole pages: so both notice in the same turn that they are at the end.
-_PAGES_OF, _PAGE, _PAGE_TURNS = 99_500, 1_000, 200
+_PAGES_OF, _PAGE, _PAGE_TURNS = 99_500, 1_000, 600
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,8 +111,8 @@ async def _in_turns(http: Ask, raw: Ask, turns: int) -> dict[str, list[float]]:
 
 async def _main(api_url: str, connection_id: str, limit: int, turns: int) -> None:
     db: asyncpg.Connection[Any] = await asyncpg.connect(os.environ["BENCH_DATABASE_URL"])
-    await db.set_type_codec(
-        "json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
+    await db.set_builtin_type_codec(
+        "json", schema="pg_catalog", codec_name="bytea", format="binary"
     )
     over_http, raw = _OverHttp(api_url, connection_id, limit), _Raw(db, connection_id, limit)
     print(json.dumps(await _in_turns(over_http.ask, raw.ask, turns)))

@@ -90,13 +90,16 @@ async def list_records(
     query: Annotated[RecordQuery, Query()],
 ) -> Response:
     """Return records in the order of their latest change; follow `next_cursor` for more."""
-    named = NamedRecordSet(
-        caller.environment_id, integration, connection_id, query.model, query.variant
-    )
-    page = await read_page(deps, named, query)
+    whose = (caller.environment_id, integration, connection_id)
+    try:
+        page = await read_page(deps, NamedRecordSet(*whose, query.model, query.variant), query)
+    except InvalidInputError:
+        # That there is no such connection is told first.
+        await deps.database.connections.get(*whose)
+        raise
     if not page.payloads:
-        # That there is no such connection shows only now.
-        await deps.database.connections.get(caller.environment_id, integration, connection_id)
+        # It shows only here that there is none.
+        await deps.database.connections.get(*whose)
     return Response(page.body(), media_type="application/json")
 
 

@@ -31,7 +31,7 @@ from temporalio.workflow import ActivityHandle, ChildWorkflowHandle
 from activities.runs import FinishRunInput
 from activities.webhook_tasks import FinishWebhook
 from config.scripts import Project
-from perdure.app.worker import ALL_WORKFLOWS
+from perdure.app.registrations import ALL_WORKFLOWS
 from perdure.errors import NotFoundError
 from perdure.ids import BundleHash
 from perdure.scripts import guard

@@ -215,27 +215,27 @@ class RecordStore(RecordWriter):
             InvalidInputError: `invalid_cursor`.
             UnavailableError: Postgres does not answer.
         """
-        whose = _whose(target)
+        first = _first_arguments(target)
         place = decode_cursor(after_cursor) if after_cursor is not None else 0
         kinds = [kind in filters for kind in RecordFilter]
         async with borrowed(self._pool, conn) as connection:
             if ids is not None:
-                which = (*whose, place, modified_after, *kinds, limit + 1, ids)
+                which = (*first, place, modified_after, *kinds, limit + 1, ids)
                 rows = await connection.fetch(_LIST_BY_IDS, *which)
             else:
                 if modified_after is not None:
-                    place = await connection.fetchval(_PLACE_BEFORE, *whose, place, modified_after)
+                    place = await connection.fetchval(_PLACE_BEFORE, *first, place, modified_after)
                 if set(filters) == {RecordFilter.DELETED}:
-                    which = (*whose, place, modified_after, limit + 1)
+                    which = (*first, place, modified_after, limit + 1)
                     rows = await connection.fetch(_LIST_DELETED, *which)
                 else:
-                    which = (*whose, place, modified_after, *kinds, limit + 1)
+                    which = (*first, place, modified_after, *kinds, limit + 1)
                     rows = await connection.fetch(_LIST, *which)
         return _page(rows[:limit], has_more=len(rows) > limit)
 
 
-def _whose(target: RecordSet | NamedRecordSet) -> tuple[object, ...]:
-    """Return what stands in the first places of each statement."""
+def _first_arguments(target: RecordSet | NamedRecordSet) -> tuple[object, ...]:
+    """Return the first arguments of each statement, which say which records it is about."""
     if isinstance(target, RecordSet):
         return (target.connection_key, None, None, None, target.model, target.variant)
     named = (target.environment_id, target.integration, target.connection_id)
@@ -252,8 +252,8 @@ def _page(rows: Sequence[asyncpg.Record], *, has_more: bool) -> RecordPage:
     if any(deleted) or any(pruned):
         described = tuple(map(_metadata, seen, deleted, pruned))
     else:
-        texts = {moments: _metadata(moments) for moments in set(seen)}
-        described = tuple(map(texts.__getitem__, seen))
+        known = {moments: _metadata(moments) for moments in set(seen)}
+        described = tuple(map(known.__getitem__, seen))
     return RecordPage(
         payloads=payloads,
         described=described,

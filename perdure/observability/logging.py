@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal, Protocol, TextIO
+from typing import Any, Literal, Protocol, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -74,9 +74,9 @@ def configure_logging(settings: LogSettings) -> None:
         )
     )
     structlog.configure(
-        processors=[*shared, *renderers],
+        processors=[*shared, _hand_over],
         # By way of the standard library a line took twice as long.
-        logger_factory=partial(_OwnLines, handler),
+        logger_factory=partial(_OwnLines, handler, renderers),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
     )
@@ -94,29 +94,56 @@ def configure_logging(settings: LogSettings) -> None:
 
 
 class _OwnLines:
-    """Writes what structlog has made into lines, between those of the standard library.
+    """Writes our own events where a handler writes those of libraries.
+
+    As with that, a line that cannot be made or written fails nobody who logs.
 
     Args:
-        handler: Writes those; nobody fails because a line cannot be written, as there.
+        handler: Whose stream it is, and whose lock keeps lines whole.
+        renderers: Make a line of an event.
         name: Who logs.
     """
 
-    def __init__(self, handler: logging.StreamHandler[TextIO], name: str) -> None:
+    def __init__(
+        self,
+        handler: logging.StreamHandler[TextIO],
+        renderers: Sequence[Processor],
+        name: str = "unnamed",
+    ) -> None:
         self._handler = handler
+        self._renderers = renderers
         self.name = name
 
-    def _write(self, line: str) -> None:
+    def _write(self, event: EventDict) -> None:
+        what = event.get("event")
+        try:
+            line = self._line(event)
+        except Exception as error:  # noqa: BLE001 - as of a handler
+            line = f"{self.name}: {what!r} cannot be shown: {type(error).__name__}"
         handler = self._handler
         handler.acquire()
         try:
             handler.stream.write(line + handler.terminator)
             handler.flush()
         except (OSError, ValueError):
-            pass  # The stream was closed, or nobody reads it any more.
+            pass  # Nobody reads it any more, or there is no room.
         finally:
             handler.release()
 
     debug = info = warning = error = critical = _write
+
+    def _line(self, event: EventDict) -> str:
+        rendered: Any = event
+        for render in self._renderers:
+            rendered = render(self, "", rendered)
+        return str(rendered)
+
+
+def _hand_over(
+    _logger: WrappedLogger, _method: str, event: EventDict
+) -> tuple[tuple[EventDict], dict[str, Any]]:
+    """Give the logger an event as it is; a structlog processor, the last one."""
+    return (event,), {}
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -30,13 +30,13 @@ def cursor_bytes(change_seqs: Sequence[int]) -> Sequence[bytes]:
     digits = len(str(max(change_seqs, default=0)))
     if digits != len(str(min(change_seqs, default=0))):
         return [_encoded(number) for number in change_seqs]
-    # Numbers of one length, as most pages have, are encoded as one text, of which each fills whole
-    # groups of three bytes: that is cut into cursors without what fills them up.
+    # Numbers of one length, as most pages have, are encoded all at once: each is filled up with
+    # NULs to whole groups of three bytes, and what those became is left out.
     filled = -digits % 3
     text = (b"v1:%d" + b"\0" * filled) * len(change_seqs) % tuple(change_seqs)
     kept = (3 + digits + filled) // 3 * 4 - filled
     encoded = binascii.b2a_base64(text, newline=False)
-    return struct.unpack(f"{kept}s{filled}x" * len(change_seqs), encoded)
+    return [cursor for (cursor,) in struct.iter_unpack(f"{kept}s{filled}x", encoded)]
 
 
 def _encoded(change_seq: int) -> bytes:

@@ -13,8 +13,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from api.app import create_app
-from api.permission import rule_of
+from api.app import _with_endpoints, create_app
+from api.permission import check_permission, rule_of
+from api.routers import records
 from api.scopes import RULES, SCOPES
 from perdure.app.container import Container
 from perdure.clock import utcnow
@@ -101,6 +102,26 @@ async def test_a_key_without_the_scope_is_refused_by_every_endpoint(
             assert answer.status_code == 403, path
             continue
         assert error_of(answer) == (403, "forbidden"), (method, path)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_key_without_the_scope_reads_no_records(
+    environment: Stack, api: httpx.AsyncClient, scoped: Scoped, method: str
+) -> None:
+    # A valid request goes another way than those without what the endpoint needs.
+    await environment.connect("http://127.0.0.1:1")
+    named = {"connection-id": "acme", "provider-config-key": "tracker"}
+    poor = await scoped("environment:runs:read", "environment:records:write")
+
+    refused = await poor.request(method, "/records?model=Issue", headers=named)
+    answer = await api.request(method, "/records?model=Issue", headers=named)
+
+    assert (refused.status_code, answer.status_code) == (403, 200)
+
+
+async def test_what_records_are_read_without_is_a_check_that_they_make_themselves() -> None:
+    assert [each.dependency for each in _with_endpoints().router.dependencies] == [check_permission]
+    assert records.router.dependencies == []
 
 
 async def test_a_key_opens_what_its_scopes_name(scoped: Scoped) -> None:

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from google.protobuf.json_format import MessageToDict
-from structlog.testing import capture_logs
 from temporalio.api.common.v1 import Payload, Payloads
 
 from activities.integrations import EnvironmentVariables
@@ -22,6 +21,7 @@ from perdure.temporal.codec import EncryptionCodec
 from perdure.temporal.payloads import ScriptFiles
 from tests.api.calls import client_of, error_of
 from tests.api.conftest import UI_URL
+from tests.support.events import every_event
 from tests.support.stack import Stack
 
 SECRET = {"TOKEN": "hush-hush-value"}
@@ -151,10 +151,11 @@ async def test_a_session_may_stand_in_the_address(
     session = open_session(container.keyring, environment.secret_key, seconds=None)
     over = open_session(container.keyring, environment.secret_key, seconds=-1)
 
-    with capture_logs() as logs:
+    with every_event() as logs:
         answer = await stranger.post(f"/codec/{session}/decode", json=body)
 
     assert b"hush-hush-value" in base64.b64decode(answer.json()["payloads"][0]["data"])
+    assert any(event["event"] == "request" for event in logs)
     assert session not in str(logs)
     for refused in (over, f"{session[:-8]}AAAAAAAA", "made-up"):
         answer = await stranger.post(f"/codec/{refused}/decode", json=body)

@@ -157,27 +157,47 @@ async def test_no_query_makes_an_unknown_connection_an_empty_one(
     assert error_of(unknown) == (400, "unknown_connection")
 
 
+@pytest.mark.parametrize("query", [{"filter": "gone"}, {"cursor": "nonsense"}, {"model": "a\0b"}])
+async def test_that_a_connection_is_unknown_is_told_before_what_is_wrong_with_the_query(
+    api: httpx.AsyncClient, environment: Stack, connection: Connection, query: dict[str, str]
+) -> None:
+    params = {"model": "Issue"} | query
+    answer = await api.get("/records", headers=NAMED | {"connection-id": "x"}, params=params)
+
+    assert error_of(answer) == (400, "unknown_connection")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"ids": ["ours", "theirs"]},
+        {"modified_after": "2026-01-01"},
+        {"filter": "deleted"},
+        {"filter": "deleted", "modified_after": "2026-01-01"},
+    ],
+)
 async def test_each_environment_reads_the_records_of_its_own_connection_of_a_name(
-    api: httpx.AsyncClient, environment: Stack, connection: Connection
+    api: httpx.AsyncClient, environment: Stack, connection: Connection, query: dict[str, Any]
 ) -> None:
     database = environment.container.database
     key = str(uuid4())
     other = await database.environments.ensure(f"other-{uuid4().hex}", key)
     await database.integrations.create(other.id, "tracker", "tracker")
     foreign, _ = await database.connections.save(other.id, "tracker", "acme", {"k": 1})
-    await save(environment, connection, "ours")
-    await save(environment, foreign, "theirs")
-    theirs = {"authorization": f"Bearer {key}"}
+    for whose, name in ((connection, "ours"), (foreign, "theirs")):
+        await save(environment, whose, name)
+        if query.get("filter") == "deleted":
+            target = RecordSet(whose.key, "Issue")
+            await database.records.delete(target, prepare_deletion([{"id": name}]))
 
-    told = [
-        (
-            await api.get("/records", headers=NAMED | caller, params={"model": "Issue"} | query)
-        ).json()
-        for caller in ({}, theirs)
-        for query in ({}, {"ids": ["ours", "theirs"]}, {"modified_after": "2026-01-01"})
-    ]
+    async def told(**caller: str) -> list[str]:
+        params = {"model": "Issue"} | query
+        answer = await api.get("/records", headers=NAMED | caller, params=params)
+        return ids(answer.json())
 
-    assert [ids(page) for page in told] == [["ours"]] * 3 + [["theirs"]] * 3
+    assert await told() == ["ours"]
+    assert await told(authorization=f"Bearer {key}") == ["theirs"]
 
 
 async def test_what_is_wrong_with_a_request_is_told_in_the_usual_order(

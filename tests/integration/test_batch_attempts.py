@@ -10,7 +10,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.records import BatchInput, BatchOutcome, BatchVerb
-from perdure.app.worker import activities_of
+from perdure.app.registrations import activities_of
 from perdure.errors import UnavailableError
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport

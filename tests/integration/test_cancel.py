@@ -15,7 +15,7 @@ from temporalio.exceptions import CancelledError
 from temporalio.worker import Worker
 from werkzeug import Response
 
-from perdure.app.worker import SYNC_WORKFLOWS
+from perdure.app.registrations import SYNC_WORKFLOWS
 from perdure.db.runs import RunStatus
 from perdure.temporal.names import WorkflowType
 from tests.support.project import project

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from perdure.app.worker import SYNC_WORKFLOWS
+from perdure.app.registrations import SYNC_WORKFLOWS
 from tests.support.project import PAGINATED, project
 from tests.support.source import Source
 from tests.support.stack import Stack

@@ -14,7 +14,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from werkzeug import Request, Response
 
 from activities.retries import RetryInput
-from perdure.app.worker import replayer_of
+from perdure.app.registrations import replayer_of
 from perdure.db.runs import RunStatus
 from perdure.temporal.failures import describe_failure
 from perdure.temporal.names import TaskQueue, WorkflowType

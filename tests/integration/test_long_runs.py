@@ -19,7 +19,8 @@ from activities.retries import RetryInput
 from api.app import create_app
 from config.settings import Settings
 from perdure.app.container import Container, open_container
-from perdure.app.worker import replayer_of, workers
+from perdure.app.registrations import replayer_of
+from perdure.app.worker import workers
 from perdure.db.runs import RunStatus, StoredLogLine
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport

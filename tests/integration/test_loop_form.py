@@ -14,7 +14,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from werkzeug import Request, Response
 
-from perdure.app.worker import replayer_of
+from perdure.app.registrations import replayer_of
 from perdure.db.record_writes import take_turn
 from perdure.db.runs import RunStatus
 from perdure.temporal.bulk import decoded

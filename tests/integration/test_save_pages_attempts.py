@@ -23,7 +23,7 @@ from activities.http import FetchPageInput
 from activities.records import BatchVerb
 from activities.retries import RetryInput
 from activities.save_pages import SavedSlice, SavePagesInput
-from perdure.app.worker import activities_of, replayer_of
+from perdure.app.registrations import activities_of, replayer_of
 from perdure.clock import utcnow
 from perdure.db.connections import Connection
 from perdure.db.runs import RunStatus

@@ -19,7 +19,8 @@ from activities.credential_refreshes import CredentialActivities, IdleCredential
 from activities.webhook_dispatch import WebhookDispatcher, WebhookSweep
 from config.settings import Settings
 from perdure.app.container import Container, open_container
-from perdure.app.worker import starter_of, workers
+from perdure.app.registrations import starter_of
+from perdure.app.worker import workers
 from perdure.db.connections import Connection
 from perdure.temporal.client import register_search_attributes
 from perdure.temporal.failures import describe_failure

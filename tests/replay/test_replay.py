@@ -13,7 +13,7 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from perdure._version import __version__
-from perdure.app.worker import ALL_WORKFLOWS
+from perdure.app.registrations import ALL_WORKFLOWS
 from perdure.crypto.keyring import KeyRing
 from perdure.observability.trace_export import RunTracing
 from perdure.temporal.converter import data_converter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -33,6 +34,8 @@ async def filled(
         await database.pool.execute("ALTER TABLE records SET (autovacuum_enabled = off)")
         environment = await database.environments.ensure("dev", str(uuid4()))
         await database.integrations.create(environment.id, "github", "github")
+        for other in range(100):
+            await database.connections.save(environment.id, "github", f"c{other}", {"k": 1})
         connection, _ = await database.connections.save(environment.id, "github", "acme", {"k": 1})
         target = RecordSet(connection.key, "Issue")
         for start in range(0, SIZE, 5_000):
@@ -44,7 +47,7 @@ async def filled(
         gone = [{"id": str(number)} for number in range(0, SIZE, 50)]
         await database.records.delete(target, prepare_deletion(gone))
         if request.param == "with statistics":
-            await database.pool.execute("ANALYZE records")
+            await database.pool.execute("ANALYZE")
         yield database, target
 
 
@@ -68,48 +71,92 @@ async def test_a_page_is_read_by_the_index_of_the_stream(
     filled: tuple[Database, RecordSet], place: int
 ) -> None:
     db, target = filled
-    whose = records._whose(target)
+    first = records._first_arguments(target)
 
-    plan = await executed(db, records._LIST, *whose, place, None, True, True, True, PAGE)
+    plan = await executed(db, records._LIST, *first, place, None, True, True, True, PAGE)
 
     assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
     assert indexes(plan) == ["records_stream"]
     assert plan[1]["Actual Rows"] == PAGE
 
 
-@pytest.mark.parametrize("statement", ["_LIST", "_LIST_DELETED"])
-async def test_a_page_of_a_named_connection_is_read_by_the_same_index(
+READS = {
+    "_LIST": (0, None, True, True, True, PAGE),
+    "_LIST_DELETED": (0, None, PAGE),
+    "_LIST_BY_IDS": (0, None, True, True, True, PAGE, ["7", "8"]),
+}
+
+
+@pytest.mark.parametrize("statement", READS)
+async def test_a_page_of_a_named_connection_is_read_as_one_of_a_row_id(
     filled: tuple[Database, RecordSet], statement: str
 ) -> None:
     db, target = filled
+    text, arguments = getattr(records, statement), READS[statement]
+
+    by_name = await executed(db, text, *await named(db, target), *arguments)
+    by_row_id = await executed(db, text, *records._first_arguments(target), *arguments)
+
+    assert rows_read(by_name) == rows_read(by_row_id)
+
+
+def rows_read(plan: list[dict[str, Any]]) -> tuple[str, float, float]:
+    (read,) = [node for node in plan if node.get("Relation Name") == "records"]
+    return read["Index Name"], read["Actual Rows"], read.get("Rows Removed by Filter", 0)
+
+
+async def test_a_plan_for_any_connection_reads_a_page_by_the_index_of_the_stream(
+    filled: tuple[Database, RecordSet],
+) -> None:
+    # What Postgres goes by once a statement was executed often.
+    db, target = filled
+    environment = (await named(db, target))[1]
+    given = f"NULL, {environment}, 'github', 'acme', 'Issue', 'base', {SIZE // 2}"
+
+    async with db.pool.acquire() as connection:
+        await connection.execute(f"PREPARE read_page AS {records._LIST}")
+        async with connection.transaction():
+            await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+            text = await connection.fetchval(
+                "EXPLAIN (ANALYZE, FORMAT JSON)"
+                f" EXECUTE read_page ({given}, NULL, true, true, true, {PAGE})"
+            )
+        await connection.execute("DEALLOCATE read_page")
+
+    plan = list(nodes(json.loads(text)[0]["Plan"]))
+    (read,) = [node for node in plan if node.get("Relation Name") == "records"]
+    assert "COALESCE($1" in read["Index Cond"]
+    assert (read["Index Name"], read["Actual Rows"]) == ("records_stream", PAGE)
+    assert "Sort" not in {node["Node Type"] for node in plan}
+
+
+async def test_the_place_before_a_moment_is_found_for_a_named_connection_by_halving(
+    filled: tuple[Database, RecordSet],
+) -> None:
+    db, target = filled
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+
+    plan = await executed(db, records._PLACE_BEFORE, *await named(db, target), 0, long_ago)
+
+    read = [node for node in plan if node.get("Relation Name") == "records"]
+    assert {node["Index Name"] for node in read} == {"records_stream"}
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in read) < 50
+
+
+async def named(db: Database, target: RecordSet) -> tuple[object, ...]:
     connection = await db.connections.by_key(target.connection_key)
-    whose = records._whose(
+    return records._first_arguments(
         NamedRecordSet(connection.environment_id, "github", "acme", target.model)
     )
-    filters = (True, True, True) if statement == "_LIST" else ()
-
-    plan = await executed(db, getattr(records, statement), *whose, 0, None, *filters, PAGE)
-
-    top = [
-        node for node in plan if node.get("Relation Name") not in ("connections", "integrations")
-    ]
-    read = [node for node in top if node["Node Type"] != "Nested Loop"]
-    assert [node["Node Type"] for node in read] == ["Limit", "Index Scan"]
-    assert (
-        read[1]["Index Name"]
-        == {
-            "_LIST": "records_stream",
-            "_LIST_DELETED": "records_deleted",
-        }[statement]
-    )
-    assert read[1]["Actual Rows"] == PAGE
 
 
 async def test_what_is_deleted_is_read_without_what_is_not(
     filled: tuple[Database, RecordSet],
 ) -> None:
     db, target = filled
-    plan = await executed(db, records._LIST_DELETED, *records._whose(target), 0, None, PAGE)
+    plan = await executed(
+        db, records._LIST_DELETED, *records._first_arguments(target), 0, None, PAGE
+    )
 
     assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
     assert indexes(plan) == ["records_deleted"]
@@ -157,6 +204,8 @@ async def test_records_are_looked_up_by_key_though_the_table_was_empty_once(
     async with Database.open(url, keyring=keyring, pool_size=1) as database:
         environment = await database.environments.ensure("dev", str(uuid4()))
         await database.integrations.create(environment.id, "github", "github")
+        for other in range(100):
+            await database.connections.save(environment.id, "github", f"c{other}", {"k": 1})
         connection, _ = await database.connections.save(environment.id, "github", "acme", {"k": 1})
         await database.pool.execute("ALTER TABLE records SET (autovacuum_enabled = off)")
         await database.pool.execute("VACUUM ANALYZE records")

@@ -198,7 +198,7 @@ async def test_following_the_stream_needs_no_sort(db: Database, issues: RecordSe
 
     plan = await db.pool.fetch(
         f"EXPLAIN {records._LIST}",
-        *(*records._whose(issues), 1000, None, True, True, True, 101),
+        *(*records._first_arguments(issues), 1000, None, True, True, True, 101),
     )
 
     text = "\n".join(line[0] for line in plan)

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,18 +80,54 @@ def test_a_line_that_cannot_be_written_fails_nobody(
     structlog.get_logger("perdure.x").error("nobody reads this")
 
 
-def test_lines_of_threads_are_whole(capsys: Capture) -> None:
+class Slow(io.StringIO):
+    """Lets others in while it writes."""
+
+    def write(self, text: str) -> int:
+        for character in text:
+            time.sleep(0)
+            super().write(character)
+        return len(text)
+
+
+def test_lines_of_threads_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", stream := Slow())
     configure_logging(Settings())
     ours, theirs = structlog.get_logger("perdure.x"), logging.getLogger("lib")
 
     with ThreadPoolExecutor(8) as threads:
-        for number in range(200):
-            threads.submit(ours.info, "ours", number=number, text="x" * 5000)
+        for number in range(50):
+            threads.submit(ours.info, "ours", number=number)
             threads.submit(theirs.warning, "theirs", extra={"number": number})
 
-    written = events(capsys)
+    written = [json.loads(line) for line in stream.getvalue().splitlines()]
     for whose in ("ours", "theirs"):
-        assert sorted(e["number"] for e in written if e["message"] == whose) == [*range(200)]
+        assert sorted(e["number"] for e in written if e["message"] == whose) == [*range(50)]
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError("s3cret")
+
+
+@pytest.mark.parametrize("value", [{(1, 2): 3}, Unspeakable()])
+def test_an_event_that_cannot_be_shown_fails_nobody(capsys: Capture, value: object) -> None:
+    configure_logging(Settings())
+
+    structlog.get_logger("perdure.x").info("page_saved", value=value)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "perdure.x" in line
+    assert "page_saved" in line
+    assert "s3cret" not in line
+
+
+def test_a_step_of_a_script_may_log_without_a_name(capsys: Capture) -> None:
+    configure_logging(Settings())
+
+    structlog.get_logger().info("hello", number=1)
+
+    assert events(capsys)[0]["message"] == "hello"
 
 
 def test_level_decides_what_is_written(capsys: Capture) -> None:
