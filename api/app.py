@@ -27,6 +27,7 @@ from api.mcp import McpEndpoint
 from api.openapi import openapi_document, operation_id
 from api.permission import check_permission
 from api.rate_limit import RateLimit
+from api.records_door import RecordsDoor
 from api.requests import NO_TELEMETRY, LimitBody, ObserveRequest
 from api.routers import (
     actions,
@@ -169,6 +170,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
             ),
             Middleware(Authenticate, dependencies=dependencies, gate=gate),
             Middleware(AnswerHead),
+            Middleware(RecordsDoor, dependencies=dependencies),
         ],
     )
     app.state.dependencies = dependencies

@@ -1,7 +1,7 @@
 """Asks each request for the scope of its endpoint, and notes administrative acts before they begin.
 
-It runs as a dependency of every endpoint, once it is known which one a request is for. An endpoint
-that does without dependencies calls it itself.
+It runs as a dependency of every endpoint, once it is known which one a request is for; see
+`api.records_door` for requests that come to theirs by another way.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 from fastapi import Request
 
 from api.access import Access
-from api.dependencies import Deps
+from api.dependencies import Dependencies, Deps
 from api.scopes import EVERYTHING, RULES, Rule
 from perdure.errors import UnauthorizedError
 from perdure.observability.metrics import API_REFUSALS
 
-__all__ = ["check_permission", "rule_of"]
+__all__ = ["check_permission", "permit", "rule_of"]
 
 _EVERYTHING = Rule((EVERYTHING,))
 _LONGEST_SUBJECT = 255
@@ -36,7 +36,17 @@ async def check_permission(request: Request, deps: Deps) -> None:
         ApiError: 403 `forbidden`.
         UnauthorizedError: `missing_auth_header`, the endpoint is not open, though its path is.
     """
-    request.state.route = path = request.scope["route"].path
+    await permit(request, deps, request.scope["route"].path)
+
+
+async def permit(request: Request, deps: Dependencies, path: str) -> None:
+    """Let a request pass to the endpoint at this path, or not.
+
+    Raises:
+        ApiError: As `check_permission`.
+        UnauthorizedError: The same.
+    """
+    request.state.route = path
     rule = rule_of(request.method, path)
     if rule.scopes is None:
         return

@@ -7,19 +7,16 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from starlette.types import Receive, Scope, Send
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.dependencies import Caller, CallerAccess, Dependencies, Deps
-from api.permission import check_permission
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
 from api.schemas.records import PruneBody, Pruned, RecordList
 from perdure.db.records import NamedRecordSet, RecordFilter, RecordPage, RecordSet
 from perdure.errors import FieldError, InvalidInputError
 from perdure.ids import BASE_VARIANT
 
-__all__ = ["RecordQuery", "query_values", "read_page", "router"]
+__all__ = ["RecordQuery", "RecordsResponse", "list_records", "query_values", "read_page", "router"]
 
 router = APIRouter(tags=["records"])
 
@@ -42,45 +39,17 @@ class RecordQuery(BaseModel):
     ids: list[_RecordId] | None = Field(None, max_length=100)
 
 
-class _RecordsRoute(APIRoute):
-    """Reads valid requests by itself, and leaves it to FastAPI to say what is wrong with others.
+class RecordsResponse(Response):
+    """A page of records. To free what it is made of takes a while: that stays until it is sent."""
 
-    What FastAPI does with parameters and dependencies takes as long as to read a few records.
-    """
+    media_type = "application/json"
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
-        request = Request(scope, receive)
-        read = _read(request)
-        if read is None:
-            await super().handle(scope, receive, send)
-            return
-        deps: Dependencies = request.app.state.dependencies
-        await check_permission(request, deps)
-        connection_id, integration, query = read
-        answer = await list_records(
-            deps,
-            request.state.access,
-            connection_id=connection_id,
-            integration=integration,
-            query=query,
-        )
-        await answer(scope, receive, send)
+    def __init__(self, page: RecordPage) -> None:
+        super().__init__(page.body())
+        self._page = page
 
 
-def _read(request: Request) -> tuple[str, str, RecordQuery] | None:
-    """Return what a request asks `list_records` for, None where it is not valid."""
-    connection_id = request.headers.get("connection-id")
-    integration = request.headers.get("provider-config-key")
-    if request.method != "GET" or not connection_id or not integration:
-        return None
-    try:
-        query = RecordQuery.model_validate(query_values(request))
-    except ValidationError:
-        return None
-    return connection_id, integration, query
-
-
+@router.get("/records", responses={200: {"model": RecordList}}, response_class=Response)
 async def list_records(
     deps: Deps,
     caller: CallerAccess,
@@ -100,17 +69,7 @@ async def list_records(
     if not page.payloads:
         # It shows only here that there is none.
         await deps.database.connections.get(*whose)
-    return Response(page.body(), media_type="application/json")
-
-
-router.add_api_route(
-    "/records",
-    list_records,
-    methods=["GET"],
-    responses={200: {"model": RecordList}},
-    response_class=Response,
-    route_class_override=_RecordsRoute,
-)
+    return RecordsResponse(page)
 
 
 @router.patch("/records/prune")

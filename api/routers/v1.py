@@ -22,7 +22,7 @@ from api.action_calls import CalledAction
 from api.dependencies import Background, Caller, CallerAccess, Deps
 from api.routers.actions import Options, answer_call
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
-from api.routers.records import RecordQuery, query_values, read_page
+from api.routers.records import RecordQuery, RecordsResponse, query_values, read_page
 from config.endpoint_input import action_input, parse_json
 from config.endpoints import EndpointIndex, EndpointMatch
 from config.problems import shorten
@@ -75,7 +75,7 @@ async def call_endpoint(
         access.require("environment:records:read")
         query = _record_query(request, found)
         page = await read_page(deps, RecordSet(connection.key, query.model, query.variant), query)
-        return Response(page.body(), media_type="application/json")
+        return RecordsResponse(page)
     access.require("environment:actions:execute")
     body = b"" if request.method == "GET" else await request.body()
     given = _json(request, body) if body else None

@@ -12,7 +12,6 @@ from enum import StrEnum
 from functools import lru_cache
 
 import asyncpg
-import orjson
 
 from perdure.db.pool import DbConnection, borrowed
 from perdure.db.record_batches import BatchResult, ModelCounts, RecordSet, Writer
@@ -35,9 +34,9 @@ __all__ = [
 # Moments come as the eight bytes that Postgres has of them, those that every record has in one: a
 # page holds few different ones, and to make a `datetime` of each took as long as all else.
 _COLUMNS = """
-SELECT payload, timestamptz_send(first_seen_at) || timestamptz_send(last_modified_at),
-       timestamptz_send(deleted_at), timestamptz_send(pruned_at), change_seq,
-       CASE WHEN pruned_at IS NOT NULL THEN external_id END
+SELECT CASE WHEN pruned_at IS NULL THEN payload ELSE json_build_object('id', external_id) END,
+       timestamptz_send(first_seen_at) || timestamptz_send(last_modified_at),
+       timestamptz_send(deleted_at), timestamptz_send(pruned_at), change_seq
 """
 
 # A connection is known by its row id or by its name. To look for that beforehand would take a page
@@ -52,7 +51,8 @@ _LIST = f"""{_COLUMNS}  FROM records
  WHERE connection_key = {_WHOSE} AND model = $5 AND variant = $6
    AND change_seq > 0 AND change_seq > $7
    AND ($8::timestamptz IS NULL OR last_modified_at >= $8)
-   AND ( ($9 AND deleted_at IS NULL AND last_modified_at = first_seen_at)
+   AND ( ($9 AND $10 AND $11)
+      OR ($9 AND deleted_at IS NULL AND last_modified_at = first_seen_at)
       OR ($10 AND deleted_at IS NULL AND last_modified_at > first_seen_at)
       OR ($11 AND deleted_at IS NOT NULL) )
  ORDER BY change_seq
@@ -245,9 +245,7 @@ def _first_arguments(target: RecordSet | NamedRecordSet) -> tuple[object, ...]:
 def _page(rows: Sequence[asyncpg.Record], *, has_more: bool) -> RecordPage:
     if not rows:
         return RecordPage((), (), (), None)
-    payloads, seen, deleted, pruned, places, names = zip(*rows, strict=True)
-    if any(pruned):
-        payloads = tuple(map(_left, payloads, names))
+    payloads, seen, deleted, pruned, places = zip(*rows, strict=True)
     described: tuple[bytes, ...]
     if any(deleted) or any(pruned):
         described = tuple(map(_metadata, seen, deleted, pruned))
@@ -260,11 +258,6 @@ def _page(rows: Sequence[asyncpg.Record], *, has_more: bool) -> RecordPage:
         places=places,
         next_cursor=encode_cursor(places[-1]) if has_more else None,
     )
-
-
-def _left(payload: bytes, name: str | None) -> bytes:
-    """Return what is left of a record: of a pruned one, whose name comes along, its id."""
-    return payload if name is None else orjson.dumps({"id": name})
 
 
 # Records that were saved together have all of this in common.

@@ -43,8 +43,9 @@ _SETTINGS = {
     "port": str(_PORT),
     "cluster_name": "perdure",
     "max_connections": "100",
-    # Holds the hot part of a development database; the rest is the page cache's work.
-    "shared_buffers": "128MB",
+    # Holds the hot part of a development database; the rest is the work of the page cache. To read
+    # 100,000 records page by page took a few percent longer with half of it.
+    "shared_buffers": "256MB",
     # Bulk syncs write much WAL: fewer checkpoints, and each spread out.
     "max_wal_size": "2GB",
     "timezone": "UTC",

@@ -346,6 +346,23 @@ async def test_requests_are_limited_by_key_where_that_is_set(
     assert untouched.status_code == 200
 
 
+async def test_refused_requests_tell_how_many_are_left(
+    container: Container, environment: Stack
+) -> None:
+    settings = container.settings.model_copy(update={"requests_per_minute": 3})
+    named = {"connection-id": "nobody", "provider-config-key": "tracker"}
+    async with client_of(
+        create_app(replace(container, settings=settings)), environment.secret_key
+    ) as client:
+        unknown = await client.get("/records?model=Issue", headers=named)
+        invalid = await client.get("/records", headers=named)
+
+    assert error_of(unknown) == (400, "unknown_provider_config")
+    assert error_of(invalid) == (400, "invalid_query_params")
+    left = [answer.headers["x-ratelimit-remaining"] for answer in (unknown, invalid)]
+    assert left == ["2", "1"]
+
+
 def error_of_limit(answer: httpx.Response) -> dict:
     error = answer.json()["error"]
     assert error.pop("code") == "too_many_request"

@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from api.records_door import valid_request
 from api.routers.parameters import ConnectionIdHeader, IntegrationHeader
-from api.routers.records import RecordQuery, _read
+from api.routers.records import RecordQuery
 
 _APP = FastAPI()
 _CLIENT = TestClient(_APP)
@@ -53,7 +54,7 @@ def test_what_is_read_is_what_was_declared(
     raw = [(name.lower().encode(), text.encode("latin-1")) for name, text in headers]
 
     declared = _CLIENT.get(f"/records?{urlencode(query)}", headers=raw)
-    read = _read(
+    read = valid_request(
         Request(
             {
                 "type": "http",
