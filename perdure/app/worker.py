@@ -123,8 +123,8 @@ async def run_worker(settings: Settings, *, promote: bool = False) -> None:
         running = [asyncio.create_task(worker.run()) for worker in polling]
         arriving = asyncio.create_task(arrive(container, promote=promote))
         stopping = asyncio.create_task(stop.wait())
-        log.info("worker_started", task_queues=[queue.value for queue in TaskQueue])
         async with signs_of_life(settings.ready_file):
+            log.info("worker_started", task_queues=[queue.value for queue in TaskQueue])
             ended, _ = await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         log.info("worker_stopping")
         scheduling.cancel()

@@ -96,7 +96,7 @@ def configure_logging(settings: LogSettings) -> None:
 class _OwnLines:
     """Writes our own events where a handler writes those of libraries.
 
-    As with that, a line that cannot be made or written fails nobody who logs.
+    As with that, an event that cannot be shown or written fails nobody who logs.
 
     Args:
         handler: Whose stream it is, and whose lock keeps lines whole.
@@ -115,18 +115,21 @@ class _OwnLines:
         self.name = name
 
     def _write(self, event: EventDict) -> None:
-        what = event.get("event")
+        line, fault = "", None
         try:
-            line = self._line(event)
+            line = self._line(dict(event))
         except Exception as error:  # noqa: BLE001 - as of a handler
-            line = f"{self.name}: {what!r} cannot be shown: {type(error).__name__}"
+            fault = type(error).__name__
+        # Not in there, where the exception that is told of would be that one.
+        if fault is not None:
+            line = self._line(_plain_part(event) | {"not_shown": fault})
         handler = self._handler
         handler.acquire()
         try:
             handler.stream.write(line + handler.terminator)
             handler.flush()
-        except (OSError, ValueError):
-            pass  # Nobody reads it any more, or there is no room.
+        except (OSError, ValueError, RuntimeError):
+            pass  # Nobody reads it any more, there is no room, or a signal came amid another line.
         finally:
             handler.release()
 
@@ -137,6 +140,16 @@ class _OwnLines:
         for render in self._renderers:
             rendered = render(self, "", rendered)
         return str(rendered)
+
+
+def _plain_part(event: EventDict) -> dict[str, Any]:
+    """Return what can be shown of any event."""
+    plain = {
+        name: value
+        for name, value in event.items()
+        if name == "exc_info" or isinstance(value, str | int | float | None)
+    }
+    return {"event": "event", **plain}
 
 
 def _hand_over(

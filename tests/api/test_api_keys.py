@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -11,8 +12,9 @@ from datetime import timedelta
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 
+from api import records_door
 from api.app import _with_endpoints, create_app
 from api.permission import check_permission, rule_of
 from api.routers import records
@@ -119,9 +121,17 @@ async def test_a_key_without_the_scope_reads_no_records(
     assert (refused.status_code, answer.status_code) == (403, 200)
 
 
-async def test_what_records_are_read_without_is_a_check_that_they_make_themselves() -> None:
+async def test_the_door_for_records_passes_by_nothing_that_it_does_not_do_itself() -> None:
     assert [each.dependency for each in _with_endpoints().router.dependencies] == [check_permission]
     assert records.router.dependencies == []
+    (route,) = [
+        each
+        for each in records.router.routes
+        if isinstance(each, APIRoute) and each.endpoint is records.list_records
+    ]
+    assert (route.path, route.methods, route.dependencies) == (records_door._PATH, {"GET"}, [])
+    taken = ["deps", "caller", "connection_id", "integration", "query"]
+    assert list(inspect.signature(records.list_records).parameters) == taken
 
 
 async def test_a_key_opens_what_its_scopes_name(scoped: Scoped) -> None:

@@ -166,18 +166,22 @@ async def test_body_that_is_too_large_is_refused(
     assert error_of(streamed) == (400, "request_too_large")
 
 
+@pytest.mark.parametrize(
+    ("broken", "path"), [("integrations", "/integrations"), ("records", "/records?model=Issue")]
+)
 async def test_unexpected_error_is_logged_once_and_shows_nothing_of_our_insides(
-    container: Container, environment: Stack
+    container: Container, environment: Stack, broken: str, path: str
 ) -> None:
     class Broken:
         async def list(self, *_: object, **__: object) -> None:
             raise ValueError("password=hunter2")
 
-    database = replace(container.database, integrations=Broken())
+    database = replace(container.database, **{broken: Broken()})
     app = create_app(replace(container, database=database))
+    named = {"connection-id": "acme", "provider-config-key": "tracker"}
     async with client_of(app, environment.secret_key) as client:
         with capture_logs() as logs:
-            answer = await client.get("/integrations")
+            answer = await client.get(path, headers=named)
 
     assert error_of(answer) == (500, "server_error")
     assert "hunter2" not in answer.text

@@ -195,6 +195,20 @@ async def test_requests_are_told_apart_by_route_and_never_by_what_callers_make_u
     assert found.value("perdure_api_requests_total", route="none", method="other") == 1
 
 
+async def test_reads_of_records_are_counted_by_their_route_whichever_way_they_go(
+    acme: Measured,
+) -> None:
+    named = {"connection-id": "made-up", "provider-config-key": "made-up"}
+    before = await acme.scrape()
+    for path in ("/records?model=Issue", "/records?limit=0"):
+        await acme.client.get(path, headers=named)
+
+    found = await acme.scrape()
+    refused = {"method": "GET", "route": "/records", "status": "400"}
+    counts = [each.value("perdure_api_requests_total", **refused) for each in (before, found)]
+    assert counts[1] == counts[0] + 2
+
+
 async def test_requests_without_a_good_key_are_counted(acme: Measured) -> None:
     before = await acme.scrape()
     for key in ("", "Bearer 5b3f0a5e-6d0f-4e6a-9f43-9c2b1f6f3c11"):

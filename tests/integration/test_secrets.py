@@ -15,7 +15,6 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from werkzeug import Response
 
 from perdure.temporal.failures import describe_failure
-from tests.support.events import every_event
 from tests.support.project import project
 from tests.support.secret_texts import SECRETS
 from tests.support.source import Source
@@ -68,10 +67,9 @@ async def test_credentials_stand_nowhere_in_clear(
     await stack.deploy(project(LEAKY))
     connection = await stack.connect(source.url, api_key=secret)
 
-    with every_event() as events:
-        handle = await stack.start_sync(connection)
-        with pytest.raises(WorkflowFailureError):
-            await handle.result()
+    handle = await stack.start_sync(connection)
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
 
     raw = (await handle.fetch_history()).to_json()
     assert source.authorization == {f"Bearer {secret}"}, "the secret was really used"
@@ -80,7 +78,6 @@ async def test_credentials_stand_nowhere_in_clear(
     assert "refused: ***" in raw
     assert secret not in json.dumps([list(r.args or ()) for r in caplog.records], default=str)
     assert secret not in caplog.text
-    assert secret not in repr(events)
     output = capfd.readouterr()
     assert secret not in output.out + output.err
     stored = await everything_stored(postgres)

@@ -110,16 +110,30 @@ class Unspeakable:
         raise RuntimeError("s3cret")
 
 
-@pytest.mark.parametrize("value", [{(1, 2): 3}, Unspeakable()])
-def test_an_event_that_cannot_be_shown_fails_nobody(capsys: Capture, value: object) -> None:
+@pytest.mark.parametrize(
+    ("value", "fault"), [({(1, 2): 3}, "TypeError"), (Unspeakable(), "RuntimeError")]
+)
+def test_of_an_event_that_cannot_be_shown_the_rest_is(
+    capsys: Capture, value: object, fault: str
+) -> None:
     configure_logging(Settings())
+    log = structlog.get_logger("perdure.x")
 
-    structlog.get_logger("perdure.x").info("page_saved", value=value)
+    try:
+        raise ValueError("reason")
+    except ValueError:
+        log.exception("page_not_saved", value=value, page=3)
+    log.info(value)
 
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "perdure.x" in line
-    assert "page_saved" in line
-    assert "s3cret" not in line
+    told, nameless = events(capsys)
+    assert (told["message"], told["page"], told["level"]) == ("page_not_saved", 3, "error")
+    assert (told["logger"], told["not_shown"]) == (
+        "perdure.x",
+        "TypeError" if isinstance(value, dict) else "RuntimeError",
+    )
+    assert "ValueError: reason" in told["exception"]
+    assert nameless["logger"] == "perdure.x"
+    assert "s3cret" not in repr([told, nameless])
 
 
 def test_a_step_of_a_script_may_log_without_a_name(capsys: Capture) -> None:
