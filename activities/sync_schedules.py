@@ -18,6 +18,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import (
     Client,
     Schedule,
+    ScheduleActionExecution,
     ScheduleActionExecutionStartWorkflow,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
@@ -86,12 +87,14 @@ class ScheduleStatus:
         next_run_at: When it fires next, None while it is paused.
         running: Its runs that are under way.
         buffered: How many runs start as soon as those have ended.
+        latest: The two runs that it started last, under way or ended.
     """
 
     paused: bool
     next_run_at: datetime | None
     running: tuple[Execution, ...]
     buffered: int = 0
+    latest: tuple[Execution, ...] = ()
 
 
 def sync_input(environment: str, sync: Sync) -> SyncInput:
@@ -272,12 +275,9 @@ class SyncSchedules:
         return ScheduleStatus(
             paused=paused,
             next_run_at=upcoming[0] if upcoming and not paused else None,
-            running=tuple(
-                Execution(action.workflow_id, action.first_execution_run_id)
-                for action in found.info.running_actions
-                if isinstance(action, ScheduleActionExecutionStartWorkflow)
-            ),
+            running=_executions(found.info.running_actions),
             buffered=found.raw_description.info.buffer_size,
+            latest=_executions(result.action for result in found.info.recent_actions[-2:]),
         )
 
     async def listed(self, environment: str, integration: str) -> dict[str, ScheduleStatus]:
@@ -307,8 +307,10 @@ class SyncSchedules:
             status = await self.status(sync)
             if status is None:
                 return
-            await self._cancel(set(status.running) - cancelled)
-            cancelled |= set(status.running)
+            # Of two runs of one second the schedule loses sight of the later when the first ends.
+            found = {*status.running, *status.latest}
+            await self._cancel(found - cancelled)
+            cancelled |= found
             if not status.buffered:
                 return
             await asyncio.sleep(_PATCH_POLL_SECONDS)
@@ -360,6 +362,14 @@ class SyncSchedules:
                 return False
             raise
         return True
+
+
+def _executions(actions: Iterable[ScheduleActionExecution]) -> tuple[Execution, ...]:
+    return tuple(
+        Execution(action.workflow_id, action.first_execution_run_id)
+        for action in actions
+        if isinstance(action, ScheduleActionExecutionStartWorkflow)
+    )
 
 
 def _action(sync: SyncInput) -> ScheduleActionStartWorkflow:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 from werkzeug import Response
 
-from activities.sync_schedules import schedule_id, sync_input
+from activities.sync_schedules import ScheduleStatus, SyncSchedules, schedule_id, sync_input
 from perdure.db.records import RecordSet
 from perdure.ids import ConnectionKey
 from perdure.records.prepare import prepare_batch
+from perdure.temporal.payloads import SyncInput
 from tests.api.calls import connect, deploy, error_of
 from tests.api.test_syncs import command, stands, status, until
 from tests.support.project import project
@@ -270,6 +272,25 @@ async def test_pause_ends_the_run_under_way_and_the_one_that_waits(
 
     await until(stands("PAUSED"), connected)
     assert {run["status"] for run in await ended(connected, 1)} == {"cancelled"}
+
+
+async def test_pause_ends_a_run_that_the_schedule_has_lost_sight_of(
+    connected: httpx.AsyncClient, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(source, 2)
+    await command(connected, "start")
+    await held.asked()
+    status_of = SyncSchedules.status
+
+    async def blind(schedules: SyncSchedules, sync: SyncInput) -> ScheduleStatus | None:
+        found = await status_of(schedules, sync)
+        return found and replace(found, running=())
+
+    monkeypatch.setattr(SyncSchedules, "status", blind)
+    assert (await command(connected, "pause")).json() == {"success": True}
+    held.go_on()
+
+    assert [run["status"] for run in await ended(connected, 1)] == ["cancelled"]
 
 
 async def test_started_sync_runs_at_once_only_where_a_run_is_due(
