@@ -5,6 +5,7 @@ How records are written, and what the stream promises, stands in `perdure.db.rec
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,12 +32,16 @@ __all__ = [
     "Writer",
 ]
 
-# Moments come as the eight bytes that Postgres has of them, those that every record has in one: a
-# page holds few different ones, and to make a `datetime` of each took as long as all else.
+# Moments come as the eight bytes that Postgres has of each, in one column: a page holds few
+# different ones, and to make a `datetime` of each took as long as all else. Two are there always.
 _COLUMNS = """
 SELECT CASE WHEN pruned_at IS NULL THEN payload ELSE json_build_object('id', external_id) END,
-       timestamptz_send(first_seen_at) || timestamptz_send(last_modified_at),
-       timestamptz_send(deleted_at), timestamptz_send(pruned_at), change_seq
+       CASE WHEN deleted_at IS NULL AND pruned_at IS NULL
+            THEN timestamptz_send(first_seen_at) || timestamptz_send(last_modified_at)
+            ELSE timestamptz_send(first_seen_at) || timestamptz_send(last_modified_at)
+                 || timestamptz_send(coalesce(deleted_at, '-infinity'))
+                 || timestamptz_send(coalesce(pruned_at, '-infinity')) END,
+       change_seq
 """
 
 # A connection is known by its row id or by its name. To look for that beforehand would take a page
@@ -112,6 +117,8 @@ _LIST_BY_IDS = f"""{_COLUMNS}  FROM records
 """
 
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+# What Postgres has of `-infinity`.
+_NEVER = -(2**63)
 
 
 class RecordFilter(StrEnum):
@@ -245,33 +252,28 @@ def _first_arguments(target: RecordSet | NamedRecordSet) -> tuple[object, ...]:
 def _page(rows: Sequence[asyncpg.Record], *, has_more: bool) -> RecordPage:
     if not rows:
         return RecordPage((), (), (), None)
-    payloads, seen, deleted, pruned, places = zip(*rows, strict=True)
-    described: tuple[bytes, ...]
-    if any(deleted) or any(pruned):
-        described = tuple(map(_metadata, seen, deleted, pruned))
-    else:
-        known = {moments: _metadata(moments) for moments in set(seen)}
-        described = tuple(map(known.__getitem__, seen))
+    payloads, moments, places = zip(*rows, strict=True)
+    # Records that were saved together have all of them in common.
+    described = {them: _metadata(them) for them in set(moments)}
     return RecordPage(
         payloads=payloads,
-        described=described,
+        described=tuple(map(described.__getitem__, moments)),
         places=places,
         next_cursor=encode_cursor(places[-1]) if has_more else None,
     )
 
 
-# Records that were saved together have all of this in common.
 @lru_cache(maxsize=4096)
-def _metadata(
-    seen: bytes, deleted_at: bytes | None = None, pruned_at: bytes | None = None
-) -> bytes:
+def _metadata(moments: bytes) -> bytes:
+    first_seen, last_modified, *gone = struct.unpack(f">{len(moments) // 8}q", moments)
+    deleted, pruned = gone or (_NEVER, _NEVER)
     return metadata(
-        _moment(seen[:8]),
-        _moment(seen[8:]),
-        None if deleted_at is None else _moment(deleted_at),
-        None if pruned_at is None else _moment(pruned_at),
+        _moment(first_seen),
+        _moment(last_modified),
+        None if deleted == _NEVER else _moment(deleted),
+        None if pruned == _NEVER else _moment(pruned),
     )
 
 
-def _moment(sent: bytes) -> datetime:
-    return _POSTGRES_EPOCH + timedelta(microseconds=int.from_bytes(sent, "big", signed=True))
+def _moment(sent: int) -> datetime:
+    return _POSTGRES_EPOCH + timedelta(microseconds=sent)
