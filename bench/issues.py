@@ -1,12 +1,16 @@
 """Pages of issues, shaped like GitHub's: 1.4 KB each, rendered before anybody asks.
 
-A block of 100 issues is rendered once, in pieces between which the block's number belongs; a page
-is a few blocks, so one of any size costs the API next to nothing.
+Blocks of 100 issues are rendered once, in pieces between which the block's number belongs; a page
+is a few blocks, so one of any size costs the API next to nothing. There are so many different ones,
+of made-up words, that nobody who compresses a few megabytes finds one of them twice.
 """
 
 from __future__ import annotations
 
 import json
+import random
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 
 __all__ = ["BLOCK", "page"]
 
@@ -14,14 +18,9 @@ BLOCK = 100
 """Issues of a block; pages are whole blocks, and so is what there is in all."""
 
 _MARK = "######"
-_TEXT = (
-    "When the export of a workspace is started twice within a minute, the second one ends with a "
-    "time-out and leaves a file of zero bytes behind. Steps to reproduce: open the settings, "
-    "choose a workspace of more than ten thousand items, press the button, wait for the first "
-    "progress to be shown, press it again. Expected: the second press is refused, or joins the "
-    "first export. Seen since the release of January, by three customers, in both regions and in "
-    "all browsers."
-)
+_FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+_KINDS = 40
+_BODY = 440
 
 
 def page(number: int, *, limit: int, total: int) -> list[bytes]:
@@ -38,30 +37,59 @@ def page(number: int, *, limit: int, total: int) -> list[bytes]:
     for block in range(start // BLOCK, end // BLOCK):
         if len(parts) > 1:
             parts.append(b",")
-        parts.append((b"%06d" % block).join(_PIECES))
+        parts.append((b"%06d" % block).join(_BLOCKS[block % _KINDS]))
     parts.append(b'],"next":"%d"}' % (number + 1) if end < total else b'],"next":null}')
     return parts
 
 
-def _issue(index: int) -> dict[str, object]:
+class _Writer:
+    """Writes of words that are as unequally frequent as those of a language."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(1)
+        syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+        self._words = [
+            "".join(self._random.choices(syllables, k=self._random.randint(1, 4)))
+            for _ in range(4_000)
+        ]
+        self._weights = list(accumulate(1 / rank for rank in range(1, len(self._words) + 1)))
+
+    def text(self, size: int) -> str:
+        """Return a text of so many characters."""
+        words = self._random.choices(self._words, cum_weights=self._weights, k=size // 2)
+        return " ".join(words)[:size].rstrip().ljust(size, ".")
+
+    def number(self, digits: int) -> int:
+        return self._random.randrange(10 ** (digits - 1), 10**digits)
+
+    def moment(self) -> str:
+        seconds = self._random.randrange(360 * 24 * 3600)
+        return (_FIRST_DAY + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+    def hexadecimal(self, digits: int) -> str:
+        return f"{self._random.getrandbits(4 * digits):0{digits}x}"
+
+
+def _issue(index: int, write: _Writer) -> dict[str, object]:
     number = f"{_MARK}{index:02}"
     repository = "https://api.example.com/repos/octo/exports"
+    login, user = write.text(7).replace(" ", "-"), write.number(6)
     return {
         # GitHub's ids are numbers; the quotes around the mark go when the block is rendered.
         "id": f"1{number}",
-        "node_id": "I_kwDOABCD1234567890",
+        "node_id": f"I_kwDO{write.hexadecimal(14)}",
         "number": index + 1,
-        "title": f"Export {number} ends with a time-out",
+        "title": f"{number} {write.text(24)}",
         "url": f"{repository}/issues/{index + 1}",
         "repository_url": repository,
         "comments_url": f"{repository}/issues/{index + 1}/comments",
         "html_url": f"https://example.com/octo/exports/issues/{index + 1}",
         "user": {
-            "login": f"octo-{index:02}",
-            "id": 583231 + index,
-            "node_id": "MDQ6VXNlcjU4MzIzMQ==",
-            "avatar_url": "https://avatars.example.com/u/583231?v=4",
-            "html_url": f"https://example.com/octo-{index:02}",
+            "login": login,
+            "id": user,
+            "node_id": f"MDQ6{write.hexadecimal(16)}",
+            "avatar_url": f"https://avatars.example.com/u/{user}?v=4",
+            "html_url": f"https://example.com/{login}",
             "type": "User",
             "site_admin": False,
         },
@@ -74,17 +102,17 @@ def _issue(index: int) -> dict[str, object]:
         "assignee": None,
         "milestone": None,
         "comments": index % 7,
-        "created_at": "2026-01-10T12:00:00Z",
-        "updated_at": "2026-02-11T13:30:00Z",
-        "closed_at": None if index % 3 else "2026-02-11T13:30:00Z",
+        "created_at": write.moment(),
+        "updated_at": write.moment(),
+        "closed_at": None if index % 3 else write.moment(),
         "author_association": "COLLABORATOR",
         "reactions": {"total_count": 3, "heart": 2, "eyes": 1},
-        "body": _TEXT,
+        "body": write.text(_BODY),
     }
 
 
-def _pieces() -> list[bytes]:
-    rendered = (json.dumps(_issue(index), separators=(",", ":")) for index in range(BLOCK))
+def _pieces(write: _Writer) -> list[bytes]:
+    rendered = (json.dumps(_issue(index, write), separators=(",", ":")) for index in range(BLOCK))
     block = ",".join(
         text.replace(f'"1{_MARK}{index:02}"', f"1{_MARK}{index:02}", 1)
         for index, text in enumerate(rendered)
@@ -92,4 +120,9 @@ def _pieces() -> list[bytes]:
     return block.encode().split(_MARK.encode())
 
 
-_PIECES = _pieces()
+def _blocks() -> list[list[bytes]]:
+    write = _Writer()
+    return [_pieces(write) for _ in range(_KINDS)]
+
+
+_BLOCKS = _blocks()

@@ -18,6 +18,7 @@ from perdure.embedded.ports import choose_ports
 from tests.api.calls import client_of, connect, deploy
 from tests.support.connect import app_with_providers
 from tests.support.project import project
+from tests.support.proxy_calls import calling
 from tests.support.source import Source
 from tests.support.stack import Stack
 
@@ -80,6 +81,13 @@ async def connected(live: httpx.AsyncClient, source: Source) -> httpx.AsyncClien
     await deploy(live, project())
     await connect(live, source.url)
     return live
+
+
+@pytest.fixture
+async def caller(app: FastAPI, environment: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """Calls through `/proxy` over a real connection, for the connection `acme`."""
+    async with calling(app, environment) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

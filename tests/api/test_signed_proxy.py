@@ -7,6 +7,7 @@ from pytest_httpserver import HTTPServer
 
 from tests.support.oauth1_server import OAuth1Server
 from tests.support.stack import Stack
+from tests.support.upstream import Upstream, ok
 
 
 async def test_calls_are_signed_with_the_integrations_client(
@@ -42,3 +43,34 @@ async def test_calls_are_signed_with_the_integrations_client(
 
     assert [answer.status_code for answer in (read, form, body)] == [200, 200, 200]
     assert provider.passed == ["/api/me?q=a%20b&q=c", "/api/me", "/api/me"]
+
+
+async def test_requests_of_oauth_1_are_signed_with_the_fields_of_their_forms(
+    caller: httpx.AsyncClient, environment: Stack
+) -> None:
+    async with Upstream(ok).serving() as provider:
+        database = environment.container.database
+        await database.integrations.create(
+            environment.environment.id,
+            "signed",
+            "trello",
+            credentials={"type": "OAUTH1", "client_id": "consumer", "client_secret": "hidden"},
+        )
+        await database.connections.save(
+            environment.environment.id,
+            "signed",
+            "acme",
+            {"type": "OAUTH1", "oauth_token": "t", "oauth_token_secret": "s"},
+            metadata=None,
+            connection_config={},
+        )
+        answer = await caller.post(
+            "/proxy/x?a=1",
+            data={"b": "2"},
+            headers={"provider-config-key": "signed", "base-url-override": provider.url},
+        )
+    assert answer.status_code == 200, answer.text
+    stated = provider.asked[0].headers["authorization"]
+    assert stated.startswith("OAuth ")
+    assert 'oauth_consumer_key="consumer"' in stated
+    assert "oauth_signature=" in stated

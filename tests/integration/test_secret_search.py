@@ -84,6 +84,21 @@ async def test_any_column_of_the_database_is_searched(postgres: str) -> None:
         assert_none(found)
 
 
+async def test_payloads_outside_of_histories_are_searched(stack: Stack, postgres: str) -> None:
+    secrets = SecretTexts(marks=())
+    text = secrets.learn(f"planted-{uuid.uuid4().hex}")
+    blobs, key = stack.container.database.blobs, uuid.uuid4().hex
+    await blobs.put_many({key: b"{}" * 10_000 + text.encode() + b"{}" * 10_000})
+    try:
+        found = await SecretSearch(secrets).in_database(postgres)
+    finally:
+        await stack.container.database.pool.execute("DELETE FROM payload_blobs WHERE key = $1", key)
+
+    assert {(one.place.rpartition(": ")[2], one.text) for one in found} == {
+        ("public.payload_blobs.data", text)
+    }
+
+
 async def test_histories_are_searched(stack: Stack, source: Source, temporal: str) -> None:
     """The product does not know this text to be a secret, so it shows the message."""
     secrets = SecretTexts(marks=())

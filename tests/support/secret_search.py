@@ -19,6 +19,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client, ScheduleListDescription, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
+from perdure.db.blobs import unpacked
 from tests.support.secret_texts import SecretTexts, spellings
 
 __all__ = ["Found", "SecretSearch", "assert_none"]
@@ -39,6 +40,9 @@ SELECT n.nspname || '.' || c.relname || '.' || a.attname AS place,
  WHERE c.relkind IN ('r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
    AND n.nspname NOT LIKE 'pg_toast%'
 """
+
+# Compressed.
+_BLOBS = "public.payload_blobs.data"
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,11 @@ class SecretSearch:
             connection = await asyncpg.connect(url, database=database)
             try:
                 for row in await connection.fetch(_COLUMNS):
-                    found |= await self._in_column(
-                        connection, row["statement"], f"{database}: {row['place']}"
-                    )
+                    place = f"{database}: {row['place']}"
+                    if row["place"] == _BLOBS:
+                        found |= await self._in_blobs(connection, place)
+                    else:
+                        found |= await self._in_column(connection, row["statement"], place)
             finally:
                 await connection.close()
         return found
@@ -127,6 +133,13 @@ class SecretSearch:
         # In the binary format texts and bytes are as they are.
         await connection.copy_from_query(statement, output=take, format="binary")
         return found | self.in_bytes(content, place)
+
+    async def _in_blobs(self, connection: asyncpg.Connection, place: str) -> set[Found]:
+        found: set[Found] = set()
+        async with connection.transaction():
+            async for row in connection.cursor("SELECT data FROM payload_blobs"):
+                found |= self.in_bytes(unpacked(row["data"]), place)
+        return found
 
     async def in_temporal(self, address: str) -> set[Found]:
         """Return what is found in the histories and schedules of all namespaces."""

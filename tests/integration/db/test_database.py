@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from temporalio.api.common.v1 import Payload
 
 from perdure.crypto.keyring import KeyRing
 from perdure.db.database import Database
 from perdure.db.errors import mapped_errors
 from perdure.errors import StartupError, UnavailableError
+from perdure.temporal.codec import EncryptionCodec
 
 
 async def test_blobs_come_back_by_key(db: Database) -> None:
@@ -22,6 +25,48 @@ async def test_blobs_come_back_by_key(db: Database) -> None:
 
     assert await db.blobs.get_many([one, two, "missing"]) == blobs
     assert await db.blobs.get_many([]) == {}
+
+
+async def test_blob_takes_a_fraction_of_its_room(db: Database) -> None:
+    key = uuid4().hex
+    pages = b"\n".join(b'{"id":"%d","title":"Issue %d"}' % (n, n) for n in range(10_000))
+
+    await db.blobs.put_many({key: pages})
+
+    stored = await db.pool.fetchval("SELECT data FROM payload_blobs WHERE key = $1", key)
+    assert len(stored) < len(pages) / 4
+    assert await db.blobs.get_many([key]) == {key: pages}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [os.urandom(100_000), b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd" + os.urandom(1000)],
+    ids=["random", "frame", "begins as a frame"],
+)
+async def test_blob_comes_back_whatever_it_is(db: Database, data: bytes) -> None:
+    key = uuid4().hex
+    await db.blobs.put_many({key: data})
+
+    assert await db.blobs.get_many([key]) == {key: data}
+
+
+async def test_blob_of_an_earlier_release_comes_back(db: Database) -> None:
+    key, data = uuid4().hex, b"{}" * 50_000
+    await db.pool.execute("INSERT INTO payload_blobs (key, data) VALUES ($1, $2)", key, data)
+
+    assert await db.blobs.get_many([key]) == {key: data}
+
+
+async def test_ciphertext_is_stored_as_it_is(db: Database) -> None:
+    """Keys are rotated by statements that read where it begins."""
+    key, payload = uuid4().hex, Payload(data=b"{}" * 50_000)
+    codec = EncryptionCodec(KeyRing([("k1", os.urandom(32))]), scope="all")
+    (sealed,) = await codec.encode([payload])
+
+    await db.blobs.put_many({key: sealed.SerializeToString()})
+
+    stored = await db.pool.fetchval("SELECT data FROM payload_blobs WHERE key = $1", key)
+    assert stored == sealed.SerializeToString()
 
 
 async def test_a_blob_that_is_there_is_left_alone(db: Database) -> None:
