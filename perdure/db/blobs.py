@@ -44,6 +44,13 @@ ON CONFLICT (key) DO UPDATE SET used_at = now(), lasting = b.lasting OR excluded
  WHERE b.used_at < now() - interval '1 day' OR excluded.lasting AND NOT b.lasting
 """
 
+# Of these storing them once more would change nothing, and for hours nobody removes them.
+_STORED = """
+SELECT key
+  FROM payload_blobs
+ WHERE key = ANY ($1::text[]) AND used_at >= now() - interval '1 day' AND (lasting OR NOT $2)
+"""
+
 _GET = """
 SELECT key, data, lasting, used_at < now() - interval '1 day' AS is_stale
   FROM payload_blobs
@@ -93,9 +100,13 @@ class BlobStore:
         Raises:
             UnavailableError: Nothing was stored.
         """
-        stored = await asyncio.to_thread(_all_packed, blobs)
         async with borrowed(self._pool) as conn:
-            await _put(conn, stored, lasting=lasting)
+            stored = {row["key"] for row in await conn.fetch(_STORED, list(blobs), lasting)}
+        missing = {key: data for key, data in blobs.items() if key not in stored}
+        if missing:
+            packed = await asyncio.to_thread(_all_packed, missing)
+            async with borrowed(self._pool) as conn:
+                await _put(conn, packed, lasting=lasting)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the blobs that exist, and note that they are used.
@@ -156,10 +167,10 @@ class BlobStore:
         return int(tag.rpartition(" ")[2])
 
 
-async def _put(conn: DbConnection, stored: Mapping[str, bytes], *, lasting: bool) -> None:
+async def _put(conn: DbConnection, packed: Mapping[str, bytes], *, lasting: bool) -> None:
     # Sorted, so that two writers of the same blobs never wait for each other in a circle.
-    keys = sorted(stored)
-    await conn.execute(_PUT, keys, [stored[key] for key in keys], lasting)
+    keys = sorted(packed)
+    await conn.execute(_PUT, keys, [packed[key] for key in keys], lasting)
 
 
 def _all_packed(blobs: Mapping[str, bytes]) -> dict[str, bytes]:
