@@ -55,6 +55,30 @@ class SyncRuns:
             sync, since=None if latest is None or is_due else latest.started_at
         )
 
+    async def pause(self, sync: SyncInput) -> bool:
+        """Stop a schedule from firing, and ask its runs to stop, those that wait as well.
+
+        Returns:
+            Whether the schedule exists.
+        """
+        if not await self._schedules.pause(sync):
+            return False
+        asked: set[Execution] = set()
+        for _ in range(_LOOKS):
+            status = await self._schedules.status(sync)
+            if status is None:
+                break
+            # When two runs start in one second, the schedule forgets the later one as the first
+            # ends. One that began a moment ago has no row yet.
+            found = {Execution(run.workflow_id, run.id) for run in await self._running(sync)}
+            found |= {*status.running, *status.latest}
+            await self._schedules.cancel(found - asked)
+            asked |= found
+            if not status.buffered:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        return True
+
     async def start_over(self, sync: SyncInput, restart: Restart) -> bool:
         """End what is under way, and start a run that does not go on from where the sync stands.
 

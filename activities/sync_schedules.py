@@ -87,7 +87,7 @@ class ScheduleStatus:
         next_run_at: When it fires next, None while it is paused.
         running: Its runs that are under way.
         buffered: How many runs start as soon as those have ended.
-        latest: The two runs that it started last, under way or ended.
+        latest: The two runs that it started last, under way or ended; none where it was listed.
     """
 
     paused: bool
@@ -191,11 +191,10 @@ class SyncSchedules:
         return True
 
     async def pause(self, sync: SyncInput) -> bool:
-        """Stop a schedule from firing and cancel its runs; returns whether it exists."""
+        """Stop a schedule from firing and leave its runs alone; returns whether it exists."""
         if not await self._if_exists(self._handle(sync).pause(note="paused by a user")):
             return False
         await self._until(sync, paused=True)
-        await self.cancel_runs(sync)
         return True
 
     async def start(self, sync: SyncInput, *, since: datetime | None = None) -> bool:
@@ -251,13 +250,6 @@ class SyncSchedules:
 
         return await self._if_exists(self._handle(sync).update(change))
 
-    async def delete(self, sync: SyncInput) -> bool:
-        """Delete a schedule and cancel its runs; returns whether it existed."""
-        status = await self.status(sync)
-        existed = await self._if_exists(self._handle(sync).delete())
-        await self._cancel(status.running if status else ())
-        return existed
-
     async def forget(self, sync: SyncInput) -> bool:
         """Delete a schedule and leave its runs alone; returns whether it existed."""
         return await self._if_exists(self._handle(sync).delete())
@@ -300,22 +292,8 @@ class SyncSchedules:
             if (status := _listed_status(schedule, now)) is not None
         }
 
-    async def cancel_runs(self, sync: SyncInput) -> None:
-        """Ask the runs under way to stop, and those that wait for them; what they saved stays."""
-        cancelled: set[Execution] = set()
-        for _ in range(_PATCH_POLLS):
-            status = await self.status(sync)
-            if status is None:
-                return
-            # Of two runs of one second the schedule loses sight of the later when the first ends.
-            found = {*status.running, *status.latest}
-            await self._cancel(found - cancelled)
-            cancelled |= found
-            if not status.buffered:
-                return
-            await asyncio.sleep(_PATCH_POLL_SECONDS)
-
-    async def _cancel(self, executions: Iterable[Execution]) -> None:
+    async def cancel(self, executions: Iterable[Execution]) -> None:
+        """Ask runs to stop; those that have ended are left alone."""
         for execution in executions:
             handle = self._client.get_workflow_handle(
                 execution.workflow_id, first_execution_run_id=execution.run_id

@@ -43,7 +43,7 @@ def page(number: int, *, limit: int, total: int) -> list[bytes]:
 
 
 class _Writer:
-    """Writes of words that are as unequally frequent as those of a language."""
+    """Writes texts whose words are as unequally frequent as those of a language."""
 
     def __init__(self) -> None:
         self._random = random.Random(1)

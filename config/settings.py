@@ -183,6 +183,14 @@ class Settings(BaseSettings):
             "keeps a history that may name it."
         ),
     )
+    compress_payloads: bool = Field(
+        default=False,
+        description=(
+            "Whether new payloads that are too large for a history are compressed. Every process "
+            "reads those, but none of a release that does not have this setting: set it once all "
+            "have. `perdure dev` sets it."
+        ),
+    )
     audit_days: float = Field(
         default=365, gt=0, description="How long it is known what was done with which key."
     )

@@ -97,7 +97,7 @@ async def pause_syncs(
 ) -> Success:
     """Stop syncs from running, and cancel the runs under way; what they saved stays."""
     selected = await _select(deps, caller, body, integration, connection_id)
-    return await _each(selected, caller, deps.schedules.pause)
+    return await _each(selected, caller, _sync_runs(deps).pause)
 
 
 @router.get("/sync/status")

@@ -143,6 +143,7 @@ async def open_container(
                 keyring=keyring,
                 pool_size=settings.database_pool_size,
                 application_name=name,
+                compress_blobs=settings.compress_payloads,
             )
         )
         converter = data_converter(

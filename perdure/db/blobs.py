@@ -5,8 +5,8 @@ to the day: a blob that was stored or read at some moment says that it was used 
 a day before. So one that says nothing of the sort for long can be named by no history that began
 since, and is removed once there are no older ones; see `activities.payload_sweep`.
 
-They are JSON mostly, and compressed here: what is written, to the log too, and kept is a fraction.
-Ciphertext stays as it is.
+They are JSON mostly. Compressed, only a fraction is kept, and written to the write-ahead log. Both
+kinds are read: compressed ones begin as no payload does.
 
 A blob is lasting once it was stored for somebody who needs it for as long as a history names it.
 That is never taken back, whoever stores it afterwards.
@@ -30,7 +30,7 @@ else:
 
 __all__ = ["BlobStore", "unpacked"]
 
-# 2 MB of text of little order take 10 ms at this level, 20 at level 3, and 2 where they are random.
+# 2 MB of text that repeats itself little take 10 ms at this level, and 20 at level 3.
 _LEVEL = 1
 # What every frame begins with, RFC 8878.
 _FRAME = b"\x28\xb5\x2f\xfd"
@@ -42,13 +42,6 @@ INSERT INTO payload_blobs AS b (key, data, lasting)
 SELECT key, data, $3::boolean FROM unnest($1::text[], $2::bytea[]) AS u (key, data)
 ON CONFLICT (key) DO UPDATE SET used_at = now(), lasting = b.lasting OR excluded.lasting
  WHERE b.used_at < now() - interval '1 day' OR excluded.lasting AND NOT b.lasting
-"""
-
-# Of these storing them once more would change nothing, and for hours nobody removes them.
-_STORED = """
-SELECT key
-  FROM payload_blobs
- WHERE key = ANY ($1::text[]) AND used_at >= now() - interval '1 day' AND (lasting OR NOT $2)
 """
 
 _GET = """
@@ -85,10 +78,16 @@ DELETE FROM payload_blobs b USING old WHERE b.key = old.key
 
 
 class BlobStore:
-    """Stores and returns blobs; a key says all about its content, so nothing is ever replaced."""
+    """Stores and returns blobs; a key says all about its content, so nothing is ever replaced.
 
-    def __init__(self, pool: Pool) -> None:
+    Args:
+        pool: Connections.
+        compress: Whether new blobs are compressed. Releases before this could not read them.
+    """
+
+    def __init__(self, pool: Pool, *, compress: bool = False) -> None:
         self._pool = pool
+        self._compress = compress
 
     async def put_many(self, blobs: Mapping[str, bytes], *, lasting: bool = True) -> None:
         """Store each blob under its key; of one that is there already, note that it is used.
@@ -100,13 +99,9 @@ class BlobStore:
         Raises:
             UnavailableError: Nothing was stored.
         """
+        stored = await asyncio.to_thread(_all_packed, blobs) if self._compress else blobs
         async with borrowed(self._pool) as conn:
-            stored = {row["key"] for row in await conn.fetch(_STORED, list(blobs), lasting)}
-        missing = {key: data for key, data in blobs.items() if key not in stored}
-        if missing:
-            packed = await asyncio.to_thread(_all_packed, missing)
-            async with borrowed(self._pool) as conn:
-                await _put(conn, packed, lasting=lasting)
+            await _put(conn, stored, lasting=lasting)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the blobs that exist, and note that they are used.
@@ -167,10 +162,10 @@ class BlobStore:
         return int(tag.rpartition(" ")[2])
 
 
-async def _put(conn: DbConnection, packed: Mapping[str, bytes], *, lasting: bool) -> None:
+async def _put(conn: DbConnection, stored: Mapping[str, bytes], *, lasting: bool) -> None:
     # Sorted, so that two writers of the same blobs never wait for each other in a circle.
-    keys = sorted(packed)
-    await conn.execute(_PUT, keys, [packed[key] for key in keys], lasting)
+    keys = sorted(stored)
+    await conn.execute(_PUT, keys, [stored[key] for key in keys], lasting)
 
 
 def _all_packed(blobs: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -183,8 +178,8 @@ def _all_unpacked(rows: Sequence[Record]) -> dict[str, bytes]:
 
 def _packed(data: bytes) -> bytes:
     packed = zstd.compress(data, level=_LEVEL)
-    # One that looks like a frame has to become one.
-    return packed if len(packed) < len(data) or data.startswith(_FRAME) else data
+    # Ciphertext never gets smaller, and has to stay as it is: keys are rotated by its beginning.
+    return packed if len(packed) < len(data) else data
 
 
 def unpacked(stored: bytes) -> bytes:

@@ -123,6 +123,7 @@ class Database:
         keyring: KeyRing,
         pool_size: int = 10,
         application_name: str = "perdure",
+        compress_blobs: bool = False,
     ) -> AsyncIterator[Database]:
         """Open the database for as long as the context lasts.
 
@@ -133,6 +134,7 @@ class Database:
             keyring: Encrypts and decrypts credentials.
             pool_size: Most connections at a time.
             application_name: What `pg_stat_activity` shows.
+            compress_blobs: See `perdure.db.blobs.BlobStore`.
 
         Raises:
             UnavailableError: Postgres cannot be reached.
@@ -161,7 +163,7 @@ class Database:
                 record_changes=changes,
                 record_pruning=RecordPruning(pool),
                 checkpoints=CheckpointStore(pool),
-                blobs=BlobStore(pool),
+                blobs=BlobStore(pool, compress=compress_blobs),
                 payload_rounds=PayloadRoundStore(pool),
                 variables=VariableStore(pool, keyring),
                 script_overrides=ScriptOverrideStore(pool),

@@ -101,10 +101,10 @@ async def test_caller_that_hangs_up_ends_the_call(
             await answer.aread()
 
     async with upstream(environment, handle) as provider:
-        calling = asyncio.create_task(call())
+        call = asyncio.create_task(call())
         await asyncio.wait_for(begun.wait(), 10)
-        calling.cancel()
-        await asyncio.gather(calling, return_exceptions=True)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
         await asyncio.wait_for(provider.gone.wait(), 10)
 
 
@@ -116,12 +116,12 @@ async def test_caller_that_hangs_up_while_it_sends_ends_the_call(
         await asyncio.Event().wait()
 
     async with upstream(environment, ok) as provider:
-        calling = asyncio.create_task(caller.post("/proxy/x", content=pieces()))
+        call = asyncio.create_task(caller.post("/proxy/x", content=pieces()))
         async with asyncio.timeout(10):
             while not provider.asked:
                 await asyncio.sleep(0.01)
-        calling.cancel()
-        await asyncio.gather(calling, return_exceptions=True)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
         await asyncio.wait_for(provider.gone.wait(), 10)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from perdure.db.connections import Connection
 from perdure.db.records import RecordSet
-from perdure.records.prepare import prepare_batch
+from perdure.records.prepare import prepare_batch, prepare_deletion
 from tests.api.calls import error_of
 from tests.support.record_counts import live_count
 from tests.support.stack import Stack
@@ -91,6 +91,24 @@ async def test_pruned_records_still_count(
     await prune(api, until_cursor=until)
     database = environment.container.database
     assert await live_count(database, RecordSet(connection.key, "Issue")) == 5
+
+
+async def test_deleted_record_that_is_pruned_says_both(
+    api: httpx.AsyncClient, environment: Stack, connection: Connection
+) -> None:
+    await environment.container.database.records.delete(
+        RecordSet(connection.key, "Issue"), prepare_deletion([{"id": "3"}])
+    )
+    deleted = (await read(api))[-1]
+    await prune(api, until_cursor=deleted["_nango_metadata"]["cursor"])
+
+    pruned = (await read(api))[-1]
+
+    assert pruned["id"] == "3"
+    assert pruned["_nango_metadata"].pop("pruned_at") is not None
+    assert pruned["_nango_metadata"].items() <= deleted["_nango_metadata"].items()
+    assert pruned["_nango_metadata"]["last_action"] == "DELETED"
+    assert pruned["_nango_metadata"]["deleted_at"] is not None
 
 
 @pytest.mark.parametrize(

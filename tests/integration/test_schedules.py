@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleOverlapPolicy
 
+from activities.sync_runs import SyncRuns
 from activities.sync_schedules import SyncSchedules, schedule_id, schedule_spec
 from config.intervals import parse_runs
 from perdure.db.runs import Run, RunStatus
@@ -158,7 +159,8 @@ async def test_pause_cancels_the_run_and_keeps_what_it_saved(stack: Stack, sourc
         return bool(await stack.records(connection))
 
     await eventually(saved)
-    await stack.container.schedules.pause(sync)
+    parts = stack.container
+    await SyncRuns(parts.database, parts.temporal, parts.schedules).pause(sync)
 
     async def cancelled() -> bool:
         return [run.status for run in await runs(stack)] == [RunStatus.CANCELLED]

@@ -13,6 +13,7 @@ import pytest
 import structlog
 from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleSpec
 
+from perdure.db.blobs import BlobStore
 from tests.support.log_tape import LogTape
 from tests.support.project import project
 from tests.support.secret_search import SecretSearch, assert_none
@@ -84,15 +85,18 @@ async def test_any_column_of_the_database_is_searched(postgres: str) -> None:
         assert_none(found)
 
 
-async def test_payloads_outside_of_histories_are_searched(stack: Stack, postgres: str) -> None:
+async def test_compressed_payloads_are_searched(stack: Stack, postgres: str) -> None:
     secrets = SecretTexts(marks=())
     text = secrets.learn(f"planted-{uuid.uuid4().hex}")
-    blobs, key = stack.container.database.blobs, uuid.uuid4().hex
-    await blobs.put_many({key: b"{}" * 10_000 + text.encode() + b"{}" * 10_000})
+    pool, key = stack.container.database.pool, uuid.uuid4().hex
+    numbers = b" ".join(b"%d" % number for number in range(5_000))
+    await BlobStore(pool, compress=True).put_many({key: numbers + text.encode() + numbers})
     try:
+        stored = await pool.fetchval("SELECT data FROM payload_blobs WHERE key = $1", key)
+        assert text.encode() not in stored
         found = await SecretSearch(secrets).in_database(postgres)
     finally:
-        await stack.container.database.pool.execute("DELETE FROM payload_blobs WHERE key = $1", key)
+        await pool.execute("DELETE FROM payload_blobs WHERE key = $1", key)
 
     assert {(one.place.rpartition(": ")[2], one.text) for one in found} == {
         ("public.payload_blobs.data", text)

@@ -137,7 +137,7 @@ class SecretSearch:
     async def _in_blobs(self, connection: asyncpg.Connection, place: str) -> set[Found]:
         found: set[Found] = set()
         async with connection.transaction():
-            async for row in connection.cursor("SELECT data FROM payload_blobs"):
+            async for row in connection.cursor("SELECT data FROM payload_blobs", prefetch=5):
                 found |= self.in_bytes(unpacked(row["data"]), place)
         return found
 

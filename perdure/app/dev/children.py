@@ -73,8 +73,10 @@ def children(
     """
     # A tunnel's URL, which somebody set to receive webhooks, stays.
     reached = {"PERDURE_SERVER_URL": f"http://{LOOPBACK}:{port}"}
+    # All processes are of one release.
+    defaults = reached | {"PERDURE_COMPRESS_PAYLOADS": "true"}
     environment = (
-        reached
+        defaults
         | _inherited(os.environ)
         | {
             "PERDURE_DATABASE_URL": postgres.database_url,
