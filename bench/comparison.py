@@ -78,6 +78,7 @@ class Comparison:
             await self.engine.empty()
             await self._connect(peer, wanted[peer], page)
             for phase in ("first", "again") if again and peer != DLT else ("first",):
+                await self.engine.write_out()
                 await self._measure(Group(peer, wanted[peer], page, phase), number)
                 if peer != DLT:  # it counts its own rows
                     digests[peer, phase, wanted[peer]] = await self._digest(peer)

@@ -164,8 +164,11 @@ class Engine:
         return row[0], int(row[1] or 0)
 
     async def empty(self) -> None:
-        """Remove all records, and write out what Postgres still has to."""
+        """Remove all records."""
         await self.db.execute(_EMPTY)
+
+    async def write_out(self) -> None:
+        """Have Postgres write out what it still has to, so that nobody pays for who was before."""
         await self.db.execute(_CHECKPOINT)
 
     async def _new_run(self, connection_id: str, known: set[str]) -> dict[str, Any]:
