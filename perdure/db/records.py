@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 # Moments come as the eight bytes that Postgres has of each, in one column: a page holds few
-# different ones, and to make a `datetime` of each took as long as all else. Two are there always.
+# different ones, and to make a `datetime` of each took as long as all else. The first two are
+# always there.
 _COLUMNS = """
 SELECT CASE WHEN pruned_at IS NULL THEN payload ELSE json_build_object('id', external_id) END,
        CASE WHEN deleted_at IS NULL AND pruned_at IS NULL
