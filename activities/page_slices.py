@@ -68,7 +68,7 @@ class FetchPagesInput(FetchPageInput):
     """
 
     pages: int = 1
-    size: int = 2 * 1024 * 1024
+    size: int = 3 * 1024 * 1024
     seconds: float = 1.0
     refusal: PageRefusal | None = None
 

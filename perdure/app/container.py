@@ -28,7 +28,7 @@ from perdure.providers.provider_catalog import ProviderCatalog
 from perdure.proxy.ssrf import AddressGuard
 from perdure.proxy.transport import HttpTransport
 from perdure.temporal.client import connect
-from perdure.temporal.converter import data_converter
+from perdure.temporal.converter import data_converter, worker_converter
 from perdure.temporal.external_storage import PostgresStorageDriver
 from perdure.temporal.plugin import PerdurePlugin
 from perdure.temporal.watchdog import Watchdog
@@ -146,11 +146,15 @@ async def open_container(
                 compress_blobs=settings.compress_payloads,
             )
         )
-        converter = data_converter(
-            keyring,
-            PostgresStorageDriver(database.blobs),
-            encrypt=settings.encrypt_payloads,
-            overrides=database.script_overrides,
+        driver = PostgresStorageDriver(database.blobs)
+        converter, for_workers = (
+            converter_of(
+                keyring,
+                driver,
+                encrypt=settings.encrypt_payloads,
+                overrides=database.script_overrides,
+            )
+            for converter_of in (data_converter, worker_converter)
         )
         traces = await stack.enter_async_context(
             open_tracing(name, endpoint=settings.traces_endpoint)
@@ -158,7 +162,9 @@ async def open_container(
         runtime = sdk_runtime(name, metrics_address=settings.metrics_address)
         if settings.metrics_address is not None:
             await stack.enter_async_context(watching_pool(database))
-        plugin = PerdurePlugin(converter, watchdog, traces.interceptor if traces else None)
+        plugin = PerdurePlugin(
+            converter, watchdog, traces.interceptor if traces else None, for_workers
+        )
         temporal = await temporal_client(settings, plugin, lazy=lazy, runtime=runtime)
         transport = await stack.enter_async_context(outbound(settings))
         bundles = BundleCache(database.bundles)

@@ -1,9 +1,9 @@
-"""Values that this process has in memory already, for whoever would decode them from their JSON.
+"""What bytes of JSON say, for whoever would decode them in the process that has encoded them.
 
 A step that fetches pages decodes them, and writes them as JSON for the history; the script on the
-same worker would decode that a moment later. What a step leaves here is the same value, and is
-taken once, so that nobody shares it with whom it is handed to. A run that goes on elsewhere, or is
-replayed, finds nothing here and decodes.
+same worker, to which they come as they are, would decode them a moment later. What a step leaves
+here is the same value, and is taken once, so that nobody shares it with whom it is handed to. A run
+that goes on elsewhere, or is replayed, has other bytes, finds nothing here and decodes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MOST_BYTES = 8 * 1024 * 1024
 
 
 class ValuesAtHand:
-    """Values by their JSON, the latest of them.
+    """Values by the very bytes that they were encoded to, the latest of them.
 
     Threads may share it.
 
@@ -30,7 +30,9 @@ class ValuesAtHand:
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._values: OrderedDict[bytes, Any] = OrderedDict()
+        # By their place in memory, which is nobody else's while they are held here: to compare
+        # megabytes takes its time.
+        self._values: OrderedDict[int, tuple[bytes, Any]] = OrderedDict()
         self._lock = threading.Lock()
 
     def leave(self, data: bytes, value: Any) -> None:
@@ -38,21 +40,21 @@ class ValuesAtHand:
         if len(data) > self._most_bytes:
             return
         with self._lock:
-            self._drop(data)
-            self._values[data] = value
+            self._drop(id(data))
+            self._values[id(data)] = (data, value)
             self._bytes += len(data)
             while self._bytes > self._most_bytes and self._values:
                 self._drop(next(iter(self._values)))
 
     def take(self, data: bytes) -> Any:
-        """Return what was left for JSON, for the caller to keep; None where nothing was."""
+        """Return what was left for these bytes, for the caller to keep; None where nothing was."""
         with self._lock:
-            value = self._values.get(data)
-            self._drop(data)
+            _, value = self._values.get(id(data), (data, None))
+            self._drop(id(data))
         return value
 
-    def _drop(self, data: bytes) -> None:
+    def _drop(self, place: int) -> None:
         # The count first: whoever computes for too long is interrupted anywhere.
-        if data in self._values:
-            self._bytes -= len(data)
-            del self._values[data]
+        if place in self._values:
+            self._bytes -= len(self._values[place][0])
+            del self._values[place]

@@ -29,6 +29,8 @@ __all__ = [
     "encoded_and_plain",
     "encoded_as_is",
     "encoded_by_orjson",
+    "serialized",
+    "serialized_size",
 ]
 
 BULK_ENCODING = b"json/perdure-lines"
@@ -68,7 +70,7 @@ class BulkConverter(EncodingPayloadConverter):
         metadata = {"encoding": BULK_ENCODING}
         if value.holds_secret():
             metadata[SECRET_MARK] = b"true"
-        data = b"\n".join((value.model_dump_json().encode(), *value.bulk))
+        data = b"\n".join((_head(value), *value.bulk))
         return PayloadProto(metadata=metadata, data=data)
 
     def from_payload(self, payload: PayloadProto, type_hint: type | None = None) -> Any:
@@ -78,6 +80,44 @@ class BulkConverter(EncodingPayloadConverter):
             raise RuntimeError(msg)
         head, *bulk = payload.data.split(b"\n")
         return type_hint.model_validate_json(head).model_copy(update={"bulk": tuple(bulk)})
+
+
+def serialized(value: BulkPayload) -> bytes:
+    """Return what serializing the payload of a value without secrets gives.
+
+    Its parts are copied once, where they would be copied into the payload and out of it again.
+    """
+    head = _head(value)
+    size = len(head) + _size_of_parts(value)
+    return b"\n".join((_BEFORE_DATA + _varint(size) + head, *value.bulk))
+
+
+def serialized_size(value: BulkPayload) -> int:
+    """Return how many bytes `serialized` gives."""
+    size = len(_head(value)) + _size_of_parts(value)
+    return len(_BEFORE_DATA) + len(_varint(size)) + size
+
+
+def _head(value: BulkPayload) -> bytes:
+    return value.model_dump_json().encode()
+
+
+def _size_of_parts(value: BulkPayload) -> int:
+    return sum(map(len, value.bulk)) + len(value.bulk)
+
+
+# The metadata, and the tag of the field behind it, which is the last one: field 2, of bytes.
+_BEFORE_DATA = PayloadProto(metadata={"encoding": BULK_ENCODING}).SerializeToString() + b"\x12"
+
+
+def _varint(number: int) -> bytes:
+    """Return a number as protocol buffers write lengths: seven bits a byte, the lowest first."""
+    written = bytearray()
+    while number > 0x7F:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
 
 
 def encoded(value: Any) -> bytes:

@@ -10,10 +10,19 @@ from temporalio.converter import PayloadCodec
 
 from perdure.crypto.keyring import KeyRing
 
-__all__ = ["SECRET_MARK", "EncryptionCodec", "rewrap_payload", "rewrap_serialized_payload"]
+__all__ = [
+    "SECRET_MARK",
+    "STAND_IN_ENCODING",
+    "EncryptionCodec",
+    "rewrap_payload",
+    "rewrap_serialized_payload",
+]
 
 SECRET_MARK = "perdure-secret"  # noqa: S105 - a name, not a secret
 """Marks a payload that the converter found to hold a secret."""
+
+STAND_IN_ENCODING = b"binary/perdure-stand-in"
+"""Encoding of payloads that stand for a value of this process, see `perdure.temporal.stand_ins`."""
 
 _ENCODING = b"binary/perdure-encrypted"
 _AAD = b"perdure temporal payload"
@@ -39,10 +48,20 @@ class EncryptionCodec(PayloadCodec):
         """Decrypt the encrypted ones."""
         return [self._decode(p) for p in payloads]
 
+    def seal(self, serialized: bytes) -> bytes:
+        """Return a serialized payload encrypted, serialized as well."""
+        return self._sealed(serialized).SerializeToString(deterministic=True)
+
     def _encode(self, payload: Payload) -> Payload:
+        if payload.metadata.get("encoding") == STAND_IN_ENCODING:
+            # Whoever stores what it stands for seals that.
+            return payload
         if not self._all and SECRET_MARK not in payload.metadata:
             return payload
-        sealed = self._keyring.encrypt(payload.SerializeToString(), aad=_AAD)
+        return self._sealed(payload.SerializeToString())
+
+    def _sealed(self, serialized: bytes) -> Payload:
+        sealed = self._keyring.encrypt(serialized, aad=_AAD)
         return Payload(metadata={"encoding": _ENCODING}, data=sealed)
 
     def _decode(self, payload: Payload) -> Payload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from temporalio.api.common.v1 import Payload as PayloadProto
@@ -12,6 +13,7 @@ from temporalio.converter import (
     DataConverter,
     DefaultFailureConverter,
     DefaultPayloadConverter,
+    EncodingPayloadConverter,
     FailureConverter,
     JSONPlainPayloadConverter,
     PayloadCodec,
@@ -23,11 +25,12 @@ from temporalio.exceptions import ApplicationError
 from perdure.crypto.keyring import KeyRing
 from perdure.temporal.bulk import BulkConverter
 from perdure.temporal.codec import SECRET_MARK, EncryptionCodec
-from perdure.temporal.external_storage import external_storage
+from perdure.temporal.external_storage import PostgresStorageDriver, external_storage
 from perdure.temporal.payloads import Payload, ScriptFiles
 from perdure.temporal.script_override import SCRIPT_MARK, OverridingCodec, ScriptOverrides
+from perdure.temporal.stand_ins import StandInConverter, StandInDriver, StandIns, stand_in_storage
 
-__all__ = ["ScriptError", "data_converter"]
+__all__ = ["ScriptError", "data_converter", "worker_converter"]
 
 
 class ScriptError(ApplicationError):
@@ -65,14 +68,18 @@ _CONVERTERS = (
         for converter in DefaultPayloadConverter.default_encoding_payload_converters
     ),
 )
-_BY_ENCODING = {converter.encoding.encode(): converter for converter in _CONVERTERS}
 
 
-class _PayloadConverter(CompositePayloadConverter):
-    """The SDK makes several of these in each workflow task; what they consist of is shared."""
+def _payload_converter(*before: EncodingPayloadConverter) -> type[CompositePayloadConverter]:
+    by_encoding = {converter.encoding.encode(): converter for converter in (*before, *_CONVERTERS)}
 
-    def __init__(self) -> None:
-        self.converters = _BY_ENCODING
+    class _PayloadConverter(CompositePayloadConverter):
+        """The SDK makes several of these in each workflow task; what they consist of is shared."""
+
+        def __init__(self) -> None:
+            self.converters = by_encoding
+
+    return _PayloadConverter
 
 
 class _FailureConverter(DefaultFailureConverter):
@@ -107,15 +114,45 @@ def data_converter(
         encrypt: Which payloads are encrypted.
         overrides: Scripts of retried runs; None leaves every run its own.
     """
-    codec: PayloadCodec | None = EncryptionCodec(keyring, encrypt) if keyring else None
-    if codec is not None and overrides is not None:
-        codec = OverridingCodec(codec, overrides)
     failures: type[FailureConverter] = (
         _EncodingFailureConverter if encrypt == "all" else _FailureConverter
     )
     return DataConverter(
-        payload_converter_class=_PayloadConverter,
-        payload_codec=codec,
+        payload_converter_class=_payload_converter(),
+        payload_codec=_codec(keyring, encrypt, overrides),
         failure_converter_class=failures,
         external_storage=external_storage(driver) if driver else None,
     )
+
+
+def worker_converter(
+    keyring: KeyRing,
+    driver: PostgresStorageDriver,
+    *,
+    encrypt: Literal["secrets", "all"] = "secrets",
+    overrides: ScriptOverrides | None = None,
+) -> DataConverter:
+    """Put together what workers use in place of a client's converter; it reads and writes the same.
+
+    Args:
+        keyring: As `data_converter`.
+        driver: As `data_converter`; that of the client will do.
+        encrypt: As `data_converter`.
+        overrides: As `data_converter`.
+    """
+    stand_ins = StandIns()
+    seal = EncryptionCodec(keyring, encrypt).seal if encrypt == "all" else None
+    return replace(
+        data_converter(keyring, driver, encrypt=encrypt, overrides=overrides),
+        payload_converter_class=_payload_converter(StandInConverter(stand_ins)),
+        external_storage=stand_in_storage(StandInDriver(driver, stand_ins, seal)),
+    )
+
+
+def _codec(
+    keyring: KeyRing | None, encrypt: Literal["secrets", "all"], overrides: ScriptOverrides | None
+) -> PayloadCodec | None:
+    if keyring is None:
+        return None
+    codec = EncryptionCodec(keyring, encrypt)
+    return codec if overrides is None else OverridingCodec(codec, overrides)

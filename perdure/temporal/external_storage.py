@@ -103,11 +103,27 @@ class PostgresStorageDriver(StorageDriver):
         self, context: StorageDriverStoreContext, payloads: Sequence[Payload]
     ) -> list[StorageDriverClaim]:
         """Store the payloads and return a claim for each."""
+        data = [payload.SerializeToString(deterministic=True) for payload in payloads]
+        return await self.store_serialized(context, data)
+
+    async def store_serialized(
+        self,
+        context: StorageDriverStoreContext,
+        payloads: Sequence[bytes],
+        *,
+        remember: bool = True,
+    ) -> list[StorageDriverClaim]:
+        """Store payloads that are serialized already.
+
+        Args:
+            context: Whose they are.
+            payloads: The payloads.
+            remember: Whether they are kept for whoever asks for them next.
+        """
         lasting = _is_lasting(context)
         blobs = {}
         claims = []
-        for payload in payloads:
-            data = payload.SerializeToString(deterministic=True)
+        for data in payloads:
             key = hashlib.sha256(data).hexdigest()
             cached = self._cached(key)
             if cached is None or (lasting and not cached.lasting):
@@ -115,7 +131,8 @@ class PostgresStorageDriver(StorageDriver):
             claims.append(StorageDriverClaim(claim_data={CLAIM_KEY: key}))
         if blobs:
             await self._blobs.put_many(blobs, lasting=lasting)
-            self._remember(blobs, lasting=lasting)
+            if remember:
+                self._remember(blobs, lasting=lasting)
         return claims
 
     async def retrieve(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
-from temporalio.worker import Interceptor, WorkflowRunner
+from temporalio.worker import Interceptor, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
@@ -28,6 +29,7 @@ class PerdurePlugin(SimplePlugin):
         converter: See `perdure.temporal.converter.data_converter`.
         watchdog: Ends runs whose script blocks; workers have one.
         tracing: Carries traces from clients to workflows and on to steps.
+        for_workers: What workers use in place of the converter, None where that serves them, too.
     """
 
     def __init__(
@@ -35,7 +37,9 @@ class PerdurePlugin(SimplePlugin):
         converter: DataConverter,
         watchdog: Watchdog | None = None,
         tracing: Interceptor | None = None,
+        for_workers: DataConverter | None = None,
     ) -> None:
+        self._for_workers = for_workers
         # Scripts are loaded while their run is active; there is nothing unusual to warn about.
         restrictions = SandboxRestrictions.default.with_passthrough_modules(
             *_PASSTHROUGH
@@ -55,3 +59,13 @@ class PerdurePlugin(SimplePlugin):
             workflow_runner=runner,
             workflow_failure_exception_types=[PerdureError],
         )
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """See base class."""
+        config = super().configure_worker(config)
+        if self._for_workers is not None:
+            own = config["client"].config(active_config=True)
+            own["data_converter"] = self._for_workers
+            own["plugins"] = []
+            config["client"] = Client(**own)
+        return config

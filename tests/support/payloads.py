@@ -13,6 +13,8 @@ from activities.maintenance import Sweep
 from activities.payload_sweep import PayloadSweep
 from perdure.clock import utcnow
 from perdure.temporal.external_storage import CLAIM_KEY, PostgresStorageDriver
+from perdure.temporal.plugin import PerdurePlugin
+from perdure.temporal.stand_ins import StandInDriver
 from tests.support.stack import Stack
 
 __all__ = ["DAY", "forget_cached", "named", "stored", "sweep"]
@@ -53,9 +55,17 @@ async def named(handle: WorkflowHandle[Any, Any], run_id: str | None = None) -> 
 
 def forget_cached(stack: Stack) -> None:
     """Have the stack's process know no payload any more, as after its restart."""
-    storage = stack.container.temporal.data_converter.external_storage
-    assert storage is not None
-    (driver,) = storage.drivers
-    assert isinstance(driver, PostgresStorageDriver)
-    driver._cache.clear()
-    driver._cached_bytes = 0
+    client = stack.container.temporal
+    (plugin,) = client.config()["plugins"]
+    assert isinstance(plugin, PerdurePlugin)
+    assert plugin._for_workers is not None
+    for converter in (client.data_converter, plugin._for_workers):
+        assert converter.external_storage is not None
+        (driver,) = converter.external_storage.drivers
+        if isinstance(driver, StandInDriver):
+            driver._kept.clear()
+            driver._kept_bytes = 0
+            driver = driver._driver
+        assert isinstance(driver, PostgresStorageDriver)
+        driver._cache.clear()
+        driver._cached_bytes = 0

@@ -44,7 +44,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.helper_errors import raise_helper_error
     from workflows.late_failures import note_heard
     from workflows.nango.steps import HelperSteps
-    from workflows.nango.written_behind import Batch, Chunk, WriteBehind, WriteTo
+    from workflows.nango.written_behind import FORMER_LIMITS, Batch, Chunk, WriteBehind, WriteTo
 
 __all__ = ["RecordSteps"]
 
@@ -54,6 +54,7 @@ ItemT = TypeVar("ItemT")
 # Names of changes in histories; they can never change.
 _BEHIND = "records-written-behind"
 _FIRST_OF_CALL = "first-of-a-call"
+_LARGER = "larger-batches"
 _STEPS = {
     BatchVerb.SAVE: RecordActivities.batch_save,
     BatchVerb.UPDATE: RecordActivities.batch_update,
@@ -216,6 +217,8 @@ class RecordSteps(HelperSteps, NangoSync):
         self, to: WriteTo, lines: Sequence[tuple[bytes, ...]], ids: Sequence[str]
     ) -> None:
         self._written.add(to.model)
+        if not self._has(_LARGER):
+            self._behind.limits = FORMER_LIMITS
         for own_lines, own_ids in zip(lines, _lists(ids), strict=True):
             chunk = Chunk(own_lines, own_ids, sum(map(len, own_lines)))
             self._raise_unwritten()

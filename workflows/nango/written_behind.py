@@ -19,11 +19,40 @@ with workflow.unsafe.imports_passed_through():
     from perdure.nango import HelperError
     from workflows.script_place import asked_from, place_in_script
 
-__all__ = ["Batch", "Chunk", "WriteBatch", "WriteBehind", "WriteTo"]
+__all__ = [
+    "FORMER_LIMITS",
+    "LIMITS",
+    "Batch",
+    "Chunk",
+    "Limits",
+    "WriteBatch",
+    "WriteBehind",
+    "WriteTo",
+]
 
-_MOST_RECORDS = 5_000
-_MOST_BYTES = 4 * 1024 * 1024
-_MOST_UNSAVED_BYTES = 8 * 1024 * 1024
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is written at once, and how much waits.
+
+    How many steps write what a script saves depends on it, so a run keeps those that it began with.
+
+    Attributes:
+        records: Most records of a batch.
+        size: Most bytes of a batch.
+        unsaved: Most bytes that are being written or wait for it.
+    """
+
+    records: int
+    size: int
+    unsaved: int
+
+
+FORMER_LIMITS = Limits(records=5_000, size=4 * 1024 * 1024, unsaved=8 * 1024 * 1024)
+"""Those of runs that began when batches were smaller."""
+
+LIMITS = Limits(records=8_000, size=6 * 1024 * 1024, unsaved=10 * 1024 * 1024)
+"""A step that writes goes through Temporal, which costs as much as some hundred records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +99,12 @@ class Batch:
     number: int = 0
     place: str | None = None
 
-    def takes(self, to: WriteTo, chunk: Chunk) -> bool:
+    def takes(self, to: WriteTo, chunk: Chunk, limits: Limits) -> bool:
         """Say whether records can go along without changing what comes of it."""
         return (
             to == self.to
-            and len(self.ids) + len(chunk.ids) <= _MOST_RECORDS
-            and self.size + chunk.size <= _MOST_BYTES
+            and len(self.ids) + len(chunk.ids) <= limits.records
+            and self.size + chunk.size <= limits.size
             # A record that is saved twice is changed twice.
             and self.ids.isdisjoint(chunk.ids)
         )
@@ -99,6 +128,7 @@ class WriteBehind:
         failed: Told of a failure, with how many records that were handed over later are dropped.
 
     Attributes:
+        limits: How much is written at once, and waits.
         failure: Why a batch could not be written; nothing is written after it.
     """
 
@@ -111,15 +141,16 @@ class WriteBehind:
         self._under_way: Batch | None = None
         self._batches = 0
         self._writer: asyncio.Task[None] | None = None
+        self.limits = LIMITS
         self.failure: HelperError | None = None
 
     def takes(self, to: WriteTo, chunk: Chunk) -> bool:
         """Say whether there is room for records; there is after a while."""
         size = sum(batch.size for batch in self._unwritten())
-        if size and size + chunk.size > _MOST_UNSAVED_BYTES:
+        if size and size + chunk.size > self.limits.unsaved:
             return False
         batch = self._waiting.get(to.model)
-        return batch is None or batch.takes(to, chunk)
+        return batch is None or batch.takes(to, chunk, self.limits)
 
     def add(self, to: WriteTo, chunk: Chunk) -> None:
         """Take records that there is room for."""

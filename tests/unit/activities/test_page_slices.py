@@ -11,9 +11,15 @@ from temporalio.testing import ActivityEnvironment
 from activities.connections import ConnectionRef
 from activities.http import FetchPageInput, HttpActivities
 from activities.page_slices import FetchedPages, FetchPagesInput, PageSliceActivities
+from perdure.crypto.keyring import KeyRing, new_key
 from perdure.proxy.pagination import Page
 from perdure.proxy.requests import HttpRequest
-from perdure.temporal.bulk import BulkConverter
+from perdure.temporal.converter import worker_converter
+from perdure.temporal.external_storage import PostgresStorageDriver
+from tests.support.blobs import Blobs
+
+# Nothing smaller leaves the history.
+LONG = "é" * 20_000
 
 
 class OnePage:
@@ -34,33 +40,31 @@ async def fetched(
     ref = ConnectionRef(environment_id=1, integration="github", connection_id="a")
     call = FetchPagesInput(connection=ref, request=HttpRequest(endpoint="/issues"))
     pages = await ActivityEnvironment().run(PageSliceActivities(http).fetch_pages, call)
-    converter = BulkConverter()
-    payload = converter.to_payload(pages)
-    assert payload is not None
-    travelled: FetchedPages = converter.from_payload(payload, FetchedPages)
+    converter = worker_converter(KeyRing.parse(new_key()), PostgresStorageDriver(Blobs()))
+    (travelled,) = await converter.decode(await converter.encode([pages]), [FetchedPages])
+    assert isinstance(travelled, FetchedPages)
     return travelled
 
 
 async def test_a_page_is_handed_over_without_being_decoded_again() -> None:
-    items = [{"id": "1", "title": "été"}]
+    items = [{"id": "1", "title": LONG}]
     pages = await fetched(items)
     assert pages.items(0) is items
 
 
 async def test_a_page_that_is_read_again_is_nobody_elses() -> None:
-    items = [{"id": "2"}]
-    pages = await fetched(items)
+    pages = await fetched([{"id": "2", "title": LONG}])
     pages.items(0).append("changed by the script")
-    assert pages.items(0) == [{"id": "2"}]
+    assert pages.items(0) == [{"id": "2", "title": LONG}]
 
 
 async def test_what_the_history_cannot_hold_is_not_handed_over() -> None:
-    pages = await fetched([{"id": "3", "weight": math.nan}], by_orjson=False)
-    assert pages.items(0) == [{"id": "3", "weight": None}]
+    pages = await fetched([{"id": "3", "weight": math.nan, "title": LONG}], by_orjson=False)
+    assert pages.items(0) == [{"id": "3", "weight": None, "title": LONG}]
 
 
 async def test_a_page_that_repeats_a_credential_is_not_kept_in_clear() -> None:
-    items = [{"id": "4", "token": "key-of-the-connection"}]
+    items = [{"id": "4", "token": "key-of-the-connection", "title": LONG}]
     pages = await fetched(items, echoed=("key-of-the-connection",))
     assert pages.items(0) == items
     assert pages.items(0) is not items

@@ -5,15 +5,16 @@ from __future__ import annotations
 from perdure.temporal.at_hand import ValuesAtHand
 
 
-def test_a_value_is_taken_once() -> None:
+def test_a_value_is_taken_once_and_by_the_very_bytes_it_was_left_for() -> None:
     at_hand = ValuesAtHand()
     left = [{"id": 1}]
     data = b'[{"id":1}]'
     at_hand.leave(data, left)
-    the_same = data[:4] + data[4:]
-    assert the_same is not data
-    assert at_hand.take(the_same) is left
-    assert at_hand.take(the_same) is None
+    others = data[:4] + data[4:]
+    assert others is not data
+    assert at_hand.take(others) is None
+    assert at_hand.take(data) is left
+    assert at_hand.take(data) is None
 
 
 def test_what_was_left_twice_counts_once() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pytest
@@ -25,27 +24,10 @@ from perdure.temporal.external_storage import (
     claimed_keys,
 )
 from perdure.temporal.payloads import SyncInput, SyncResult
+from tests.support.blobs import Blobs
 
 STORING = StorageDriverStoreContext()
 LARGE = Payload(metadata={"encoding": b"json/plain"}, data=b'"' + b"x" * 50_000 + b'"')
-
-
-class Blobs(dict[str, bytes]):
-    """Blobs in memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lasting: set[str] = set()
-        self.asked = 0
-
-    async def put_many(self, blobs: Mapping[str, bytes], *, lasting: bool) -> None:
-        self.update(blobs)
-        if lasting:
-            self.lasting.update(blobs)
-
-    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        self.asked += 1
-        return {key: self[key] for key in keys if key in self}
 
 
 class Clock:

@@ -1,0 +1,249 @@
+"""Bulk values that a worker gives to itself: a stand-in travels through the SDK in their place.
+
+What a step has fetched goes to the script on the same worker, what the script saves to a step
+beside it; both pass Postgres, so that any other worker can go on. As bytes they would be copied a
+dozen times between the converter and the storage, read again, and copied as often on the way back.
+So the converter of a worker makes a payload of a few bytes of them. The storage, which is given
+that one, stores what the converter would have made, keeps the value, and gives a stand-in again to
+whoever retrieves it first. All others read bytes.
+
+A stand-in never leaves its process: only steps of workflows carry such values, as an argument or a
+result, all of which pass the storage, and the SDK holds on to both until they are stored.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from weakref import WeakValueDictionary
+
+from temporalio.api.common.v1 import Payload as PayloadProto
+from temporalio.converter import (
+    EncodingPayloadConverter,
+    ExternalStorage,
+    StorageDriver,
+    StorageDriverClaim,
+    StorageDriverRetrieveContext,
+    StorageDriverSelectContext,
+    StorageDriverStoreContext,
+)
+
+from perdure.temporal.bulk import BulkPayload, serialized, serialized_size
+from perdure.temporal.codec import STAND_IN_ENCODING
+from perdure.temporal.external_storage import (
+    CLAIM_KEY,
+    THRESHOLD_BYTES,
+    PostgresStorageDriver,
+)
+
+__all__ = ["StandInConverter", "StandInDriver", "StandIns", "stand_in_storage"]
+
+_KEPT_BYTES = 32 * 1024 * 1024
+# What is retrieved is taken at once; only a task that failed before it came to that leaves it.
+_UNTAKEN_SECONDS = 600.0
+
+
+class StandIns:
+    """The values that the stand-ins of this process stand for.
+
+    Threads may share it.
+
+    Args:
+        now: Seconds of a clock that only goes forward.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._numbers = count(1)
+        self._given: WeakValueDictionary[int, BulkPayload] = WeakValueDictionary()
+        self._untaken: OrderedDict[int, tuple[float, BulkPayload]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def give(self, value: BulkPayload) -> PayloadProto:
+        """Return a stand-in for a value that is on its way to the storage."""
+        number = next(self._numbers)
+        self._given[number] = value
+        return _stand_in(number, serialized_size(value))
+
+    def given(self, payload: PayloadProto) -> BulkPayload | None:
+        """Return what a payload on its way to the storage stands for, None where it is itself.
+
+        Raises:
+            RuntimeError: Nobody has held on to the value.
+        """
+        if not is_stand_in(payload):
+            return None
+        value = self._given.get(_number(payload))
+        if value is None:
+            msg = "a payload was to be stored whose value is gone"
+            raise RuntimeError(msg)
+        return value
+
+    def hand_back(self, value: BulkPayload) -> PayloadProto:
+        """Return a stand-in for a value that was retrieved; it is held on to until it is taken."""
+        number, now = next(self._numbers), self._now()
+        with self._lock:
+            self._untaken[number] = (now, value)
+            while next(iter(self._untaken.values()))[0] < now - _UNTAKEN_SECONDS:
+                self._untaken.popitem(last=False)
+        return _stand_in(number, serialized_size(value))
+
+    def take(self, payload: PayloadProto) -> BulkPayload:
+        """Return what a stand-in that was retrieved stands for, once.
+
+        Raises:
+            RuntimeError: It was taken, or waited for that for too long.
+        """
+        with self._lock:
+            found = self._untaken.pop(_number(payload), None)
+        if found is None:
+            msg = "a payload was to be read whose value is gone; it is read from Postgres next time"
+            raise RuntimeError(msg)
+        return found[1]
+
+
+class StandInConverter(EncodingPayloadConverter):
+    """Makes stand-ins of bulk values that would leave the history, unless they hold a secret."""
+
+    def __init__(self, stand_ins: StandIns) -> None:
+        self._stand_ins = stand_ins
+
+    @property
+    def encoding(self) -> str:
+        """See base class."""
+        return STAND_IN_ENCODING.decode()
+
+    def to_payload(self, value: Any) -> PayloadProto | None:
+        """See base class."""
+        if not isinstance(value, BulkPayload) or value.holds_secret():
+            return None
+        if sum(map(len, value.bulk)) < THRESHOLD_BYTES:
+            return None
+        return self._stand_ins.give(value)
+
+    def from_payload(self, payload: PayloadProto, type_hint: type | None = None) -> Any:
+        """See base class."""
+        value = self._stand_ins.take(payload)
+        if not isinstance(type_hint, type) or not isinstance(value, type_hint):
+            msg = f"a {type(value).__name__} was to be read as {type_hint!r}"
+            raise RuntimeError(msg)
+        return value
+
+
+class StandInDriver(StorageDriver):
+    """Stores what stand-ins stand for by another driver, and keeps the latest of it.
+
+    A value is given back once: whoever has it may take it apart.
+
+    Args:
+        driver: Stores bytes, and returns what is not kept here.
+        stand_ins: Those of the converter.
+        seal: Encrypts what stand-ins stand for before it is stored, None where it is not.
+        kept_bytes: How much is kept at most, as bytes.
+    """
+
+    def __init__(
+        self,
+        driver: PostgresStorageDriver,
+        stand_ins: StandIns,
+        seal: Callable[[bytes], bytes] | None = None,
+        kept_bytes: int = _KEPT_BYTES,
+    ) -> None:
+        self._driver = driver
+        self._stand_ins = stand_ins
+        self._seal = seal
+        self._most_bytes = kept_bytes
+        self._kept: OrderedDict[str, tuple[int, BulkPayload]] = OrderedDict()
+        self._kept_bytes = 0
+
+    def name(self) -> str:
+        """See base class."""
+        return self._driver.name()
+
+    async def store(
+        self, context: StorageDriverStoreContext, payloads: Sequence[PayloadProto]
+    ) -> list[StorageDriverClaim]:
+        """See base class."""
+        values = [self._stand_ins.given(payload) for payload in payloads]
+        if not any(values):
+            return await self._driver.store(context, payloads)
+        data = [
+            payload.SerializeToString(deterministic=True) if value is None else self._bytes(value)
+            for payload, value in zip(payloads, values, strict=True)
+        ]
+        claims = await self._driver.store_serialized(context, data, remember=False)
+        for claim, value, stored in zip(claims, values, data, strict=True):
+            if value is not None:
+                self._keep(claim.claim_data[CLAIM_KEY], value, len(stored))
+        return claims
+
+    async def retrieve(
+        self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
+    ) -> list[PayloadProto]:
+        """See base class."""
+        values = [self._let_go(claim.claim_data[CLAIM_KEY]) for claim in claims]
+        others = [claim for claim, value in zip(claims, values, strict=True) if value is None]
+        found = iter(await self._driver.retrieve(context, others) if others else ())
+        return [next(found) if v is None else self._stand_ins.hand_back(v) for v in values]
+
+    def _bytes(self, value: BulkPayload) -> bytes:
+        data = serialized(value)
+        return data if self._seal is None else self._seal(data)
+
+    def _keep(self, key: str, value: BulkPayload, size: int) -> None:
+        self._let_go(key)
+        if size <= self._most_bytes:
+            self._kept[key] = (size, value)
+            self._kept_bytes += size
+        while self._kept_bytes > self._most_bytes:
+            self._let_go(next(iter(self._kept)))
+
+    def _let_go(self, key: str) -> BulkPayload | None:
+        size, value = self._kept.pop(key, (0, None))
+        self._kept_bytes -= size
+        return value
+
+
+@dataclass(frozen=True)
+class _StandInStorage(ExternalStorage):
+    # A history says how large what it claims is. The SDK asks the payload that it was given.
+    async def _store_payload(self, payload: PayloadProto) -> PayloadProto:
+        return _sized(payload, await super()._store_payload(payload))
+
+    async def _store_payload_sequence(self, payloads: Sequence[PayloadProto]) -> list[PayloadProto]:
+        stored = await super()._store_payload_sequence(payloads)
+        return [_sized(*both) for both in zip(payloads, stored, strict=True)]
+
+
+def stand_in_storage(driver: StandInDriver) -> ExternalStorage:
+    """Return the SDK's configuration: as `external_storage`, and all stand-ins."""
+
+    def select(_: StorageDriverSelectContext, payload: PayloadProto) -> StorageDriver | None:
+        is_large = is_stand_in(payload) or payload.ByteSize() >= THRESHOLD_BYTES
+        return driver if is_large else None
+
+    return _StandInStorage(drivers=[driver], payload_size_threshold=0, driver_selector=select)
+
+
+def is_stand_in(payload: PayloadProto) -> bool:
+    """Say whether a payload stands for a value of this process."""
+    return payload.metadata.get("encoding") == STAND_IN_ENCODING
+
+
+def _stand_in(number: int, size: int) -> PayloadProto:
+    return PayloadProto(metadata={"encoding": STAND_IN_ENCODING}, data=b"%d %d" % (number, size))
+
+
+def _number(payload: PayloadProto) -> int:
+    return int(payload.data.split()[0])
+
+
+def _sized(given: PayloadProto, stored: PayloadProto) -> PayloadProto:
+    if is_stand_in(given):
+        stored.external_payloads[0].size_bytes = int(given.data.split()[1])
+    return stored

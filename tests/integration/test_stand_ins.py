@@ -1,0 +1,100 @@
+"""Bulk values of workflows and steps, between a real worker and a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from temporalio import activity, workflow
+from temporalio.exceptions import ActivityError, CancelledError
+from temporalio.worker import Worker
+
+from tests.support.stack import Stack
+
+with workflow.unsafe.imports_passed_through():
+    from activities.records import BatchInput
+    from perdure.temporal.payloads import RunContext
+
+LINE = b'["' + b"x" * 100_000 + b'"]'
+
+
+def batch() -> BatchInput:
+    context = RunContext(
+        run_id="r",
+        workflow_id="w",
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        environment="dev",
+        environment_id=1,
+        integration="tracker",
+        provider="p",
+        connection_id="acme",
+        connection_key=1,
+        kind="sync",
+        script="issues",
+    )
+    return BatchInput(context=context, model="Issue", bulk=(LINE, LINE))
+
+
+@activity.defn
+async def twice(given: BatchInput) -> BatchInput:
+    return given.model_copy(update={"bulk": given.bulk * 2})
+
+
+@workflow.defn
+class GivesUp:
+    """Asks for a step and gives it up before anybody has heard of it."""
+
+    @workflow.run
+    async def run(self) -> str:
+        limit = timedelta(seconds=5)
+        step = workflow.start_activity(twice, batch(), start_to_close_timeout=limit)
+        await asyncio.sleep(0)
+        step.cancel()
+        try:
+            await step
+        except (ActivityError, CancelledError, asyncio.CancelledError):
+            return "given up"
+        return "not given up"
+
+
+@workflow.defn
+class Doubles:
+    """Passes on what a step returns."""
+
+    @workflow.run
+    async def run(self) -> int:
+        given = batch()
+        for _ in range(2):
+            given = await workflow.execute_activity(
+                twice, given, start_to_close_timeout=timedelta(seconds=5)
+            )
+        return len(given.bulk)
+
+
+@asynccontextmanager
+async def working(stack: Stack) -> AsyncIterator[str]:
+    queue = f"stand-ins-{uuid4()}"
+    client = stack.container.temporal
+    async with Worker(client, task_queue=queue, workflows=[GivesUp, Doubles], activities=[twice]):
+        yield queue
+
+
+async def test_a_step_that_is_given_up_at_once_keeps_no_run_from_ending(stack: Stack) -> None:
+    async with working(stack) as queue:
+        result = await stack.container.temporal.execute_workflow(
+            GivesUp.run, id=queue, task_queue=queue, execution_timeout=timedelta(seconds=20)
+        )
+
+    assert result == "given up"
+
+
+async def test_what_a_step_returns_can_be_given_to_the_next_one(stack: Stack) -> None:
+    async with working(stack) as queue:
+        result = await stack.container.temporal.execute_workflow(
+            Doubles.run, id=queue, task_queue=queue, execution_timeout=timedelta(seconds=20)
+        )
+
+    assert result == 8
