@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
+from pydantic import PrivateAttr
 from temporalio import activity
 
 from activities.http import FetchPageInput, HttpActivities
@@ -13,7 +15,6 @@ from perdure.clock import utcnow
 from perdure.errors import UpstreamError
 from perdure.proxy.pagination import Page, PageState
 from perdure.temporal import policies
-from perdure.temporal.at_hand import ValuesAtHand
 from perdure.temporal.bulk import BulkPayload, decoded, encoded, encoded_by_orjson
 from perdure.temporal.payloads import Payload
 
@@ -21,8 +22,8 @@ __all__ = ["FetchPagesInput", "FetchedPages", "PageHead", "PageRefusal", "PageSl
 
 _COOKIES = "set-cookie"
 
-_at_hand = ValuesAtHand()
-"""Pages that this process has fetched and no script has taken."""
+# What an object of JSON takes in memory, next to its text: nine times as much with a few fields.
+_AS_OBJECTS = 8
 
 
 class PageRefusal(Payload):
@@ -97,16 +98,30 @@ class FetchedPages(BulkPayload):
 
     heads: tuple[PageHead, ...]
     refusal: PageRefusal | None = None
+    # The elements as the step had them, which decoding gives as well: by index, until they are
+    # taken. They travel only as far as the step's own process.
+    _decoded: dict[int, list[Any]] = PrivateAttr(default_factory=dict)
 
     def holds_secret(self) -> bool:
         """See base class."""
         return any(head.echoed for head in self.heads)
 
+    def memory(self) -> int:
+        """See base class."""
+        objects = sum(len(self.bulk[index]) for index in self._decoded)
+        return super().memory() + _AS_OBJECTS * objects
+
+    def with_decoded(self, pages: Mapping[int, list[Any]]) -> Self:
+        """Return this with elements of pages by index; whoever gives them may not change them."""
+        self._decoded.update(pages)
+        return self
+
     def items(self, index: int) -> list[Any]:
         """Return the elements of a page, for the caller to keep."""
-        data = self.bulk[index]
-        items: list[Any] | None = _at_hand.take(data)
-        return decoded(data, by_orjson=self.heads[index].by_orjson) if items is None else items
+        items = self._decoded.pop(index, None)
+        if items is None:
+            return decoded(self.bulk[index], by_orjson=self.heads[index].by_orjson)  # type: ignore[no-any-return]  # what was encoded was a list
+        return items
 
 
 class PageSliceActivities:
@@ -139,6 +154,7 @@ class PageSliceActivities:
         end = loop.time() + call.seconds
         heads: list[PageHead] = []
         bulk: list[bytes] = []
+        pages: dict[int, list[Any]] = {}
         state, size, refusal = call.state, 0, None
         while True:
             number = call.number + len(heads)
@@ -151,16 +167,16 @@ class PageSliceActivities:
                 refusal = _refusal(error)
                 break
             data = encoded_by_orjson(page.items)
+            if data is not None and page.by_orjson:
+                pages[len(heads)] = page.items
             heads.append(_head(page, by_orjson=data is not None))
             bulk.append(encoded(page.items) if data is None else data)
-            # One that repeats a credential is in clear nowhere but where it is worked on.
-            if data is not None and page.by_orjson and not page.echoed:
-                _at_hand.leave(data, page.items)
             state, size = page.next, size + len(bulk[-1])
             is_enough = len(heads) >= call.pages or size >= call.size or loop.time() >= end
             if state is None or is_enough or activity.is_worker_shutdown():
                 break
-        return FetchedPages(heads=tuple(heads), bulk=tuple(bulk), refusal=refusal)
+        fetched = FetchedPages(heads=tuple(heads), bulk=tuple(bulk), refusal=refusal)
+        return fetched.with_decoded(pages)
 
 
 def _head(page: Page, *, by_orjson: bool) -> PageHead:

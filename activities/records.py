@@ -52,7 +52,7 @@ __all__ = [
 
 
 RECORDS_PER_BATCH = 1_000
-"""How many records are written by one statement."""
+"""How many records are prepared at once, and written by one statement where they are not yet."""
 
 _NAMED_DUPLICATES = 10
 
@@ -114,29 +114,30 @@ class BatchInput(BulkPayload):
             together += part
         yield together
 
-    def prepared_statements(self) -> Iterator[PreparedBatch]:
-        """Yield prepared records, as `statements` does."""
-        together: list[PreparedBatch] = []
-        count, lines = 0, iter(self.bulk)
+    def prepared_records(self) -> PreparedBatch:
+        """Return prepared records; no two of them have the same id."""
+        parts, lines = list[PreparedBatch](), iter(self.bulk)
         for head in lines:
             about = decoded(head)
             ids = tuple(about["ids"])
             hashes = bytes.fromhex(about["hashes"])
-            part = PreparedBatch(
-                ids=ids,
-                payloads=tuple(islice(lines, len(ids))),
-                hashes=tuple(
-                    hashes[place : place + HASH_BYTES]
-                    for place in range(0, len(hashes), HASH_BYTES)
-                ),
-                duplicates=tuple(about["duplicates"]),
+            parts.append(
+                PreparedBatch(
+                    ids=ids,
+                    payloads=tuple(islice(lines, len(ids))),
+                    hashes=tuple(
+                        hashes[place : place + HASH_BYTES]
+                        for place in range(0, len(hashes), HASH_BYTES)
+                    ),
+                    duplicates=tuple(about["duplicates"]),
+                )
             )
-            if together and count + len(part) > RECORDS_PER_BATCH:
-                yield _joined(together)
-                together, count = [], 0
-            together.append(part)
-            count += len(part)
-        yield _joined(together)
+        return PreparedBatch(
+            ids=tuple(chain.from_iterable(part.ids for part in parts)),
+            payloads=tuple(chain.from_iterable(part.payloads for part in parts)),
+            hashes=tuple(chain.from_iterable(part.hashes for part in parts)),
+            duplicates=tuple(chain.from_iterable(part.duplicates for part in parts)),
+        )
 
 
 def prepared_lines(batch: PreparedBatch) -> tuple[bytes, ...]:
@@ -147,16 +148,6 @@ def prepared_lines(batch: PreparedBatch) -> tuple[bytes, ...]:
         "duplicates": batch.duplicates,
     }
     return (to_json(about), *batch.payloads)
-
-
-def _joined(batches: Sequence[PreparedBatch]) -> PreparedBatch:
-    """Put batches together that have no id in common."""
-    return PreparedBatch(
-        ids=tuple(chain.from_iterable(batch.ids for batch in batches)),
-        payloads=tuple(chain.from_iterable(batch.payloads for batch in batches)),
-        hashes=tuple(chain.from_iterable(batch.hashes for batch in batches)),
-        duplicates=tuple(chain.from_iterable(batch.duplicates for batch in batches)),
-    )
 
 
 class BatchOutcome(Payload):
@@ -293,7 +284,7 @@ class RecordActivities:
 
     def _statements(self, verb: BatchVerb, batch: BatchInput) -> list[PreparedWrite]:
         if batch.prepared:
-            return [self.saving(batch, saved) for saved in batch.prepared_statements()]
+            return [self.saving(batch, batch.prepared_records())]
         return [
             # Not validated again: the script's worker wrote these records as what they are.
             self.prepare(verb, batch.model_copy(update={"records": records, "bulk": ()}))

@@ -147,14 +147,17 @@ async def open_container(
             )
         )
         driver = PostgresStorageDriver(database.blobs)
-        converter, for_workers = (
-            converter_of(
-                keyring,
-                driver,
-                encrypt=settings.encrypt_payloads,
-                overrides=database.script_overrides,
-            )
-            for converter_of in (data_converter, worker_converter)
+        converter = data_converter(
+            keyring,
+            driver,
+            encrypt=settings.encrypt_payloads,
+            overrides=database.script_overrides,
+        )
+        for_workers = worker_converter(
+            keyring,
+            driver,
+            encrypt=settings.encrypt_payloads,
+            overrides=database.script_overrides,
         )
         traces = await stack.enter_async_context(
             open_tracing(name, endpoint=settings.traces_endpoint)

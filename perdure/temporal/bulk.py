@@ -54,6 +54,10 @@ class BulkPayload(Payload):
 
     bulk: tuple[bytes, ...] = Field(default=(), exclude=True)
 
+    def memory(self) -> int:
+        """Return how many bytes of memory this takes, about."""
+        return sum(map(len, self.bulk))
+
 
 class BulkConverter(EncodingPayloadConverter):
     """Writes and reads values that have bulk data; all others are left to other converters."""

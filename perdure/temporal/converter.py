@@ -105,7 +105,7 @@ def data_converter(
     encrypt: Literal["secrets", "all"] = "secrets",
     overrides: ScriptOverrides | None = None,
 ) -> DataConverter:
-    """Put the converter together that every client, worker and replayer uses.
+    """Put the converter together that every client and replayer uses.
 
     Args:
         keyring: Keys of the codec. Without one a payload with a secret cannot be made, which
@@ -132,11 +132,13 @@ def worker_converter(
     encrypt: Literal["secrets", "all"] = "secrets",
     overrides: ScriptOverrides | None = None,
 ) -> DataConverter:
-    """Put together what workers use in place of a client's converter; it reads and writes the same.
+    """Put the converter together that workers use; what it stores and reads is the same.
+
+    Bulk data goes from step to script and back as what it is, see `perdure.temporal.stand_ins`.
 
     Args:
         keyring: As `data_converter`.
-        driver: As `data_converter`; that of the client will do.
+        driver: Where large payloads go; that of the client will do.
         encrypt: As `data_converter`.
         overrides: As `data_converter`.
     """

@@ -1,4 +1,7 @@
-"""One plugin wires client, worker and replayer alike, so that they can never disagree."""
+"""One plugin wires client, worker and replayer, so that they can never disagree.
+
+Workers have a converter of their own, which stores and reads what that of the others does.
+"""
 
 from __future__ import annotations
 

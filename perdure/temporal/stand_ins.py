@@ -8,7 +8,8 @@ that one, stores what the converter would have made, keeps the value, and gives 
 whoever retrieves it first. All others read bytes.
 
 A stand-in never leaves its process: only steps of workflows carry such values, as an argument or a
-result, all of which pass the storage, and the SDK holds on to both until they are stored.
+result, all of which pass the storage, and the SDK holds on to both until they are stored. What the
+SDK's own metrics tell of the storage counts stand-ins, not what they stand for.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
+from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from temporalio.api.common.v1 import Payload as PayloadProto
@@ -41,9 +43,12 @@ from perdure.temporal.external_storage import (
     PostgresStorageDriver,
 )
 
-__all__ = ["StandInConverter", "StandInDriver", "StandIns", "stand_in_storage"]
+__all__ = ["StandInConverter", "StandInDriver", "StandIns", "is_stand_in", "stand_in_storage"]
 
-_KEPT_BYTES = 32 * 1024 * 1024
+_PROCESS, _SIZE = "process", "size"
+_KEPT_BYTES = 128 * 1024 * 1024
+# What nobody has asked for by then goes on in another process.
+_KEPT_SECONDS = 60.0
 # What is retrieved is taken at once; only a task that failed before it came to that leaves it.
 _UNTAKEN_SECONDS = 600.0
 
@@ -59,6 +64,7 @@ class StandIns:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
+        self._process = uuid4().hex.encode()
         self._numbers = count(1)
         self._given: WeakValueDictionary[int, BulkPayload] = WeakValueDictionary()
         self._untaken: OrderedDict[int, tuple[float, BulkPayload]] = OrderedDict()
@@ -68,7 +74,7 @@ class StandIns:
         """Return a stand-in for a value that is on its way to the storage."""
         number = next(self._numbers)
         self._given[number] = value
-        return _stand_in(number, serialized_size(value))
+        return self._stand_in(number, serialized_size(value))
 
     def given(self, payload: PayloadProto) -> BulkPayload | None:
         """Return what a payload on its way to the storage stands for, None where it is itself.
@@ -78,20 +84,23 @@ class StandIns:
         """
         if not is_stand_in(payload):
             return None
-        value = self._given.get(_number(payload))
+        value = self._given.get(self._number(payload))
         if value is None:
             msg = "a payload was to be stored whose value is gone"
             raise RuntimeError(msg)
         return value
 
     def hand_back(self, value: BulkPayload) -> PayloadProto:
-        """Return a stand-in for a value that was retrieved; it is held on to until it is taken."""
+        """Return a stand-in for a value that was retrieved; it is held on to until it is taken.
+
+        What waits for that for too long is let go of at the next call.
+        """
         number, now = next(self._numbers), self._now()
         with self._lock:
             self._untaken[number] = (now, value)
             while next(iter(self._untaken.values()))[0] < now - _UNTAKEN_SECONDS:
                 self._untaken.popitem(last=False)
-        return _stand_in(number, serialized_size(value))
+        return self._stand_in(number, 0)
 
     def take(self, payload: PayloadProto) -> BulkPayload:
         """Return what a stand-in that was retrieved stands for, once.
@@ -100,11 +109,21 @@ class StandIns:
             RuntimeError: It was taken, or waited for that for too long.
         """
         with self._lock:
-            found = self._untaken.pop(_number(payload), None)
+            found = self._untaken.pop(self._number(payload), None)
         if found is None:
             msg = "a payload was to be read whose value is gone; it is read from Postgres next time"
             raise RuntimeError(msg)
         return found[1]
+
+    def _stand_in(self, number: int, size: int) -> PayloadProto:
+        return PayloadProto(
+            metadata={"encoding": STAND_IN_ENCODING, _PROCESS: self._process, _SIZE: b"%d" % size},
+            data=b"%d" % number,
+        )
+
+    def _number(self, payload: PayloadProto) -> int:
+        """Return a stand-in's number, 0 where it is of another process."""
+        return int(payload.data) if payload.metadata[_PROCESS] == self._process else 0
 
 
 class StandInConverter(EncodingPayloadConverter):
@@ -136,15 +155,18 @@ class StandInConverter(EncodingPayloadConverter):
 
 
 class StandInDriver(StorageDriver):
-    """Stores what stand-ins stand for by another driver, and keeps the latest of it.
+    """Stores what stand-ins stand for by another driver, and keeps it for whoever asks next.
 
-    A value is given back once: whoever has it may take it apart.
+    A value is given back once: whoever has it may take it apart. Steps are done in the order in
+    which they were asked for, so where there is no room the latest value is not kept: it is read
+    from Postgres then.
 
     Args:
         driver: Stores bytes, and returns what is not kept here.
         stand_ins: Those of the converter.
         seal: Encrypts what stand-ins stand for before it is stored, None where it is not.
-        kept_bytes: How much is kept at most, as bytes.
+        kept_bytes: How much memory what is kept takes at most, about.
+        now: Seconds of a clock that only goes forward.
     """
 
     def __init__(
@@ -152,34 +174,41 @@ class StandInDriver(StorageDriver):
         driver: PostgresStorageDriver,
         stand_ins: StandIns,
         seal: Callable[[bytes], bytes] | None = None,
+        *,
         kept_bytes: int = _KEPT_BYTES,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._driver = driver
         self._stand_ins = stand_ins
         self._seal = seal
         self._most_bytes = kept_bytes
-        self._kept: OrderedDict[str, tuple[int, BulkPayload]] = OrderedDict()
+        self._now = now
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._kept_bytes = 0
 
     def name(self) -> str:
         """See base class."""
         return self._driver.name()
 
+    def type(self) -> str:
+        """See base class."""
+        return self._driver.type()
+
     async def store(
         self, context: StorageDriverStoreContext, payloads: Sequence[PayloadProto]
     ) -> list[StorageDriverClaim]:
         """See base class."""
         values = [self._stand_ins.given(payload) for payload in payloads]
-        if not any(values):
+        if all(value is None for value in values):
             return await self._driver.store(context, payloads)
         data = [
             payload.SerializeToString(deterministic=True) if value is None else self._bytes(value)
             for payload, value in zip(payloads, values, strict=True)
         ]
         claims = await self._driver.store_serialized(context, data, remember=False)
-        for claim, value, stored in zip(claims, values, data, strict=True):
+        for claim, value in zip(claims, values, strict=True):
             if value is not None:
-                self._keep(claim.claim_data[CLAIM_KEY], value, len(stored))
+                self._keep(claim.claim_data[CLAIM_KEY], value)
         return claims
 
     async def retrieve(
@@ -195,29 +224,40 @@ class StandInDriver(StorageDriver):
         data = serialized(value)
         return data if self._seal is None else self._seal(data)
 
-    def _keep(self, key: str, value: BulkPayload, size: int) -> None:
+    def _keep(self, key: str, value: BulkPayload) -> None:
         self._let_go(key)
-        if size <= self._most_bytes:
-            self._kept[key] = (size, value)
-            self._kept_bytes += size
-        while self._kept_bytes > self._most_bytes:
+        now, memory = self._now(), value.memory()
+        while self._kept and next(iter(self._kept.values())).since < now - _KEPT_SECONDS:
             self._let_go(next(iter(self._kept)))
+        if self._kept_bytes + memory <= self._most_bytes:
+            self._kept[key] = _Kept(value, memory, now)
+            self._kept_bytes += memory
 
     def _let_go(self, key: str) -> BulkPayload | None:
-        size, value = self._kept.pop(key, (0, None))
-        self._kept_bytes -= size
-        return value
+        kept = self._kept.pop(key, None)
+        if kept is None:
+            return None
+        self._kept_bytes -= kept.memory
+        return kept.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept, how much memory it takes, and since when."""
+
+    value: BulkPayload
+    memory: int
+    since: float
+
+
 class _StandInStorage(ExternalStorage):
     # A history says how large what it claims is. The SDK asks the payload that it was given.
-    async def _store_payload(self, payload: PayloadProto) -> PayloadProto:
-        return _sized(payload, await super()._store_payload(payload))
-
     async def _store_payload_sequence(self, payloads: Sequence[PayloadProto]) -> list[PayloadProto]:
         stored = await super()._store_payload_sequence(payloads)
-        return [_sized(*both) for both in zip(payloads, stored, strict=True)]
+        for given, claim in zip(payloads, stored, strict=True):
+            if is_stand_in(given):
+                claim.external_payloads[0].size_bytes = int(given.metadata[_SIZE])
+        return stored
 
 
 def stand_in_storage(driver: StandInDriver) -> ExternalStorage:
@@ -233,17 +273,3 @@ def stand_in_storage(driver: StandInDriver) -> ExternalStorage:
 def is_stand_in(payload: PayloadProto) -> bool:
     """Say whether a payload stands for a value of this process."""
     return payload.metadata.get("encoding") == STAND_IN_ENCODING
-
-
-def _stand_in(number: int, size: int) -> PayloadProto:
-    return PayloadProto(metadata={"encoding": STAND_IN_ENCODING}, data=b"%d %d" % (number, size))
-
-
-def _number(payload: PayloadProto) -> int:
-    return int(payload.data.split()[0])
-
-
-def _sized(given: PayloadProto, stored: PayloadProto) -> PayloadProto:
-    if is_stand_in(given):
-        stored.external_payloads[0].size_bytes = int(given.data.split()[1])
-    return stored

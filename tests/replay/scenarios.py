@@ -73,6 +73,13 @@ async def fetch_data(nango: NangoSync) -> None:
         raise ValueError("as the metadata asks")
 """
 
+AT_ONCE = """
+async def fetch_data(nango):
+    for part in range(0, 20_000, 1_000):
+        records = [{"id": str(part + n), "title": "x" * 200} for n in range(1_000)]
+        await nango.batch_save(records, "Issue")
+"""
+
 PAST_THE_SCRIPT = """
 from models import Issue
 
@@ -230,6 +237,11 @@ async def _loop_whose_pages_are_taken_for_dear(scene: Scene) -> None:
 async def _loop_of_large_payloads(scene: Scene) -> None:
     scene.source.records = issues(1_000)
     connection = await scene.connected(project())
+    await finished(await scene.stack.start_sync(connection))
+
+
+async def _many_records_at_once(scene: Scene) -> None:
+    connection = await scene.connected(project(AT_ONCE))
     await finished(await scene.stack.start_sync(connection))
 
 
@@ -443,6 +455,7 @@ SCENARIOS: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "loop-late": _loop_that_takes_too_long,
     "loop-paused": _loop_whose_pages_are_taken_for_dear,
     "maintenance": _maintenance,
+    "many-records": _many_records_at_once,
     "pages": _pages_past_the_script,
     "retried": _retried,
     "scheduled": _scheduled,

@@ -106,18 +106,11 @@ def test_prepared_records_come_back_as_they_were_prepared() -> None:
 
     back = data_converter(None, None).payload_converter.from_payload(payload_of(batch), BatchInput)
 
-    assert list(back.prepared_statements()) == [first, second]
-    few = prepare_batch([{"id": "7"}])
-    both = BatchInput(
-        context=CONTEXT,
-        model="Issue",
-        prepared=True,
-        bulk=(*prepared_lines(first), *prepared_lines(few)),
-    )
-    (joined,) = both.prepared_statements()
-    assert joined.ids == ("1", "2", "7")
-    assert joined.duplicates == ("1",)
-    assert joined.hashes == (*first.hashes, *few.hashes)
+    together = back.prepared_records()
+    assert together.ids == (*first.ids, *second.ids)
+    assert together.payloads == (*first.payloads, *second.payloads)
+    assert together.hashes == (*first.hashes, *second.hashes)
+    assert together.duplicates == ("1",)
 
 
 def test_what_holds_a_secret_is_marked() -> None:

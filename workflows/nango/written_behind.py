@@ -35,7 +35,8 @@ __all__ = [
 class Limits:
     """How much is written at once, and how much waits.
 
-    How many steps write what a script saves depends on it, so a run keeps those that it began with.
+    How many steps write what a script saves depends on it, so a run keeps those with which it has
+    begun to write.
 
     Attributes:
         records: Most records of a batch.
@@ -49,7 +50,7 @@ class Limits:
 
 
 FORMER_LIMITS = Limits(records=5_000, size=4 * 1024 * 1024, unsaved=8 * 1024 * 1024)
-"""Those of runs that began when batches were smaller."""
+"""Those of runs that have begun to write when batches were smaller."""
 
 LIMITS = Limits(records=8_000, size=6 * 1024 * 1024, unsaved=10 * 1024 * 1024)
 """A step that writes goes through Temporal, which costs as much as some hundred records."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     DataConverter,
+    StorageDriverClaim,
     StorageDriverRetrieveContext,
     StorageDriverStoreContext,
 )
@@ -28,10 +29,11 @@ from perdure.temporal.external_storage import (
     claimed_keys,
 )
 from perdure.temporal.payloads import RunContext
-from perdure.temporal.stand_ins import StandInDriver, StandIns
+from perdure.temporal.stand_ins import StandInDriver, StandIns, is_stand_in
 from tests.support.blobs import Blobs
 
 KEY = new_key()
+READING = StorageDriverRetrieveContext()
 CONTEXT = RunContext(
     run_id="r",
     workflow_id="w",
@@ -61,6 +63,13 @@ def converters(
         worker_converter(ring, PostgresStorageDriver(blobs), encrypt=encrypt),
         data_converter(ring, PostgresStorageDriver(blobs), encrypt=encrypt),
     )
+
+
+async def stored_by(
+    driver: StandInDriver, stand_ins: StandIns, values: Sequence[BatchInput]
+) -> list[StorageDriverClaim]:
+    payloads = [stand_ins.give(value) for value in values]
+    return await driver.store(StorageDriverStoreContext(), payloads)
 
 
 async def read(converter: DataConverter, stored: Sequence[Payload]) -> BatchInput:
@@ -160,23 +169,47 @@ async def test_a_small_value_stays_in_the_history() -> None:
     assert await read(other, stored) == batch(1_000)
 
 
-async def test_a_value_that_is_not_kept_any_more_is_read_from_postgres() -> None:
-    blobs, stand_ins = Blobs(), StandIns()
-    driver = StandInDriver(PostgresStorageDriver(blobs), stand_ins, kept_bytes=100_000)
+async def test_where_there_is_no_room_the_latest_value_is_read_from_postgres() -> None:
+    """The others are asked for before it."""
+    stand_ins = StandIns()
+    driver = StandInDriver(PostgresStorageDriver(Blobs()), stand_ins, kept_bytes=100_000)
     values = [batch(40_000), batch(40_002), batch(40_004)]
-    claims = [
-        claim
-        for value in values
-        for claim in await driver.store(StorageDriverStoreContext(), [stand_ins.give(value)])
-    ]
+    claims = await stored_by(driver, stand_ins, values)
 
-    payloads = await driver.retrieve(StorageDriverRetrieveContext(), claims)
+    payloads = await driver.retrieve(READING, claims)
 
-    assert BulkConverter().from_payload(payloads[0], BatchInput) == values[0]
-    assert [stand_ins.take(payload) for payload in payloads[1:]] == values[1:]
+    assert [stand_ins.take(payload) for payload in payloads[:2]] == values[:2]
+    assert BulkConverter().from_payload(payloads[2], BatchInput) == values[2]
+
+    again = await stored_by(driver, stand_ins, values[2:])
+    assert is_stand_in((await driver.retrieve(READING, again))[0]), "there is room by now"
+
+
+async def test_what_nobody_asks_for_makes_room_after_a_while() -> None:
+    now, blobs, stand_ins = 1_000.0, Blobs(), StandIns()
+    driver = StandInDriver(
+        PostgresStorageDriver(blobs), stand_ins, kept_bytes=100_000, now=lambda: now
+    )
+    old, new = batch(90_000), batch(90_002)
+    claims = await stored_by(driver, stand_ins, [old])
+    now += 61
+
+    claims += await stored_by(driver, stand_ins, [new])
+
+    payloads = await driver.retrieve(READING, claims)
+    assert [is_stand_in(payload) for payload in payloads] == [False, True]
     blobs.clear()
     with pytest.raises(PayloadsGoneError):
-        await driver.retrieve(StorageDriverRetrieveContext(), claims)
+        await driver.retrieve(READING, claims[1:])
+
+
+async def test_a_stand_in_of_another_process_is_none_of_this_one() -> None:
+    value = batch()
+    here, there = StandIns(), StandIns()
+    here.hand_back(value)
+
+    with pytest.raises(RuntimeError, match="value is gone"):
+        here.take(there.hand_back(value))
 
 
 async def test_what_nobody_holds_on_to_cannot_be_stored() -> None:
