@@ -28,9 +28,14 @@ _ACQUIRE_TIMEOUT = 30.0
 _COMMAND_TIMEOUT = 60.0
 
 # Compiling a statement pays where it runs for seconds; ours have milliseconds, and a batch whose
-# size Postgres misjudges would pay for it each time. It is set once the connection is there, since
-# PgBouncer lets in nobody who asks for it before.
-_NO_JIT = "SET jit = off"
+# size Postgres misjudges would pay for it each time. The arrays of a large batch are to stay in
+# memory: with Postgres' own 4 MB they go to a file and back. Both are set once the connection is
+# there, since PgBouncer lets in nobody who asks for them before.
+_SETTINGS = """
+SET jit = off;
+SELECT set_config('work_mem', '16MB', false)
+ WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('16MB')
+"""
 
 
 async def create_pool(
@@ -76,7 +81,7 @@ async def borrowed(pool: Pool, conn: DbConnection | None = None) -> AsyncIterato
 
 
 async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    await connection.execute(_NO_JIT)
+    await connection.execute(_SETTINGS)
     await _set_codecs(connection)
 
 

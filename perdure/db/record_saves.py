@@ -19,10 +19,8 @@ __all__ = ["arguments", "left_out", "result_of", "save_row"]
 
 # The whole turn in one statement. What stands there is read by `standing_records` once the lock is
 # there, because the statement's own snapshot may lie before the predecessor's commit, as a
-# transaction's now() may; `moment` hands it the connection for that order's sake. Records that are
-# as they stand there are not even touched: a conflict would lock the row, and that writes to its
-# page. Only payloads that are written are parsed as JSON, and only then is the connection held.
-_SAVE = """
+# transaction's now() may; `moment` hands it the connection for that order's sake.
+_TURN = """
 WITH turn AS MATERIALIZED (
     SELECT pg_advisory_xact_lock(
         hashtextextended(format('records/%s/%s/%s', $1::bigint, $2::text, $3::text), 0))
@@ -30,6 +28,12 @@ WITH turn AS MATERIALIZED (
     SELECT clock_timestamp() AS at, $1::bigint AS connection_key,
            coalesce(pg_sequence_last_value('record_changes'), 0) AS start
       FROM turn
+"""
+
+# Records that are as they stand there are not even touched: a conflict would lock the row, and that
+# writes to its page. Only payloads that are written are parsed as JSON, and only then is the
+# connection held.
+_WRITTEN = """
 ), written AS (
     INSERT INTO records AS r (
         connection_key, model, variant, external_id, payload, payload_hash,
@@ -90,6 +94,38 @@ WITH turn AS MATERIALIZED (
     SELECT cardinality(added) AS added, cardinality(updated) AS updated,
            cardinality($4::text[]) - cardinality(added) - cardinality(updated) AS unchanged
       FROM done
+"""
+
+# Where not all records are as they stand there, or some are not to be touched, it has no row, and
+# nothing has been done.
+_UNCHANGED = """
+), counts AS MATERIALIZED (
+    SELECT 0 AS added, 0 AS updated, cardinality($4::text[]) AS unchanged
+      FROM moment
+     WHERE $5::bytea[] IS NULL AND $8::bigint IS NULL
+       AND NOT EXISTS (
+           SELECT
+             FROM ROWS FROM (
+                      unnest($6::bytea[]),
+                      standing_records(moment.connection_key, $2, $3, $4::text[])
+                  ) AS u (hash, standing_hash, is_deleted, is_pruned)
+            WHERE u.standing_hash IS NULL OR u.standing_hash <> u.hash
+               OR u.is_deleted OR u.is_pruned)
+), done AS (
+    SELECT '{}'::text[] AS added, '{}'::text[] AS updated FROM counts
+), seen AS (
+    INSERT INTO seen_records (track_id, external_id)
+    SELECT t.id, u.id
+      FROM counts, delete_tracks t, unnest($4::text[]) AS u (id)
+     WHERE t.connection_key = $1 AND t.model = $2 AND t.variant = $3
+    ON CONFLICT (track_id, external_id) DO NOTHING
+), saw AS (
+    UPDATE delete_tracks SET saw_any = true
+      FROM counts
+     WHERE connection_key = $1 AND model = $2 AND variant = $3 AND sync = $9 AND NOT saw_any
+"""
+
+_OF_RUN = """
 ), moved AS (
     UPDATE run_cursors AS c
        SET state = $15, done = $15::bytea IS NULL, pages = c.pages + 1, tries = 0,
@@ -124,6 +160,9 @@ SELECT done.added, done.updated,
   FROM done LEFT JOIN moved ON true
 """
 
+_SAVE = _TURN + _WRITTEN + _OF_RUN
+_SAVE_UNCHANGED = _TURN + _UNCHANGED + _OF_RUN
+
 
 async def save_row(
     conn: DbConnection,
@@ -133,7 +172,8 @@ async def save_row(
     *,
     move: CursorMove | None = None,
     note: BatchNote | None = None,
-) -> asyncpg.Record:
+    unchanged: bool = False,
+) -> asyncpg.Record | None:
     """Save records in a set's turn and return the statement's row.
 
     Args:
@@ -143,14 +183,21 @@ async def save_row(
         by: Who writes.
         move: The cursor that moves along; instead of `note`.
         note: The batch that is noted along.
+        unchanged: Take all of them for unchanged, and send no payloads. Where one has changed, or
+            the writer has a `not_after`, nothing is done, and None is returned.
     """
     of_run: tuple[object, ...] = (None,) * 6
     if move is not None:
         of_run = (move.workflow_id, move.number, move.claimed_at, move.attempt, move.state, None)
     elif note is not None:
         of_run = (note.workflow_id, None, note.claimed_at, note.attempt, None, note.name)
-    rows = await conn.fetch(_SAVE, *arguments(target, batch, by), by.sync, name_of(target), *of_run)
-    return rows[0]
+    *whose, payloads, hashes, run_id, not_after = arguments(target, batch, by)
+    rows = await conn.fetch(
+        _SAVE_UNCHANGED if unchanged else _SAVE,
+        *(*whose, None if unchanged else payloads, hashes, run_id, not_after),
+        *(by.sync, name_of(target), *of_run),
+    )
+    return rows[0] if rows else None
 
 
 def result_of(batch: PreparedBatch, row: asyncpg.Record) -> BatchResult:

@@ -19,9 +19,11 @@ Guarantees, per set of records (one connection, model and variant):
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import asyncpg
 
@@ -49,6 +51,10 @@ from perdure.records.prepare import (
 )
 
 __all__ = ["RecordWriter", "take_turn"]
+
+# Of so many sets, those that were written last, it is known whether the last write changed nothing:
+# then the next one hardly does.
+_SETS_KNOWN = 10_000
 
 # A statement of its own: what the writer before has done is seen only by the next one.
 _TURN = """
@@ -148,6 +154,7 @@ class RecordWriter:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._unchanged: OrderedDict[RecordSet, None] = OrderedDict()
 
     async def save(
         self,
@@ -175,7 +182,7 @@ class RecordWriter:
         # One statement is a transaction of its own.
         begin = by.not_after is not None
         async with self._writing(target, conn, begin=begin) as connection:
-            return await _save(connection, target, batch, by)
+            return await self._save(connection, target, batch, by)
 
     async def save_page(
         self, target: RecordSet, batch: PreparedBatch, move: CursorMove, *, by: Writer
@@ -195,7 +202,7 @@ class RecordWriter:
         """
         with refusals(by.run_id):
             async with self._writing(target, None, begin=False) as connection:
-                row = await save_row(connection, target, batch, by, move=move)
+                row = await self._row(connection, target, batch, by, move=move)
         counts = ModelCounts(
             added=row["all_added"],
             updated=row["all_updated"],
@@ -223,7 +230,7 @@ class RecordWriter:
         """
         with refusals(by.run_id):
             async with self._writing(target, None, begin=False) as connection:
-                return result_of(batch, await save_row(connection, target, batch, by, note=note))
+                return result_of(batch, await self._row(connection, target, batch, by, note=note))
 
     async def update(
         self,
@@ -265,7 +272,7 @@ class RecordWriter:
             ]
             result = BatchResult()
             if merged:
-                result = await _save(connection, target, prepare_batch(merged), by)
+                result = await self._save(connection, target, prepare_batch(merged), by)
         missing = tuple(record_id for record_id in update.partials if record_id not in present)
         return replace(result, ignored=result.ignored + missing, duplicates=update.duplicates)
 
@@ -314,6 +321,41 @@ class RecordWriter:
             duplicates=batch.duplicates,
         )
 
+    async def _save(
+        self, conn: DbConnection, target: RecordSet, batch: PreparedBatch, by: Writer
+    ) -> BatchResult:
+        result = result_of(batch, await self._row(conn, target, batch, by))
+        ignored = await _protected(conn, target, batch, result.unchanged, by, deleting=False)
+        if not ignored:
+            return result
+        unchanged = tuple(record_id for record_id in result.unchanged if record_id not in ignored)
+        return replace(result, unchanged=unchanged, ignored=ignored)
+
+    async def _row(
+        self,
+        conn: DbConnection,
+        target: RecordSet,
+        batch: PreparedBatch,
+        by: Writer,
+        *,
+        move: CursorMove | None = None,
+        note: BatchNote | None = None,
+    ) -> asyncpg.Record:
+        """Save records; what is likely to be there already is sent only where it is not."""
+        save = partial(save_row, conn, target, batch, by, move=move, note=note)
+        likely = target in self._unchanged and by.not_after is None
+        row = await save(unchanged=True) if likely else None
+        row = row or await save()
+        if row is None:
+            msg = "a batch of records was saved, and nothing is known of it"
+            raise RuntimeError(msg)
+        self._unchanged.pop(target, None)
+        if not row["added"] and not row["updated"]:
+            self._unchanged[target] = None
+            if len(self._unchanged) > _SETS_KNOWN:
+                self._unchanged.popitem(last=False)
+        return row
+
     @asynccontextmanager
     async def _writing(
         self, target: RecordSet, conn: DbConnection | None, *, begin: bool = True
@@ -327,17 +369,6 @@ class RecordWriter:
                         yield connection
         except asyncpg.ForeignKeyViolationError as error:
             raise unknown_connection_key(target.connection_key) from error
-
-
-async def _save(
-    conn: DbConnection, target: RecordSet, batch: PreparedBatch, by: Writer
-) -> BatchResult:
-    result = result_of(batch, await save_row(conn, target, batch, by))
-    ignored = await _protected(conn, target, batch, result.unchanged, by, deleting=False)
-    if not ignored:
-        return result
-    unchanged = tuple(record_id for record_id in result.unchanged if record_id not in ignored)
-    return replace(result, unchanged=unchanged, ignored=ignored)
 
 
 async def _protected(

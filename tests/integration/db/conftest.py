@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from perdure.crypto.keyring import KeyRing, new_key
+from perdure.db import record_saves
 from perdure.db.connections import Connection
 from perdure.db.database import Database
 from perdure.db.environments import Environment
@@ -58,6 +60,19 @@ async def db(postgres: str, keyring: KeyRing) -> AsyncIterator[Database]:
     """The data layer."""
     async with Database.open(postgres, keyring=keyring, pool_size=12) as database:
         yield database
+
+
+@pytest.fixture(params=[False, True], ids=["as it comes", "taken for unchanged at first"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a test run as it is, and once more with every batch first sent without its payloads."""
+    if not request.param:
+        return
+
+    async def save_row(*how: Any, unchanged: bool = False, **more: Any) -> asyncpg.Record | None:
+        row = await record_saves.save_row(*how, **more, unchanged=True)
+        return row if row is not None or unchanged else await record_saves.save_row(*how, **more)
+
+    monkeypatch.setattr("perdure.db.record_writes.save_row", save_row)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from perdure.db.errors import mapped_errors
 from perdure.errors import StartupError, UnavailableError
 from perdure.temporal.codec import EncryptionCodec
 
+from .conftest import NewDatabase
+
 
 async def test_blobs_come_back_by_key(db: Database) -> None:
     one, two = uuid4().hex, uuid4().hex
@@ -132,6 +134,17 @@ async def test_sessions_do_not_compile_their_statements(postgres: str, keyring: 
     async with Database.open(postgres, keyring=keyring) as database:
         for _ in range(2):
             assert await database.pool.fetchval("SHOW jit") == "off"
+
+
+@pytest.mark.parametrize(("of_the_server", "ours"), [("4MB", "16MB"), ("64MB", "64MB")])
+async def test_sessions_have_memory_for_a_large_batch(
+    new_database: NewDatabase, keyring: KeyRing, db: Database, of_the_server: str, ours: str
+) -> None:
+    url = await new_database()
+    name = url.rpartition("/")[2].partition("?")[0]
+    await db.pool.execute(f"ALTER DATABASE {name} SET work_mem = '{of_the_server}'")
+    async with Database.open(url, keyring=keyring, pool_size=1) as database:
+        assert await database.pool.fetchval("SHOW work_mem") == ours
 
 
 async def test_a_transaction_that_was_left_open_ends_with_its_turn(

@@ -15,6 +15,8 @@ from perdure.db.records import RecordSet, Writer
 from perdure.records.prepare import prepare_batch, prepare_deletion, prepare_update
 from tests.support.record_counts import live_count
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 SYNC = "issues"
 
 # What this session has written and not reported yet.

@@ -6,15 +6,20 @@ import json
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
+from perdure.db import record_saves
 from perdure.db.connections import Connection
 from perdure.db.database import Database
+from perdure.db.record_batches import NOBODY
 from perdure.db.records import BatchResult, RecordSet, Writer
 from perdure.errors import InvalidInputError, NotFoundError
 from perdure.ids import ConnectionKey
 from perdure.records.prepare import prepare_batch, prepare_deletion
 from tests.support.record_counts import live_count
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 
 async def save(db: Database, target: RecordSet, *records: dict[str, Any]) -> BatchResult:
@@ -94,6 +99,46 @@ async def test_saving_what_stands_there_writes_nothing_at_all(
         has_written = await conn.fetchval("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
 
     assert len(result.unchanged) == 100
+    assert not has_written
+
+
+async def test_what_is_likely_to_be_unchanged_is_sent_only_where_it_is_not(
+    db: Database, issues: RecordSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    async def save_row(*how: Any, unchanged: bool = False, **more: Any) -> asyncpg.Record | None:
+        row = await record_saves.save_row(*how, **more, unchanged=unchanged)
+        sent.append(("hashes" if unchanged else "all") + ("" if row else ", in vain"))
+        return row
+
+    monkeypatch.setattr("perdure.db.record_writes.save_row", save_row)
+    for number in (1, 1, 1, 2, 2, 2):
+        await save(db, issues, {"id": "a"}, {"id": "b", "n": number})
+
+    assert sent == ["all", "all", "hashes", "hashes, in vain", "all", "all", "hashes"]
+    assert (await read(db, issues))["b"]["n"] == 2
+
+
+@pytest.mark.parametrize("change", ["new", "changed", "deleted", "pruned"])
+async def test_a_batch_that_is_wrongly_taken_for_unchanged_does_nothing(
+    db: Database, issues: RecordSet, change: str
+) -> None:
+    await save(db, issues, {"id": "a", "n": 1}, {"id": "b", "n": 1})
+    if change == "deleted":
+        await delete(db, issues, "b")
+    if change == "pruned":
+        await db.pool.execute(
+            "UPDATE records SET pruned_at = now() WHERE connection_key = $1", issues.connection_key
+        )
+    names = "abc" if change == "new" else "ab"
+    batch = prepare_batch([{"id": name, "n": 1 + (change == "changed")} for name in names])
+
+    async with db.transaction() as conn:
+        found = await record_saves.save_row(conn, issues, batch, NOBODY, unchanged=True)
+        has_written = await conn.fetchval("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
+
+    assert found is None
     assert not has_written
 
 

@@ -20,6 +20,8 @@ from perdure.records.prepare import prepare_batch
 from tests.integration.db.conftest import until_somebody_waits
 from tests.support.record_counts import live_count
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST, SECOND, THIRD = (Claim(START + timedelta(seconds=6 * n), n) for n in range(1, 4))
 

@@ -17,6 +17,8 @@ from perdure.db.runs import RunStart, RunStatus
 from perdure.errors import ConflictError, UnavailableError
 from perdure.records.prepare import prepare_batch
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST, SECOND = Claim(START, 1), Claim(START + timedelta(seconds=20), 2)
 ADDED = ModelCounts(added=100, updated=0, deleted=0, unchanged=0)
