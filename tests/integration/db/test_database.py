@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -141,7 +142,7 @@ async def test_sessions_have_memory_for_a_large_batch(
     new_database: NewDatabase, keyring: KeyRing, db: Database, of_the_server: str, ours: str
 ) -> None:
     url = await new_database()
-    name = url.rpartition("/")[2].partition("?")[0]
+    name = urlsplit(url).path.removeprefix("/")
     await db.pool.execute(f"ALTER DATABASE {name} SET work_mem = '{of_the_server}'")
     async with Database.open(url, keyring=keyring, pool_size=1) as database:
         assert await database.pool.fetchval("SHOW work_mem") == ours
