@@ -1,7 +1,7 @@
 """The statement that saves records, with all that moves with them.
 
 It keeps what `perdure.db.record_writes` promises: the records, their number, what open delete
-tracks have seen, the cursor or the batch of the run and what the run counts, in one round trip.
+tracks have seen, the cursor or the batch of the run and what the run counts, all at once.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ _WRITTEN = """
 """
 
 # Where not all records are as they stand there, or some are not to be touched, it has no row, and
-# nothing has been done.
+# nothing has been done. It is sent without payloads; $5 stands here for its type. What it looks at
+# hangs on `moment`, so that it looks once it has the turn.
 _UNCHANGED = """
 ), counts AS MATERIALIZED (
     SELECT 0 AS added, 0 AS updated, cardinality($4::text[]) AS unchanged

@@ -52,8 +52,8 @@ from perdure.records.prepare import (
 
 __all__ = ["RecordWriter", "take_turn"]
 
-# Of so many sets, those that were written last, it is known whether the last write changed nothing:
-# then the next one hardly does.
+# Of so many sets, the latest, it is known that their last write changed nothing: then the next one
+# hardly does.
 _SETS_KNOWN = 10_000
 
 # A statement of its own: what the writer before has done is seen only by the next one.
@@ -187,7 +187,7 @@ class RecordWriter:
     async def save_page(
         self, target: RecordSet, batch: PreparedBatch, move: CursorMove, *, by: Writer
     ) -> tuple[BatchResult, MovedCursor]:
-        """Save the records of a page and move its read's cursor behind it, in one round trip.
+        """Save the records of a page and move its read's cursor behind it, in one statement.
 
         Args:
             target: Where the records belong.
@@ -214,7 +214,7 @@ class RecordWriter:
     async def save_batch(
         self, target: RecordSet, batch: PreparedBatch, note: BatchNote, *, by: Writer
     ) -> BatchResult:
-        """Save a batch of a script's, note it and count it for its run, in one round trip.
+        """Save a batch of a script's, note it and count it for its run, in one statement.
 
         Args:
             target: Where the records belong.
@@ -345,7 +345,8 @@ class RecordWriter:
         save = partial(save_row, conn, target, batch, by, move=move, note=note)
         likely = target in self._unchanged and by.not_after is None
         row = await save(unchanged=True) if likely else None
-        row = row or await save()
+        if row is None:
+            row = await save()
         if row is None:
             msg = "a batch of records was saved, and nothing is known of it"
             raise RuntimeError(msg)

@@ -118,7 +118,7 @@ class PostgresStorageDriver(StorageDriver):
         Args:
             context: Whose they are.
             payloads: The payloads.
-            remember: Whether they are kept for whoever asks for them next.
+            remember: Whether they are remembered, see `remember`.
         """
         lasting = _is_lasting(context)
         blobs = {}
@@ -132,7 +132,7 @@ class PostgresStorageDriver(StorageDriver):
         if blobs:
             await self._blobs.put_many(blobs, lasting=lasting)
             if remember:
-                self._remember(blobs, lasting=lasting)
+                self.remember(blobs, lasting=lasting)
         return claims
 
     async def retrieve(
@@ -151,7 +151,7 @@ class PostgresStorageDriver(StorageDriver):
             loaded = await self._blobs.get_many(missing)
             if len(loaded) < len(missing):
                 raise PayloadsGoneError
-            self._remember(loaded, lasting=False)
+            self.remember(loaded)
             found.update(loaded)
         for key in found:
             self._let_go(key)
@@ -162,7 +162,13 @@ class PostgresStorageDriver(StorageDriver):
         is_fresh = cached is not None and abs(self._now() - cached.since) < _CACHE_SECONDS
         return cached if is_fresh else None
 
-    def _remember(self, blobs: Mapping[str, bytes], *, lasting: bool) -> None:
+    def remember(self, blobs: Mapping[str, bytes], *, lasting: bool = False) -> None:
+        """Keep stored payloads for whoever asks for them next.
+
+        Args:
+            blobs: The serialized payloads by their keys.
+            lasting: Whether they are known to be lasting.
+        """
         now = self._now()
         for key, data in blobs.items():
             self._forget(key)

@@ -47,7 +47,7 @@ __all__ = ["StandInConverter", "StandInDriver", "StandIns", "is_stand_in", "stan
 
 _PROCESS, _SIZE = "process", "size"
 _KEPT_BYTES = 128 * 1024 * 1024
-# What nobody has asked for by then goes on in another process.
+# What nobody has asked for by then goes on in another process, or not at all.
 _KEPT_SECONDS = 60.0
 # What is retrieved is taken at once; only a task that failed before it came to that leaves it.
 _UNTAKEN_SECONDS = 600.0
@@ -158,8 +158,9 @@ class StandInDriver(StorageDriver):
     """Stores what stand-ins stand for by another driver, and keeps it for whoever asks next.
 
     A value is given back once: whoever has it may take it apart. Steps are done in the order in
-    which they were asked for, so where there is no room the latest value is not kept: it is read
-    from Postgres then.
+    which they were asked for, so where there is no room the latest value is not kept: the other
+    driver remembers its bytes then, as far as it does. What nobody asks for is let go of with one
+    of the next calls.
 
     Args:
         driver: Stores bytes, and returns what is not kept here.
@@ -206,15 +207,17 @@ class StandInDriver(StorageDriver):
             for payload, value in zip(payloads, values, strict=True)
         ]
         claims = await self._driver.store_serialized(context, data, remember=False)
-        for claim, value in zip(claims, values, strict=True):
-            if value is not None:
-                self._keep(claim.claim_data[CLAIM_KEY], value)
+        for claim, value, stored in zip(claims, values, data, strict=True):
+            key = claim.claim_data[CLAIM_KEY]
+            if value is None or not self._keep(key, value):
+                self._driver.remember({key: stored})
         return claims
 
     async def retrieve(
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[PayloadProto]:
         """See base class."""
+        self._drop_old()
         values = [self._let_go(claim.claim_data[CLAIM_KEY]) for claim in claims]
         others = [claim for claim, value in zip(claims, values, strict=True) if value is None]
         found = iter(await self._driver.retrieve(context, others) if others else ())
@@ -224,14 +227,21 @@ class StandInDriver(StorageDriver):
         data = serialized(value)
         return data if self._seal is None else self._seal(data)
 
-    def _keep(self, key: str, value: BulkPayload) -> None:
+    def _keep(self, key: str, value: BulkPayload) -> bool:
+        """Keep a value if there is room for it; says whether there was."""
         self._let_go(key)
-        now, memory = self._now(), value.memory()
-        while self._kept and next(iter(self._kept.values())).since < now - _KEPT_SECONDS:
-            self._let_go(next(iter(self._kept)))
-        if self._kept_bytes + memory <= self._most_bytes:
-            self._kept[key] = _Kept(value, memory, now)
+        self._drop_old()
+        memory = value.memory()
+        has_room = self._kept_bytes + memory <= self._most_bytes
+        if has_room:
+            self._kept[key] = _Kept(value, memory, self._now())
             self._kept_bytes += memory
+        return has_room
+
+    def _drop_old(self) -> None:
+        old = self._now() - _KEPT_SECONDS
+        while self._kept and next(iter(self._kept.values())).since < old:
+            self._let_go(next(iter(self._kept)))
 
     def _let_go(self, key: str) -> BulkPayload | None:
         kept = self._kept.pop(key, None)

@@ -19,6 +19,8 @@ from perdure.records.prepare import prepare_batch, prepare_deletion
 
 from .conftest import until_somebody_waits
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 Write = Callable[[Database, RecordSet], Awaitable[object]]
 
 

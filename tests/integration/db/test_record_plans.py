@@ -179,6 +179,9 @@ async def test_sets_are_found_and_counted_without_going_through_them(
         assert sum(n["Actual Rows"] * n["Actual Loops"] for n in plan if "Index Name" in n) < 10
 
 
+BY_NOBODY = (None, None, "", "", None, None, None, None, None, None)
+
+
 async def test_a_batch_looks_at_no_other_records_than_its_own(
     filled: tuple[Database, RecordSet],
 ) -> None:
@@ -187,12 +190,27 @@ async def test_a_batch_looks_at_no_other_records_than_its_own(
     batch = prepare_batch([{"id": str(number)} for number in range(1, 40)])
 
     given = (batch.ids, batch.payloads, batch.hashes)
-    by_nobody = (None, None, "", "", None, None, None, None, None, None)
-    plan = await executed(db, record_saves._SAVE, *key, *given, *by_nobody)
+    plan = await executed(db, record_saves._SAVE, *key, *given, *BY_NOBODY)
 
     read = [node for node in plan if node.get("Relation Name") == "records"]
     assert [node["Node Type"] for node in read] == ["ModifyTable"]
     assert read[0]["Tuples Inserted"] == read[0]["Conflicting Tuples"] == 0
+
+
+async def test_what_is_taken_for_unchanged_is_looked_up_once_and_nothing_else_is(
+    filled: tuple[Database, RecordSet],
+) -> None:
+    db, target = filled
+    key = (target.connection_key, target.model, target.variant)
+    batch = prepare_batch([{"id": str(number)} for number in range(1, 40)])
+
+    given = (batch.ids, None, batch.hashes)
+    plan = await executed(db, record_saves._SAVE_UNCHANGED, *key, *given, *BY_NOBODY)
+
+    assert not [node for node in plan if node.get("Relation Name") == "records"]
+    (looked,) = [node for node in plan if node.get("Alias") == "u"]
+    assert looked["Node Type"] == "Function Scan"
+    assert looked["Actual Loops"] == 1
 
 
 async def test_records_are_looked_up_by_key_though_the_table_was_empty_once(

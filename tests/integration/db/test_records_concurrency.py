@@ -19,6 +19,8 @@ from tests.support.record_counts import live_count
 
 from .conftest import until_somebody_waits
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 WRITES = 120
 
 

@@ -95,6 +95,18 @@ async def test_an_attempt_that_lives_on_writes_nothing_over_the_batches_behind_i
     assert await counted(db, run_id) == {"added": 1, "updated": 1, "deleted": 0, "unchanged": 0}
 
 
+async def test_an_attempt_that_lives_on_counts_nothing_though_it_changes_nothing(
+    db: Database, issues: RecordSet, run_id: str, write: Write
+) -> None:
+    await write(issues, Noted(run_id, "one", SECOND), "the same")
+
+    with pytest.raises(UnavailableError) as late:
+        await write(issues, Noted(run_id, "zero", FIRST), "the same")
+
+    assert late.value.code == "attempt_superseded"
+    assert await counted(db, run_id) == {"added": 1, "updated": 0, "deleted": 0, "unchanged": 0}
+
+
 async def test_an_attempt_that_meets_a_newer_one_writing_waits_and_writes_nothing(
     db: Database, issues: RecordSet, run_id: str, write: Write
 ) -> None:

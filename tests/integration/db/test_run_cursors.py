@@ -182,6 +182,26 @@ async def test_a_page_of_a_run_that_has_ended_is_undone_with_its_records(
     assert not (await db.records.list(issues)).records
 
 
+@pytest.mark.parametrize("too_late", ["attempt_superseded", "run_ended"])
+async def test_a_page_that_changes_nothing_counts_nothing_where_it_comes_too_late(
+    db: Database, key: CursorKey, issues: RecordSet, too_late: str
+) -> None:
+    await db.run_cursors.claim(key, FIRST, asked="issues")
+    await save_page(db, issues, key, FIRST, "1")
+    if too_late == "run_ended":
+        await db.runs.finish(key.run_id, RunStatus.CANCELLED, finished_at=START)
+    else:
+        await db.run_cursors.claim(key, SECOND, asked="issues")
+
+    with pytest.raises(ConflictError if too_late == "run_ended" else UnavailableError) as late:
+        await save_page(db, issues, key, FIRST, "1")
+
+    assert late.value.code == too_late
+    run = await db.runs.of_workflow(key.workflow_id)
+    assert run is not None
+    assert run.counts["Issue"]["unchanged"] == 0
+
+
 async def test_reads_of_one_run_that_save_at_the_same_time_are_all_counted(
     db: Database, key: CursorKey, issues: RecordSet
 ) -> None:

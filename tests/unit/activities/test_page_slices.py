@@ -68,3 +68,14 @@ async def test_a_page_that_repeats_a_credential_is_not_kept_in_clear() -> None:
     pages = await fetched(items, echoed=("key-of-the-connection",))
     assert pages.items(0) == items
     assert pages.items(0) is not items
+
+
+async def test_pages_as_objects_take_memory_until_they_are_taken() -> None:
+    pages = await fetched([{"id": "5", "title": LONG}])
+    as_bytes = len(pages.bulk[0])
+
+    before = pages.memory()
+    pages.items(0)
+
+    assert before == 9 * as_bytes
+    assert pages.memory() == as_bytes
