@@ -120,7 +120,7 @@ class FetchedPages(BulkPayload):
         """Return the elements of a page, for the caller to keep."""
         items = self._decoded.pop(index, None)
         if items is None:
-            return decoded(self.bulk[index], by_orjson=self.heads[index].by_orjson)  # type: ignore[no-any-return]  # what was encoded was a list
+            items = decoded(self.bulk[index], by_orjson=self.heads[index].by_orjson)
         return items
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -17,26 +17,13 @@ from tests.support.stack import Stack
 
 with workflow.unsafe.imports_passed_through():
     from activities.records import BatchInput
-    from perdure.temporal.payloads import RunContext
+    from tests.support.run_context import CONTEXT
 
 LINE = b'["' + b"x" * 100_000 + b'"]'
 
 
 def batch() -> BatchInput:
-    context = RunContext(
-        run_id="r",
-        workflow_id="w",
-        started_at=datetime(2026, 1, 1, tzinfo=UTC),
-        environment="dev",
-        environment_id=1,
-        integration="tracker",
-        provider="p",
-        connection_id="acme",
-        connection_key=1,
-        kind="sync",
-        script="issues",
-    )
-    return BatchInput(context=context, model="Issue", bulk=(LINE, LINE))
+    return BatchInput(context=CONTEXT, model="Issue", bulk=(LINE, LINE))
 
 
 @activity.defn

@@ -20,22 +20,7 @@ from perdure.records.prepare import prepare_batch
 from perdure.temporal.bulk import as_plain_json, decoded, encoded, encoded_by_orjson
 from perdure.temporal.codec import SECRET_MARK
 from perdure.temporal.converter import data_converter
-from perdure.temporal.payloads import RunContext
-
-CONTEXT = RunContext(
-    run_id="r",
-    workflow_id="w",
-    started_at=datetime(2026, 1, 1, tzinfo=UTC),
-    environment="dev",
-    environment_id=1,
-    integration="tracker",
-    provider="p",
-    connection_id="acme",
-    connection_key=1,
-    kind="sync",
-    script="issues",
-)
-
+from tests.support.run_context import CONTEXT
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
 import pytest
@@ -28,25 +27,12 @@ from perdure.temporal.external_storage import (
     PostgresStorageDriver,
     claimed_keys,
 )
-from perdure.temporal.payloads import RunContext
 from perdure.temporal.stand_ins import StandInDriver, StandIns, is_stand_in
 from tests.support.blobs import Blobs
+from tests.support.run_context import CONTEXT
 
 KEY = new_key()
 READING = StorageDriverRetrieveContext()
-CONTEXT = RunContext(
-    run_id="r",
-    workflow_id="w",
-    started_at=datetime(2026, 1, 1, tzinfo=UTC),
-    environment="dev",
-    environment_id=1,
-    integration="tracker",
-    provider="p",
-    connection_id="acme",
-    connection_key=1,
-    kind="sync",
-    script="issues",
-)
 
 
 def batch(size: int = 50_000, *, sealed: bool = False) -> BatchInput:
